@@ -1,0 +1,180 @@
+"""Composite rewards, their golds, schedules and `vlmrl score`."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from vlmrl import RewardSpec, Sample, UserError
+from vlmrl.reward import check_spec, gold_response, judge, schedule_value, score, score_file
+
+BOXES = [{"bbox_2d": [10, 10, 50, 50], "label": "cat"}]
+
+
+def make(*specs: dict, answer: str | None = None) -> Sample:
+    messages = [{"role": "user", "content": "?"}]
+    if answer is not None:
+        messages.append({"role": "assistant", "content": answer})
+    return Sample.model_validate({"id": "a", "source": "s", "messages": messages, "reward": list(specs)})
+
+
+def test_composite_is_the_normalised_weighted_mean() -> None:
+    sample = make(
+        {"verifier": "counting", "target": 3}, {"verifier": "format", "target": "think_answer", "weight": 0.1}
+    )
+    right = score(sample, "<think>1, 2, 3</think><answer>3</answer>")
+    assert right.score == 1.0
+    assert right.answer == "3"
+    unformatted = score(sample, "3")
+    assert unformatted.score == pytest.approx(1 / 1.1)
+    assert unformatted.parts["counting"] == 1.0
+    assert unformatted.parts["format"] == 0.0
+    wrong = score(sample, "<think></think><answer>4</answer>")
+    assert wrong.score == pytest.approx(0.1 / 1.1)
+    assert wrong.parts["format/think"] == 1.0
+
+
+def test_two_specs_of_one_verifier_keep_their_parts_apart() -> None:
+    sample = make({"verifier": "counting", "target": 3}, {"verifier": "counting", "target": 4})
+    verdict = score(sample, "3")
+    assert verdict.score == 0.5
+    assert verdict.parts == {"counting": 1.0, "counting#2": 0.0}
+
+
+def test_an_unscored_spec_leaves_the_whole_unscored() -> None:
+    sample = make({"verifier": "counting", "target": 3}, {"verifier": "counting", "target": "many"})
+    verdict = score(sample, "3")
+    assert verdict.score is None
+    assert verdict.status == "bad_target"
+    assert verdict.why
+
+
+def test_a_verifier_that_raises_is_an_error_not_a_zero(tmp_path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("def verify(response, target):\n    raise KeyError('two\\nlines')\n")
+    verdict = judge(str(file), "3", 3, {})
+    assert verdict.score is None
+    assert verdict.status == "error"
+    assert "KeyError" in verdict.why
+    assert "\n" not in verdict.why
+
+
+def test_overrides_reach_only_the_parameters_that_exist() -> None:
+    sample = make({"verifier": "dynamic_iou", "target": BOXES}, {"verifier": "counting", "target": 3})
+    response = json.dumps([{"bbox_2d": [10, 10, 50, 48], "label": "cat"}])
+    overrides = {"dynamic_iou": {"threshold": 0.99, "no_such": 1}, "counting": {"threshold": 0.99}}
+    strict = score(sample, response, overrides)
+    assert strict.parts["dynamic_iou"] == 0.0
+    assert score(sample, response).parts["dynamic_iou"] > 0.9
+    assert strict.status == "ok"
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        [{"verifier": "counting", "target": 3}],
+        [
+            {"verifier": "dynamic_iou", "target": BOXES},
+            {"verifier": "format", "target": "answer", "weight": 9},
+        ],
+        [{"verifier": "ocr", "target": "STOP"}, {"verifier": "format", "target": "boxed", "weight": 0.1}],
+        [{"verifier": "format", "target": "think_answer"}],
+    ],
+)
+def test_gold_earns_exactly_one(specs) -> None:
+    sample = make(*specs)
+    assert score(sample, gold_response(sample)).score == 1.0
+
+
+def test_a_demonstration_is_the_gold() -> None:
+    assert gold_response(make({"verifier": "counting", "target": 3}, answer="three")) == "three"
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ({"verifier": "countin", "target": 3}, "did you mean 'counting'"),
+        ({"verifier": "counting", "target": 3, "params": {"tolerence": 1}}, "did you mean 'tolerance'"),
+        ({"verifier": "counting", "target": "many"}, "'many'"),
+        (
+            {"verifier": "dynamic_iou", "target": [[0, 0, 99, 9]], "params": {"image_size": [50, 50]}},
+            "outside the image",
+        ),
+    ],
+)
+def test_check_spec_names_what_is_wrong(spec, complaint) -> None:
+    with pytest.raises(UserError, match=complaint):
+        check_spec(RewardSpec.model_validate(spec))
+
+
+@pytest.mark.parametrize(
+    ("progress", "value"),
+    [(0.0, 0.85), (0.10, 0.85), (0.1001, 0.95), (0.25, 0.95), (0.26, 0.99), (1.0, 0.99)],
+)
+def test_schedule_has_v_triunes_values(progress, value) -> None:
+    assert schedule_value([(0.0, 0.85), (0.10, 0.95), (0.25, 0.99)], progress) == value
+
+
+def test_score_file_adds_the_verdict_to_each_row(tmp_path) -> None:
+    rows = [
+        {"id": 1, "verifier": "counting", "response": "so 3", "target": 3, "note": "kept"},
+        {"id": 2, "verifier": "counting", "response": "4", "target": 3, "params": {"tolerance": 0.5}},
+        {"id": 3, "verifier": "counting", "response": "3", "target": "many"},
+        {"id": 4, "verifier": "ocr", "response": "\ud800 é", "target": "é"},
+    ]
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert score_file(str(source), str(out)) == 4
+    scored = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["id"] for row in scored] == [1, 2, 3, 4]
+    assert [row["score"] for row in scored[:3]] == [1.0, 1.0, None]
+    assert scored[0]["note"] == "kept"
+    assert scored[2]["status"] == "bad_target"
+    assert scored[3]["response"] == "\ud800 é"
+    assert set(scored[0]) == {*rows[0], "score", "status", "answer", "parts", "why"}
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ('{"id": 1, "verifier": "counting", "response": "3"}', "rows.jsonl:2: target: missing"),
+        ('{"id": 1, "verifier": "countng", "response": "3", "target": 3}', "did you mean 'counting'"),
+        ('{"id": 1, "verifier": "counting", "response": 3, "target": 3}', "response: expected text, got 3"),
+        (
+            '{"id": 1, "verifier": "counting", "response": null, "target": 3}',
+            "response: expected text, got null",
+        ),
+        (
+            '{"id": 1, "verifier": "counting", "response": "3", "target": 3, "params": [1]}',
+            "params: expected an",
+        ),
+        (
+            '{"id": 1, "verifier": "counting", "response": "3", "target": 3, "params": {"x": 1}}',
+            "params.x: unknown",
+        ),
+        ('{"id": 1, "verifier"', "rows.jsonl:2: not valid JSON"),
+        ('{"id": ' + "9" * 5000 + "}", "rows.jsonl:2: not valid JSON"),
+        ("[" * 100_000, "rows.jsonl:2: not valid JSON"),
+        ("[1]", "rows.jsonl:2: expected an object, got list"),
+    ],
+)
+def test_a_bad_row_is_named_and_out_stays_as_it_was(tmp_path, row, complaint) -> None:
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    good = {"id": 0, "verifier": "counting", "response": "3", "target": 3}
+    source.write_text(json.dumps(good) + "\n" + row + "\n")
+    out.write_text("old")
+    with pytest.raises(UserError) as caught:
+        score_file(str(source), str(out))
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert out.read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "rows.jsonl"]
+
+
+def test_score_reads_standard_input(tmp_path, monkeypatch) -> None:
+    line = json.dumps({"id": 1, "verifier": "counting", "response": "3", "target": 3}) + "\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line.encode())))
+    out = tmp_path / "out.jsonl"
+    assert score_file("-", str(out)) == 1
+    assert json.loads(out.read_text())["score"] == 1.0

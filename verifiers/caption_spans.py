@@ -1,0 +1,156 @@
+"""Caption spans: find the words of a caption that contradict the image (ViCrit, arXiv 2506.10128, section 3).
+
+The caption differs from a true one in one phrase. The answer must point at the difference: the words that
+the two phrases do not share ("grey cat" for "grey dog" differ in "cat"). It is right if, without case and
+punctuation, it
+
+- is a run of words of the caption as shown,
+- covers the whole difference, and
+- is at most `slack` words longer than it, and not the whole caption.
+
+The released scorer asks for one word of the difference anywhere in the answer, so that repeating the
+caption, or any phrase with that word in it, earns full reward. Here they earn nothing.
+
+Where words were only removed ("a car" for "a red car"), the difference is the two words that now meet
+there. Where nothing is wrong the target's phrase is empty, and the answer is "none" or "no error".
+
+    vlmrl check caption_spans
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+from vlmrl import answers
+from vlmrl.verdict import Example, Verdict, bad_target, unparsed
+
+_SHOWN = {"caption": "A grey cat sleeps on the old sofa, next to a lamp."}
+_CAT = {"wrong": "grey cat", "right": "grey dog"}
+
+EXAMPLES = [
+    Example("<answer>grey cat</answer>", _CAT, 1.0, _SHOWN),
+    Example("cat", _CAT, 1.0, _SHOWN),
+    Example('"A grey Cat"', _CAT, 1.0, _SHOWN),
+    Example("grey cat sleeps on the", _CAT, 0.0, _SHOWN),
+    Example("grey", _CAT, 0.0, _SHOWN),
+    Example("black cat", _CAT, 0.0, _SHOWN),
+    Example("A grey cat sleeps on the old sofa, next to a lamp.", _CAT, 0.0, _SHOWN),
+    Example("none", _CAT, 0.0, _SHOWN),
+    Example("grey cat", "grey cat", 1.0, _SHOWN),
+    Example("cat", "grey cat", 0.0, _SHOWN),
+    Example("the old", {"wrong": "the old sofa", "right": "the very old sofa"}, 1.0, _SHOWN),
+    Example("No error.", {"wrong": "", "right": ""}, 1.0, _SHOWN),
+    Example("lamp", "", 0.0, _SHOWN),
+    Example("cat", {"wrong": "brown dog", "right": "grey cat"}, None, _SHOWN),
+    Example("cat", _CAT, None),
+]
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*")
+_NOTHING = {
+    tuple(said.split())
+    for said in ("none", "no error", "no errors", "there is no error", "there are no errors", "no", "nothing")
+} | {("correct",), ("the", "caption", "is", "correct")}
+
+
+def verify(response: str, target: Any, *, caption: str = "", slack: int = 2) -> Verdict:
+    """1 if the answer points at the difference, else 0. Parts: `exact`: no word more; `echo`: whole caption.
+
+    `target`: `{"wrong": phrase as shown, "right": true phrase}`, or the wrong phrase alone, all of whose
+    words then count as the difference; an empty or null wrong phrase says that nothing is wrong.
+    `caption`: as shown to the model. `slack`: how many words more than the difference are allowed.
+    """
+    try:
+        check_target(target, caption=caption)
+    except ValueError as error:
+        return bad_target(str(error))
+    answer = answers.extract(response)
+    if answer is None or not answer.text:
+        return unparsed("no answer")
+    said, shown = _words(answer.text), _words(caption)
+    echo = {"echo": float(said == shown)}
+    if not _phrases(target)[0]:
+        right = tuple(said) in _NOTHING
+        return Verdict(float(right), parts=echo, answer=answer.text[:300], why="" if right else "nothing is wrong")
+    best = _fewest_extra_words(said, shown, _differences(target, shown))
+    if best is None:
+        return Verdict(0.0, parts=echo | {"exact": 0.0}, answer=answer.text[:300], why=_why(said, shown))
+    right = best <= slack and (best == 0 or said != shown)
+    why = "" if right else f"{best} words more than the difference"
+    return Verdict(float(right), parts=echo | {"exact": float(best == 0)}, answer=answer.text[:300], why=why)
+
+
+def gold(target: Any, *, caption: str = "", **_: Any) -> str:
+    """The words of the difference, or "none"."""
+    if not _phrases(target)[0]:
+        return "none"
+    shown = _words(caption)
+    start, end = _differences(target, shown)[0]
+    return " ".join(shown[start:end])
+
+
+def check_target(target: Any, *, caption: str = "", **_: Any) -> None:
+    """ValueError unless the wrong phrase stands in the caption and differs from the right one."""
+    wrong, _right = _phrases(target)
+    shown = _words(caption)
+    if not shown:
+        raise ValueError("params.caption is missing; give the caption as it was shown")
+    if wrong and not _differences(target, shown):
+        raise ValueError(f"target phrase {' '.join(wrong)!r} is not in the caption, or equals the right one; mend it")
+
+
+def _phrases(target: Any) -> tuple[list[str], list[str] | None]:
+    """The words of the wrong phrase and of the right one (None if it is not known)."""
+    pair = target if isinstance(target, dict) else {"wrong": target}
+    wrong, right = pair.get("wrong"), pair.get("right")
+    if not isinstance(wrong, (str, type(None))) or not isinstance(right, (str, type(None))) or "wrong" not in pair:
+        raise ValueError(f"target {str(target)[:80]!r} is no phrase; give {{'wrong': ..., 'right': ...}}")
+    return _words(wrong or ""), None if right is None else _words(right)
+
+
+def _words(text: str) -> list[str]:
+    text = answers.fold(unicodedata.normalize("NFC", text)).casefold()
+    return [word.replace("’", "'") for word in _WORD.findall(text)]
+
+
+def _differences(target: Any, shown: list[str]) -> list[tuple[int, int]]:
+    """Where in the caption the difference may stand, as [start, end) word places."""
+    wrong, right = _phrases(target)
+    start, end = _changed(wrong, right)
+    if wrong == right:
+        return []
+    if start < end:
+        return [(at + start, at + end) for at in _places(wrong, shown)]
+    # Words were removed: what shows it are the neighbours that now meet.
+    return [(max(at + start - 1, 0), min(at + start + 1, len(shown))) for at in _places(wrong, shown)]
+
+
+def _changed(wrong: list[str], right: list[str] | None) -> tuple[int, int]:
+    """[start, end) of the words of the wrong phrase that are left after the shared beginning and end."""
+    if right is None:
+        return 0, len(wrong)
+    shorter = min(len(wrong), len(right))
+    start = next((i for i in range(shorter) if wrong[i] != right[i]), shorter)
+    same_end = next((i for i in range(shorter - start) if wrong[-1 - i] != right[-1 - i]), shorter - start)
+    return start, len(wrong) - same_end
+
+
+def _places(phrase: list[str], text: list[str]) -> list[int]:
+    count = len(phrase)
+    return [at for at in range(len(text) - count + 1) if text[at : at + count] == phrase]
+
+
+def _fewest_extra_words(said: list[str], shown: list[str], differences: list[tuple[int, int]]) -> int | None:
+    """How many words more than the difference the answer has; None if it does not cover it."""
+    extra = [
+        len(said) - (end - start)
+        for at in _places(said, shown)
+        for start, end in differences
+        if at <= start and end <= at + len(said)
+    ]
+    return min(extra, default=None)
+
+
+def _why(said: list[str], shown: list[str]) -> str:
+    return "does not cover the difference" if said and _places(said, shown) else "not a run of words of the caption"

@@ -1,0 +1,129 @@
+"""OCR: how much of the true text the answer reads, by edit distance.
+
+    edit   1 - levenshtein(answer, text) / max(len)                     (GLM-4.1V, arXiv 2507.01006, table 1)
+    anls   the same, but 0 if it is not above `threshold`               (ST-VQA, arXiv 1905.13648, eq. 1)
+    wer    1 - word edits / words of the text, not below 0              (1 - word error rate)
+
+Several true texts: the best one counts. Two empty texts are equal. Full-width characters equal their ASCII
+twins, and composed accents equal decomposed ones.
+
+    vlmrl check ocr
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Any
+
+from vlmrl import answers
+from vlmrl.verdict import Example, Verdict, bad_target, unparsed
+
+METRICS = ("edit", "anls", "wer")
+
+EXAMPLES = [
+    Example("<answer>Hello World</answer>", "hello  world", 1.0),
+    Example("Hello Wrold", "Hello World", 1 - 2 / 11),
+    Example("Hello Wrold", "hello World", 1 - 3 / 11, {"case": "keep"}),
+    Example("newyork", "New York", 1.0, {"space": "ignore"}),
+    Example("St Louis", ["Saint Louis", "St. Louis"], 1.0, {"punctuation": "ignore"}),
+    Example("Coca", "Coca Cola", 0.0, {"metric": "anls"}),
+    Example("the brown fox", "the quick brown fox", 0.75, {"metric": "wer"}),
+    Example("", "", 1.0),
+    Example("abc", "", 0.0),
+    Example("xyz", "abc", 0.0),
+    Example("7", 7, None),
+]
+
+# An answer this many times longer than the text cannot score above its inverse: it scores 0, unread.
+_LONGEST = 20
+
+
+def verify(
+    response: str,
+    target: Any,
+    *,
+    metric: str = "edit",
+    case: str = "ignore",
+    space: str = "collapse",
+    punctuation: str = "keep",
+    threshold: float = 0.5,
+) -> Verdict:
+    """Similarity of the answer to `target`, a text or a list of texts of which the best counts.
+
+    `metric`: `edit`, `anls`, `wer`; `case`: `ignore`, `keep`; `space`: `collapse` (runs are one space, ends
+    are trimmed), `ignore`, `keep`; `punctuation`: `keep`, `ignore`; `threshold`: of `anls` alone.
+    """
+    try:
+        check_target(target, metric=metric, case=case, space=space, punctuation=punctuation)
+    except ValueError as error:
+        return bad_target(str(error))
+    answer = answers.extract(response)
+    if answer is None:
+        return unparsed("the thinking never ended")
+    texts = [_normal(text, case, space, punctuation) for text in _texts(target)]
+    if len(answer.text) > _LONGEST * (50 + max(len(text) for text in texts)):
+        return Verdict(0.0, answer=answer.text[:200], why=f"answer of {len(answer.text)} characters")
+    said = _normal(answer.text, case, space, punctuation)
+    score = max(_similarity(said, text, metric) for text in texts)
+    if metric == "anls" and score <= threshold:
+        return Verdict(0.0, answer=answer.text, why=f"similarity {score:.2f} is not above {threshold:g}")
+    return Verdict(score, answer=answer.text)
+
+
+def gold(target: Any, **_: Any) -> str:
+    """The true text, the first of several."""
+    return _texts(target)[0]
+
+
+def check_target(
+    target: Any,
+    *,
+    metric: str = "edit",
+    case: str = "ignore",
+    space: str = "collapse",
+    punctuation: str = "keep",
+    **_: Any,
+) -> None:
+    """ValueError unless the target is a text or texts free of answer markup, and the params are known."""
+    for name, value, known in (
+        ("metric", metric, METRICS),
+        ("case", case, ("ignore", "keep")),
+        ("space", space, ("collapse", "ignore", "keep")),
+        ("punctuation", punctuation, ("keep", "ignore")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} {value!r} is unknown; use one of {', '.join(known)}")
+    for text in _texts(target):
+        answer = answers.extract(text)
+        if answer is None or answer.text != text.strip():
+            raise ValueError(f"target {text[:60]!r} holds think, answer or box markup; give the plain text")
+
+
+def _texts(target: Any) -> list[str]:
+    texts = target if isinstance(target, list) else [target]
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"target {str(target)[:60]!r} is no text; give a string or a list of strings")
+    return texts
+
+
+def _normal(text: str, case: str, space: str, punctuation: str) -> str:
+    text = answers.fold(unicodedata.normalize("NFC", text))
+    if case == "ignore":
+        text = text.casefold()
+    if punctuation == "ignore":
+        text = re.sub(r"[^\w\s]|_", "", text)
+    if space == "ignore":
+        return "".join(text.split())
+    return " ".join(text.split()) if space == "collapse" else text
+
+
+def _similarity(said: str, true: str, metric: str) -> float:
+    from rapidfuzz.distance import Levenshtein
+
+    if metric == "wer":
+        words = true.split()
+        if not words:
+            return float(not said.split())
+        return max(0.0, 1.0 - Levenshtein.distance(said.split(), words) / len(words))
+    return Levenshtein.normalized_similarity(said, true)

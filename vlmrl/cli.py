@@ -1,0 +1,216 @@
+"""The command `vlmrl`: parses arguments and calls the module that does the work. Run `vlmrl --help`.
+
+Exit codes: 0 done; 2 the user's input is wrong, said in one line on standard error; 130 interrupted; 1 (with
+a traceback) a failure of the toolkit. Every import of weight happens inside the command that needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import vlmrl
+from vlmrl import catalog
+from vlmrl.errors import UserError
+
+EXAMPLES = """\
+examples:
+  vlmrl train quickstart                                   train the built-in tiny model, on a laptop
+  vlmrl train run.toml fast.toml --rollout.engine vllm     a run file, an overlay, one value changed
+  vlmrl report runs/quickstart                             one HTML page of curves and samples
+  vlmrl score rows.jsonl --out scored.jsonl                judge answers you already have
+  vlmrl data build synthetic --n 400 --out train.jsonl     make a data set
+  vlmrl data check train.jsonl                             prove it fit for a run
+  vlmrl data show train.jsonl --n 2                        look at rows
+  vlmrl data convert geo3k.parquet --from easyr1 --out geo3k.jsonl
+  vlmrl list verifiers                                     what there is, by kind
+  vlmrl doctor                                             what would run on this machine
+
+`vlmrl COMMAND --help` tells more about one command.
+"""
+
+
+SCHEMAS = ("v_triune", "easyr1", "trl", "verl")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors and without guessing at abbreviated options."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"vlmrl: {message}; see `{self.prog} --help`\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"vlmrl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has left; the interpreter's own flush at exit must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(arguments: list[str]) -> int:
+    overrides: list[str] = []
+    if arguments[:1] == ["train"]:
+        arguments, overrides = split_overrides(arguments)
+    options = build_parser().parse_args(arguments)
+    command = options.command
+    if command == "train":
+        from vlmrl import trainer
+
+        return trainer.main(options.files, overrides, resume=options.resume, dry_run=options.dry_run)
+    if command == "score":
+        from vlmrl import reward
+
+        reward.score_file(options.file, options.out)
+    elif command == "data":
+        return _run_data(options)
+    elif command == "report":
+        from pathlib import Path
+
+        from vlmrl import report
+
+        print(report.write_report(Path(options.run_dir)))
+    elif command == "list":
+        _list(options.kind)
+    else:
+        from vlmrl import doctor
+
+        doctor.examine()
+    return 0
+
+
+def _run_data(options: argparse.Namespace) -> int:
+    from vlmrl import data
+
+    if options.action == "build":
+        sources = options.sources.split(",") if options.sources else None
+        count = data.build(
+            options.recipe, options.out, options.n, options.split, options.seed, sources, options.difficulty
+        )
+        print(f"{options.out}: {count} samples")
+    elif options.action == "convert":
+        count = data.convert(options.file, options.schema, options.out, options.verifier)
+        print(f"{options.out}: {count} samples")
+    elif options.action == "show":
+        data.show(options.file, options.n, options.source)
+    elif not data.check(options.file):
+        return 2
+    return 0
+
+
+def _list(kind: str) -> None:
+    rows = [(name, catalog.summary(kind, name)) for name in catalog.names(kind)]
+    if not sys.stdout.isatty():
+        for name, summary in rows:
+            print(f"{name}\t{summary}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(kind.removesuffix("s"), "what it is", box=None)
+    for name, summary in rows:
+        table.add_row(Text(name, "bold"), Text(summary))
+    Console().print(table)
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Splits `--section.field VALUE` pairs from the arguments that argparse knows; the order is kept."""
+    own: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for token in rest:
+        if not token.startswith("--") or token in ("--resume", "--dry-run", "--help"):
+            own.append(token)
+            continue
+        overrides.append(token)
+        if "=" not in token:
+            value = next(rest, None)
+            if value is None:
+                raise UserError(f"{token}: has no value; write {token} VALUE")
+            overrides.append(value)
+    return own, overrides
+
+
+# --- arguments --------------------------------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    parser = Parser(prog="vlmrl", description=(vlmrl.__doc__ or "").partition("\n")[0], epilog=EXAMPLES)
+    parser.add_argument("--version", action="version", version=f"vlmrl {vlmrl.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train a model as a run file says")
+    train.usage = "vlmrl train RUN.toml [OVERLAY.toml ...] [--section.field VALUE ...] [--resume] [--dry-run]"
+    train.add_argument("files", nargs="+", metavar="RUN.toml", help="a run file or shipped run, then overlays")
+    train.add_argument("--resume", action="store_true", help="go on where the run folder's checkpoint stands")
+    train.add_argument("--dry-run", action="store_true", help="validate everything, train nothing")
+
+    score = commands.add_parser("score", help="judge rows {id, verifier, response, target, params?}")
+    score.add_argument("file", metavar="FILE.jsonl", help="the rows; - is standard input")
+    score.add_argument("--out", default="-", metavar="FILE", help="where to write; - is standard output")
+
+    _add_data(commands.add_parser("data", help="build, check, show or convert a data set"))
+
+    report = commands.add_parser("report", help="write a run's report page")
+    report.add_argument("run_dir", metavar="RUN_DIR", help="as `runs/quickstart`")
+
+    listing = commands.add_parser("list", help="list verifiers, recipes, engines, ...")
+    listing.add_argument("kind", choices=catalog.FOLDERS, metavar="KIND", help=", ".join(catalog.FOLDERS))
+
+    commands.add_parser("doctor", help="what is installed, what would run here, what is missing")
+    return parser
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    build = actions.add_parser("build", help="write a recipe's samples to a file")
+    build.add_argument("recipe", metavar="RECIPE", help="a name that `vlmrl list recipes` shows")
+    build.add_argument("--out", required=True, metavar="FILE", help=".jsonl or .parquet")
+    build.add_argument("--n", type=_count, default=1000, help="samples of each source (default 1000)")
+    build.add_argument("--split", choices=("train", "heldout"), default="train")
+    build.add_argument("--seed", type=int, default=0)
+    build.add_argument("--sources", metavar="A,B", help="some of its sources (default all)")
+    build.add_argument("--difficulty", type=_count, default=1, help="1 is the easiest (default)")
+
+    check = actions.add_parser("check", help="prove a data set fit for a run")
+    check.add_argument("file", metavar="FILE", help=".jsonl or .parquet")
+
+    show = actions.add_parser("show", help="print samples")
+    show.add_argument("file", metavar="FILE", help=".jsonl or .parquet")
+    show.add_argument("--n", type=_count, default=3, help="how many (default 3)")
+    show.add_argument("--source", help="of this source only")
+
+    convert = actions.add_parser("convert", help="turn another toolkit's rows into samples")
+    convert.add_argument("file", metavar="FILE", help=".jsonl or .parquet")
+    convert.add_argument("--from", dest="schema", choices=SCHEMAS, required=True, help="whose rows they are")
+    convert.add_argument("--out", required=True, metavar="FILE", help=".jsonl or .parquet")
+    convert.add_argument("--verifier", default="math", help="judges rows that name none (default math)")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

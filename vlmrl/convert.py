@@ -1,0 +1,265 @@
+"""Rows of other toolkits as samples: `vlmrl data convert FILE --from v_triune|easyr1|trl|verl --out FILE`.
+
+    v_triune  data_source, images, prompt, ability, reward_model{answer, ground_truth, accuracy_ratio,
+              format_ratio, verifier, verifier_parm}, extra_info{id}
+    easyr1    problem, answer, images | videos
+    trl       prompt (text or chat), image | images, and solution | answer | ground_truth | target
+    verl      data_source, prompt, images, videos, audios, ability, reward_model{ground_truth}, extra_info
+
+Only V-Triune's rows say how they are judged: `mathverify` becomes `math`, `detection` becomes `dynamic_iou`,
+and a `format_ratio` above 0 adds `format` with that weight. Elsewhere the answer is judged by one verifier
+for the whole file (`--verifier`, default `math`). Columns without a place go to `meta` if they are scalars.
+Media marks are put in front of the first user turn where the text has none.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vlmrl.answers import extract
+from vlmrl.errors import UserError
+from vlmrl.media import image_size
+from vlmrl.rows import read_rows
+from vlmrl.sample import MARKS, Media, Sample, sample_from_row
+
+ANSWER_COLUMNS = ("solution", "answer", "ground_truth", "target")
+MEDIA_COLUMNS = {"images": ("images", "image"), "videos": ("videos", "video"), "audios": ("audios", "audio")}
+BOX_VERIFIERS = ("dynamic_iou",)
+"""Verifiers whose target is a list of boxes: other toolkits keep it as text."""
+LAYOUT = "think_answer"
+"""What V-Triune's prompts ask for: reasoning in think tags, then the answer in answer tags."""
+
+
+def convert_file(path: str, schema: str, verifier: str = "math") -> Iterator[Sample]:
+    """Streams the rows of a .jsonl or .parquet file as samples; `UserError` names file, row and field."""
+    file = Path(path)
+    reader = READERS[schema]
+    for number, (where, row) in enumerate(read_rows(file), 1):
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: expected an object, got {type(row).__name__}")
+        source = Row(row, where, file.resolve().parent)
+        converted = reader(source, verifier)
+        converted.setdefault("source", file.stem)
+        converted["id"] = str(converted.get("id") or f"{converted['source']}-{number}")
+        converted["meta"] = source.leftover()
+        yield sample_from_row(converted, where)
+
+
+class Row:
+    """A row being converted: remembers which columns have been used, and says what is wrong with it."""
+
+    def __init__(self, columns: dict[str, Any], where: str, root: Path) -> None:
+        self.columns, self.where, self.root = columns, where, root
+        self.used: set[str] = set()
+
+    def get(self, name: str) -> Any:
+        """A column, or None."""
+        self.used.add(name)
+        return self.columns.get(name)
+
+    def need(self, *names: str) -> Any:
+        """The first of these columns that is there."""
+        for name in names:
+            value = self.get(name)
+            if value is not None:
+                return value
+        raise UserError(f"{self.where}: {' | '.join(names)}: missing; is --from the right one?")
+
+    def struct(self, name: str) -> dict[str, Any]:
+        """A column of named fields, without its nulls; text that holds JSON is read as such."""
+        value = self.get(name)
+        if isinstance(value, str):
+            value = _literal(value)
+        if value is not None and not isinstance(value, dict):
+            raise UserError(f"{self.where}: {name}: expected an object, got {value!r:.80}")
+        return {key: field for key, field in (value or {}).items() if field is not None}
+
+    def media(self) -> dict[str, list[Media]]:
+        """All media columns, paths resolved against the folder of the file."""
+        found: dict[str, list[Media]] = {}
+        for kind, names in MEDIA_COLUMNS.items():
+            values = [value for name in names if (value := self.get(name)) is not None]
+            entries = [entry for value in values for entry in (value if isinstance(value, list) else [value])]
+            if entries:
+                found[kind] = [self._medium(kind, entry) for entry in entries]
+        return found
+
+    def _medium(self, kind: str, entry: Any) -> Media:
+        if isinstance(entry, dict):
+            data = entry.get("bytes")
+            path = next((entry[key] for key in ("path", kind.removesuffix("s")) if entry.get(key)), None)
+        else:
+            data, path = (entry, None) if isinstance(entry, bytes) else (None, entry)
+        if isinstance(data, str):
+            data = base64.b64decode(data)
+        if data is not None:
+            return Media(data=data)
+        if not isinstance(path, str) or path.startswith(("http:", "https:")):
+            raise UserError(f"{self.where}: {kind}: expected a local path or bytes, got {path!r:.80}")
+        if path.startswith("data:"):
+            return Media.model_validate(path)
+        return Media(path=os.path.normpath(self.root / path.removeprefix("file://")))
+
+    def leftover(self) -> dict[str, Any]:
+        """The scalar columns that no field of a sample took."""
+        return {
+            name: value
+            for name, value in self.columns.items()
+            if name not in self.used and isinstance(value, str | int | float | bool)
+        }
+
+
+# --- one reader a schema ----------------------------------------------------------------------------------
+
+
+def read_v_triune(row: Row, _verifier: str) -> dict[str, Any]:
+    """V-Triune (arXiv 2505.18129, section 3.1): the row states its verifier and the weights of its parts."""
+    model = row.struct("reward_model")
+    media = row.media()
+    kind = model.get("verifier")
+    if kind == "mathverify":
+        spec = {"verifier": "math", "target": bare(model.get("answer") or model.get("ground_truth"))}
+    elif kind == "detection":
+        spec = _detection(row, model, media)
+    else:
+        known = "'mathverify' or 'detection'"
+        raise UserError(f"{row.where}: reward_model.verifier: expected {known}, got {kind!r}")
+    reward = [spec | {"weight": model.get("accuracy_ratio", 1.0)}]
+    if model.get("format_ratio", 0.0) > 0.0:
+        reward.append({"verifier": "format", "target": LAYOUT, "weight": model["format_ratio"]})
+    return {
+        "id": row.struct("extra_info").get("id"),
+        "source": row.need("data_source"),
+        "task": row.get("ability") or "",
+        "messages": with_marks(chat(row, "prompt"), media),
+        "media": media,
+        "reward": reward,
+    }
+
+
+def _detection(row: Row, model: dict[str, Any], media: dict[str, list[Media]]) -> dict[str, Any]:
+    # Normalised rows hold boxes on a grid of 0 to 1000 while the model answers in pixels of its image.
+    parameters = model.get("verifier_parm") or {}
+    ratio = {k: v for k, v in (parameters.get("det_reward_ratio") or {}).items() if v is not None}
+    truth = model.get("ground_truth") or model.get("answer")
+    target = boxes(truth, f"{row.where}: reward_model.ground_truth")
+    params: dict[str, Any] = {"completeness": ratio.get("iou_completeness", 0.3), "coords": "pixels"}
+    if parameters.get("det_verifier_normalized"):
+        params |= {"coords": "relative_1000", "answer_coords": "pixels"}
+    if not media.get("images"):
+        raise UserError(f"{row.where}: images: missing; a detection row needs its image")
+    try:
+        params["image_size"] = list(image_size(media["images"][0]))
+    except UserError as error:
+        raise UserError(f"{row.where}: images: {error}") from None
+    return {"verifier": "dynamic_iou", "target": target, "params": params}
+
+
+def read_easyr1(row: Row, verifier: str) -> dict[str, Any]:
+    """EasyR1: a question and its answer."""
+    media = row.media()
+    message = {"role": "user", "content": row.need("problem")}
+    return {
+        "id": row.get("id"),
+        "messages": with_marks([message], media),
+        "media": media,
+        "reward": [reward_spec(row.need("answer"), verifier, row.where)],
+    }
+
+
+def read_trl(row: Row, verifier: str) -> dict[str, Any]:
+    """TRL: a prompt, and whichever column its reward function reads."""
+    media = row.media()
+    return {
+        "id": row.get("id"),
+        "messages": with_marks(chat(row, "prompt"), media),
+        "media": media,
+        "reward": [reward_spec(row.need(*ANSWER_COLUMNS), verifier, row.where)],
+    }
+
+
+def read_verl(row: Row, verifier: str) -> dict[str, Any]:
+    """verl: the ground truth of the reward model; `verifier` takes the place of its scorers by source."""
+    media = row.media()
+    model = row.struct("reward_model")
+    if "ground_truth" not in model:
+        raise UserError(f"{row.where}: reward_model.ground_truth: missing; is --from the right one?")
+    return {
+        "source": row.need("data_source"),
+        "task": row.get("ability") or "",
+        "messages": with_marks(chat(row, "prompt"), media),
+        "media": media,
+        "reward": [reward_spec(model["ground_truth"], verifier, row.where)],
+    }
+
+
+READERS = {"v_triune": read_v_triune, "easyr1": read_easyr1, "trl": read_trl, "verl": read_verl}
+
+
+# --- parts of a row ---------------------------------------------------------------------------------------
+
+
+def chat(row: Row, column: str) -> list[dict[str, str]]:
+    """The turns of a prompt: text is one user turn; content in parts becomes text with marks."""
+    prompt = row.need(column)
+    if isinstance(prompt, str):
+        return [{"role": "user", "content": prompt}]
+    if not isinstance(prompt, list) or not all(isinstance(turn, dict) for turn in prompt):
+        raise UserError(f"{row.where}: {column}: expected text or a list of turns, got {prompt!r:.80}")
+    return [{"role": turn.get("role"), "content": _flat(turn.get("content"))} for turn in prompt]
+
+
+def _flat(content: Any) -> Any:
+    if not isinstance(content, list):
+        return content
+    marks = {mark.strip("<>"): mark for mark in MARKS.values()}
+    return "".join(marks.get(part.get("type"), part.get("text") or "") for part in content)
+
+
+def with_marks(turns: list[dict[str, Any]], media: dict[str, list[Media]]) -> list[dict[str, Any]]:
+    """The turns with marks in front of the first user turn, for each modality whose marks are absent."""
+    text = "".join(str(turn["content"]) for turn in turns)
+    missing = "".join(MARKS[kind] * len(items) for kind, items in media.items() if MARKS[kind] not in text)
+    for turn in turns:
+        if turn["role"] == "user":
+            turn["content"] = f"{missing}{turn['content']}"
+            break
+    return turns
+
+
+def reward_spec(answer: Any, verifier: str, where: str) -> dict[str, Any]:
+    """The reward of a row whose answer is judged by `verifier`."""
+    target = boxes(answer, f"{where}: answer") if verifier in BOX_VERIFIERS else bare(answer)
+    return {"verifier": verifier, "target": target}
+
+
+def bare(answer: Any) -> Any:
+    r"""A true answer without its wrapping: `<answer>\boxed{4}</answer>` and `\boxed{4}` become `4`."""
+    found = extract(answer) if isinstance(answer, str) else None
+    return found.text if found else answer
+
+
+def boxes(text: Any, field: str) -> Any:
+    """The boxes in a true answer, which is JSON or a Python literal, perhaps in answer tags."""
+    value = bare(text)
+    if isinstance(value, str):
+        value = _literal(value)
+    if not isinstance(value, list | dict):
+        raise UserError(f"{field}: expected a list of boxes, got {text!r:.80}")
+    return value
+
+
+def _literal(text: str) -> Any:
+    """The value written in JSON or as a Python literal; None if it is neither."""
+    for parse in (json.loads, ast.literal_eval):
+        try:
+            return parse(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+    return None

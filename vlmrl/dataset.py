@@ -1,0 +1,72 @@
+"""Dataset: the samples of a run, from files and recipes, memory-mapped on disk and read by number.
+
+    dataset = open_dataset(config.data.train, run_folder / "data" / "train")
+    sample = dataset[17]
+
+Every entry is validated once, as it streams by, and stored as an Arrow table; a million rows stay on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlmrl import catalog
+from vlmrl.config import Source
+from vlmrl.errors import UserError, nearest
+from vlmrl.sample import Sample, from_parquet_row, parquet_schema, read_samples, sample_from_row, to_parquet_row
+
+
+class Dataset(Sequence[Sample]):
+    """Random access to the samples of a table."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def __getitem__(self, index: Any) -> Sample:
+        where = f"row {index}"
+        return sample_from_row(from_parquet_row(self._table[index], where), where)
+
+    def source_names(self) -> list[str]:
+        """Sorted; read from one column."""
+        return sorted(self._table.unique("source"))
+
+
+def open_dataset(entries: Sequence[Source], folder: Path) -> Dataset:
+    """All samples of the entries, in order. `UserError` if there are none, or one is wrong."""
+    import datasets
+
+    # The table is a working copy of one run: nothing must be found again by another.
+    datasets.disable_progress_bars()
+    table = datasets.Dataset.from_generator(
+        _rows,
+        gen_kwargs={"entries": [entry.model_dump() for entry in entries]},
+        features=datasets.Features.from_arrow_schema(parquet_schema()),
+        cache_dir=str(folder),
+    )
+    return Dataset(table)
+
+
+def _rows(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for entry in entries:
+        yield from map(to_parquet_row, entry_samples(Source.model_validate(entry)))
+
+
+def entry_samples(entry: Source) -> Iterator[Sample]:
+    """The samples of one entry of data.train or data.heldout."""
+    if entry.path is not None:
+        yield from read_samples(entry.path)
+        return
+    assert entry.recipe is not None
+    recipe = catalog.load("recipes", entry.recipe)
+    sources = entry.sources or recipe.SOURCES
+    for source in sources:
+        if source not in recipe.SOURCES:
+            raise UserError(f"recipe {entry.recipe!r} has no source {source!r}{nearest(source, recipe.SOURCES)}")
+    yield from recipe.build(
+        entry.n, split=entry.split, seed=entry.seed, sources=sources, difficulty=entry.difficulty
+    )

@@ -1,0 +1,68 @@
+"""Group: a sample, its encoded prompt, its G rollouts, their verdicts, and what the learner measured on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from vlmrl.sample import Sample
+from vlmrl.verdict import Verdict
+
+if TYPE_CHECKING:
+    from vlmrl.formatting import EncodedPrompt
+    from vlmrl.rollout import Rollout
+
+
+class TokenStats(NamedTuple):
+    """What the learner's first pass over one rollout measured; means over its tokens."""
+
+    entropy: float
+    """Of the policy, in nats."""
+    clip_fraction: float
+    """Share of tokens whose importance ratio the objective clipped."""
+    behaviour_kl: float
+    """k3 estimate of KL(behaviour || policy), in nats."""
+    diff_mean: float | None
+    """|policy logprob - behaviour logprob|: rollout/learner agreement. None where the policy had already moved
+    since it sampled, that is in the second and later updates of a step."""
+    diff_max: float | None
+
+
+@dataclass(slots=True)
+class Group:
+    """One prompt's worth of a training step."""
+
+    sample: Sample
+    prompt: EncodedPrompt
+    rollouts: list[Rollout]
+    verdicts: list[Verdict]
+    stats: list[TokenStats] = field(default_factory=list)
+    """One for each rollout; empty if the group was left out of the update (no spread in its rewards)."""
+
+    @property
+    def scores(self) -> list[float]:
+        """The scores of the rollouts that could be judged."""
+        return [v.score for v in self.verdicts if v.score is not None]
+
+    @property
+    def has_spread(self) -> bool:
+        """Whether there is anything to learn from: at least two different scores."""
+        return len(set(self.scores)) > 1
+
+    @property
+    def tokens(self) -> int:
+        """Tokens computed when the prompt is computed once: prompt + all responses."""
+        return len(self.prompt) + sum(len(r.token_ids) for r in self.rollouts)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReport:
+    """What one step's update did, over all its groups."""
+
+    loss: float
+    grad_norm: float
+    """Before clipping; mean over the optimizer steps."""
+    learning_rate: float
+    groups: int
+    """Groups that took part."""
+    optimizer_steps: int

@@ -1,0 +1,137 @@
+"""Metrics: what a step's groups say, by data source and modality. Pure functions; `monitor` writes them down.
+
+    step_metrics(groups)   -> {"all/reward": 0.53, "source/counting/reward": 0.61, ...}
+
+A metric without a value (no wrong answer to take the length of) is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from vlmrl.group import Group, TokenStats
+from vlmrl.verdict import Verdict
+
+Metrics = dict[str, float | None]
+Figures = dict[str, float]
+"""A reward's `mean`, `low`, `high` (95 % interval), `n`. No interval if n < 2, no mean if n = 0."""
+
+PERFECT = 1 - 1e-9
+
+
+def mean(values: Iterable[float], weights: Iterable[float] | None = None) -> float | None:
+    """The weighted mean; None without values or weight."""
+    values = list(values)
+    weights = [1.0] * len(values) if weights is None else list(weights)
+    total = sum(weights)
+    return sum(v * w for v, w in zip(values, weights, strict=True)) / total if total else None
+
+
+def figures(scores: Iterable[float | None]) -> Figures:
+    """Mean of the scored, its 95 % interval (mean +- 1.96 s / sqrt(n), clipped to [0, 1]) and n."""
+    scored = [score for score in scores if score is not None]
+    n, centre = len(scored), mean(scored)
+    if centre is None:
+        return {"n": 0}
+    if n == 1:
+        return {"mean": centre, "n": 1}
+    half = 1.96 * math.sqrt(sum((score - centre) ** 2 for score in scored) / (n - 1) / n)
+    return {"mean": centre, "low": max(0.0, centre - half), "high": min(1.0, centre + half), "n": n}
+
+
+def step_metrics(groups: Sequence[Group]) -> Metrics:
+    """All metrics of a step's groups under their full names."""
+    metrics = _named("all", group_metrics(groups))
+    for source, part in by(groups, lambda group: group.sample.source).items():
+        metrics |= _named(f"source/{source}", group_metrics(part))
+    for modality, part in by(groups, lambda group: group.prompt.modality).items():
+        metrics |= _named(f"modality/{modality}", agreement_metrics(part))
+    return metrics
+
+
+def verdict_metrics(verdicts: Sequence[Verdict]) -> Metrics:
+    """`reward` and `perfect`, `zero` are means over the scored; `unscored`, `unparsed` are shares of all."""
+    scores = [v.score for v in verdicts if v.score is not None]
+    parts: dict[str, list[float]] = defaultdict(list)
+    for verdict in verdicts:
+        for name, value in verdict.parts.items():
+            parts[name].append(value)
+    return {
+        "reward": mean(scores),
+        "perfect": mean(score >= PERFECT for score in scores),
+        "zero": mean(score == 0 for score in scores),
+        "unscored": mean(v.score is None for v in verdicts),
+        "unparsed": mean(v.status == "unparsed" for v in verdicts),
+        **{f"part/{name}": mean(values) for name, values in sorted(parts.items())},
+    }
+
+
+def group_metrics(groups: Sequence[Group]) -> Metrics:
+    """The metrics of groups. Lengths in response tokens; `correct` is a perfect score, `wrong` any other.
+
+    `entropy`, `clip_fraction` and `behaviour_kl` are means over response tokens that took part in the update;
+    `tokens` counts each prompt once, `patches` are vision patches, `zero_variance` is a share of groups.
+    """
+    judged = [(r, v) for g in groups for r, v in zip(g.rollouts, g.verdicts, strict=True)]
+    lengths = [(len(r.token_ids), v.score) for r, v in judged]
+    stats, weights = _measured(groups)
+    return {
+        **verdict_metrics([v for _, v in judged]),
+        "zero_variance": mean(not g.has_spread for g in groups),
+        "length": mean(n for n, _ in lengths),
+        "length_correct": mean(n for n, score in lengths if score is not None and score >= PERFECT),
+        "length_wrong": mean(n for n, score in lengths if score is not None and score < PERFECT),
+        "truncated": mean(r.finish == "length" for r, _ in judged),
+        "entropy": mean((s.entropy for s in stats), weights),
+        "clip_fraction": mean((s.clip_fraction for s in stats), weights),
+        "behaviour_kl": mean((s.behaviour_kl for s in stats), weights),
+        "groups": len(groups),
+        "rollouts": len(judged),
+        "tokens": sum(g.tokens for g in groups),
+        "patches": sum(g.prompt.patches for g in groups),
+    }
+
+
+def agreement_metrics(groups: Sequence[Group]) -> Metrics:
+    """|learner - engine| logprob differences over `tokens` response tokens: those sampled
+    by the very weights the learner measured with."""
+    stats, weights = _measured(groups)
+    means = [(s.diff_mean, tokens) for s, tokens in zip(stats, weights, strict=True) if s.diff_mean is not None]
+    return {
+        "diff_max": max((s.diff_max for s in stats if s.diff_max is not None), default=None),
+        "diff_mean": mean((diff for diff, _ in means), [tokens for _, tokens in means]),
+        "tokens": sum(tokens for _, tokens in means) or None,
+    }
+
+
+def _measured(groups: Iterable[Group]) -> tuple[list[TokenStats], list[int]]:
+    """The token statistics of all measured rollouts, and each one's number of tokens."""
+    pairs = [
+        (stats, len(rollout.token_ids))
+        for group in groups
+        if group.stats
+        for stats, rollout in zip(group.stats, group.rollouts, strict=True)
+    ]
+    return [stats for stats, _ in pairs], [tokens for _, tokens in pairs]
+
+
+def by(groups: Iterable[Group], name_of: Callable[[Group], str]) -> dict[str, list[Group]]:
+    """The groups parted by name, in the order of the names."""
+    parted: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        parted[name_of(group)].append(group)
+    return dict(sorted(parted.items()))
+
+
+def finite(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    """What JSON can carry: absent values are dropped; NaN and infinities too, counted in `all/not_finite`."""
+    known = {key: value for key, value in metrics.items() if value is not None}
+    carried = {key: value for key, value in known.items() if math.isfinite(value)}
+    lost = len(known) - len(carried)
+    return carried | ({"all/not_finite": lost} if lost else {})
+
+
+def _named(prefix: str, metrics: Metrics) -> Metrics:
+    return {f"{prefix}/{key}": value for key, value in metrics.items()}

@@ -1,0 +1,243 @@
+"""The ledger: every metric by data source, reward part and modality; every rollout kept with its verdict.
+
+    ledger = Ledger(run_folder, total_steps=300)
+    ledger.truncate(step)                                # only after a resume from the checkpoint of `step`
+    ledger.record_eval(0, "before training", rows)
+    ledger.record(step, groups, update, seconds)         # each step, from 1
+    ledger.close()
+
+A run folder then holds `metrics.jsonl` (one object for each step and each evaluation, keys
+`source/<name>/<metric>`, `all/<metric>`, `modality/<name>/<metric>`, `heldout/<source>/<mode>/<metric>`),
+`rollouts/step_*.parquet`, `heldout/step_*.parquet` and `tensorboard/`. Wall-clock figures stand under
+`seconds/` and nowhere else: all other values of two runs with one seed are equal. A metric that has no
+value at a step (a source without prompts, no wrong answer to take the length of) has no key there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from vlmrl.errors import UserError, nearest
+from vlmrl.group import Group, UpdateReport
+from vlmrl.media import encode_png, load_image
+from vlmrl.metrics import Metrics, by, figures, finite, step_metrics, verdict_metrics
+from vlmrl.rows import whole_file
+from vlmrl.sample import Sample
+from vlmrl.sinks import SINKS
+from vlmrl.summary import Table, heldout_tables, metrics_line, read_metrics
+from vlmrl.verdict import Verdict
+
+if TYPE_CHECKING:
+    from vlmrl.rollout import Rollout
+
+EvalRow = tuple[Sample, "Rollout", Verdict, Literal["sampled", "greedy"]]
+
+PICTURED = 40
+"""Held-out samples of each source that are kept with their picture."""
+_PICTURE_SIDE, _PNG_BYTES = 640, 60_000
+
+
+class Ledger:
+    """Writes down what a run does, in `folder`, as it happens.
+
+    `rollouts_mb` (10^6 bytes) bounds `rollouts/`: the oldest steps are deleted, never the newest.
+    `UserError` for an unknown sink, a sink that is not installed, and a disk that refuses to write.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sinks: Sequence[str] = ("jsonl", "tensorboard", "console"),
+        total_steps: int,
+        rollouts_mb: float = 512.0,
+    ) -> None:
+        for name in sinks:
+            if name not in SINKS:
+                raise UserError(f"unknown sink {name!r}{nearest(name, SINKS)}")
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._rollouts_bytes = rollouts_mb * 1e6
+        self._sizes: dict[int, int] = {}
+        self._deleted = 0
+        self._sinks = [SINKS[name](self.folder, total_steps) for name in sinks]
+
+    def record(
+        self,
+        step: int,
+        groups: Sequence[Group],
+        update: UpdateReport,
+        seconds: Mapping[str, float],
+        extra: Mapping[str, float] = {},
+    ) -> dict[str, float]:
+        """Writes the metrics and rollouts of a step; returns the metrics as `metrics.jsonl` has them.
+
+        `seconds` by phase (`rollout`, `reward`, `update`, `sync`); `extra` keys are written as they are.
+        """
+        metrics = step_metrics(groups) | {
+            "all/loss": update.loss,
+            "all/grad_norm": update.grad_norm,
+            "all/learning_rate": update.learning_rate,
+            "all/groups_updated": update.groups,
+            "all/optimizer_steps": update.optimizer_steps,
+        }
+        metrics |= self._keep_rollouts(step, groups) | dict(extra) | _seconds(seconds, groups)
+        return self._write(step, metrics)
+
+    def record_eval(self, step: int, name: str, rows: Sequence[EvalRow], seconds: Mapping[str, float] = {}) -> Table:
+        """Writes a held-out evaluation and its rows; `name` is what the console calls it.
+
+        Step 0 is before training. Keys `heldout/<source>/<mode>/`: `mean`, `low`, `high`, `n` of the reward,
+        and the rest of `verdict_metrics`. `seconds`, as `{"eval": 12.3}`, count into the run's split.
+        """
+        parted: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
+        for sample, _, verdict, mode in rows:
+            parted[sample.source, mode].append(verdict)
+            parted["all", mode].append(verdict)
+        metrics: Metrics = {}
+        for (source, mode), verdicts in sorted(parted.items()):
+            values = figures(v.score for v in verdicts) | verdict_metrics(verdicts)
+            del values["reward"]
+            metrics |= {f"heldout/{source}/{mode}/{key}": value for key, value in values.items()}
+        if rows:
+            _write_parquet(self.folder / "heldout" / _file_name(step), _eval_rows(step, rows))
+        written = self._write(step, metrics | _seconds(seconds, ()), label=name)
+        return heldout_tables([written]).get(step, {})
+
+    def truncate(self, step: int) -> None:
+        """Forgets all that was recorded after `step`, and a half-written last line."""
+        rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
+        with whole_file(self.folder / "metrics.jsonl") as partial:
+            partial.write_text("".join(map(metrics_line, rows)), encoding="utf-8")
+        for file in (*self.folder.glob("rollouts/*"), *self.folder.glob("heldout/*")):
+            match = re.fullmatch(r"(\.?)step_(\d+)\.parquet(\.partial)?", file.name)
+            if match and (match[3] or int(match[2]) > step):
+                file.unlink()
+        self._sizes, self._deleted = {}, 0
+        for row in rows:
+            if "all/rollout_bytes" in row:
+                self._delete_oldest(int(row["step"]), int(row["all/rollout_bytes"]))
+
+    def close(self) -> None:
+        """Ends the progress bar and closes the files."""
+        for sink in self._sinks:
+            sink.close()
+
+    def _keep_rollouts(self, step: int, groups: Sequence[Group]) -> Metrics:
+        rows = [
+            _rollout_row(step, group.sample, rollout, verdict)
+            for group in groups
+            for rollout, verdict in zip(group.rollouts, group.verdicts, strict=True)
+        ]
+        if not rows:
+            return {}
+        size = _write_parquet(self.folder / "rollouts" / _file_name(step), rows)
+        return {"all/rollout_bytes": size, "all/rollout_steps_deleted": self._delete_oldest(step, size)}
+
+    def _delete_oldest(self, step: int, size: int) -> int:
+        """Steps deleted so far: a function of the recorded sizes, so a resumed run counts like any other."""
+        self._sizes[step] = size
+        while sum(self._sizes.values()) > self._rollouts_bytes and len(self._sizes) > 1:
+            oldest = min(self._sizes)
+            del self._sizes[oldest]
+            (self.folder / "rollouts" / _file_name(oldest)).unlink(missing_ok=True)
+            self._deleted += 1
+        return self._deleted
+
+    def _write(self, step: int, metrics: Metrics, label: str = "") -> dict[str, float]:
+        row = {"step": step, **finite(metrics)}
+        for sink in self._sinks:
+            sink.write(row, label)
+        return row
+
+
+def _seconds(seconds: Mapping[str, float], groups: Sequence[Group]) -> Metrics:
+    """Seconds by phase, and each source's share, by tokens, of rollout + reward + update."""
+    spent = sum(seconds.get(phase, 0.0) for phase in ("rollout", "reward", "update"))
+    total = sum(group.tokens for group in groups)
+    metrics: Metrics = {f"seconds/{phase}": value for phase, value in seconds.items()}
+    for source, part in by(groups, lambda group: group.sample.source).items():
+        metrics[f"seconds/source/{source}"] = spent * sum(group.tokens for group in part) / total
+    return metrics
+
+
+# --- rows of the parquet files ----------------------------------------------------------------------------
+
+
+def _file_name(step: int) -> str:
+    return f"step_{step:06d}.parquet"
+
+
+def _rollout_row(step: int, sample: Sample, rollout: Rollout, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "step": step,
+        "source": sample.source,
+        "id": sample.id,
+        "key": sample.key,
+        "prompt": _utf8(next(m.content for m in reversed(sample.prompt) if m.role == "user")),
+        "response": _utf8(rollout.text),
+        "tokens": len(rollout.token_ids),
+        "finish": rollout.finish,
+        "score": verdict.score,
+        "status": verdict.status,
+        "parts": json.dumps(verdict.parts),
+        "answer": None if verdict.answer is None else _utf8(verdict.answer),
+        "why": _utf8(verdict.why),
+        "version": rollout.version,
+    }
+
+
+def _utf8(text: str) -> str:
+    # A JSON answer may hold a lone surrogate ("\ud800"), which Python reads and no file can store.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _eval_rows(step: int, rows: Sequence[EvalRow]) -> list[dict[str, Any]]:
+    pictures: dict[str, dict[str, bytes | None]] = defaultdict(dict)
+    for sample, *_ in rows:
+        drawn = pictures[sample.source]
+        if sample.key not in drawn and len(drawn) < PICTURED:
+            drawn[sample.key] = _picture(sample)
+    return [
+        _rollout_row(step, sample, rollout, verdict)
+        | {
+            "mode": mode,
+            "reward": json.dumps([spec.model_dump() for spec in sample.reward]),
+            "image": pictures[sample.source].get(sample.key),
+        }
+        for sample, rollout, verdict, mode in rows
+    ]
+
+
+def _picture(sample: Sample) -> bytes | None:
+    """The first image, at most 640 pixels a side: PNG, or JPEG where a PNG would be large."""
+    if not sample.media.images:
+        return None
+    image = load_image(sample.media.images[0])
+    image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
+    png = encode_png(image)
+    if len(png) <= _PNG_BYTES:
+        return png
+    jpeg = io.BytesIO()
+    image.save(jpeg, format="JPEG", quality=85)
+    return min(png, jpeg.getvalue(), key=len)
+
+
+_COLUMNS = {"step": "int64", "tokens": "int64", "version": "int64", "score": "float64", "image": "binary"}
+
+
+def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> int:
+    """Writes whole or not at all; returns the size in bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fields = [(name, pa.type_for_alias(_COLUMNS.get(name, "string"))) for name in rows[0]]
+    with whole_file(path) as partial:
+        pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), partial, compression="zstd")
+    return path.stat().st_size

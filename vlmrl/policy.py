@@ -1,0 +1,123 @@
+"""Policy: the model that learns, with its formatter; how it is loaded, frozen, adapted and handed to an engine.
+
+Any Qwen2-VL, Qwen2.5-VL or Qwen3-VL folder or hub id loads through `Policy.load`; "tiny" is the embedded one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlmrl import tiny
+from vlmrl.attention import NAME as TREE_ATTENTION
+from vlmrl.config import LoraSettings, ModelSettings
+from vlmrl.errors import UserError
+from vlmrl.formatting import Formatter, load_config
+
+
+@dataclass
+class Policy:
+    """The model in training. Weights are float32; `autocast()` sets the compute type."""
+
+    model: Any
+    formatter: Formatter
+    path: str
+    compute: torch.dtype
+
+    @classmethod
+    def load(cls, settings: ModelSettings) -> Policy:
+        """`UserError` for a path that is no Qwen-VL model."""
+        from transformers import AutoModelForImageTextToText
+
+        path = resolve(settings.path)
+        load_config(path)
+        device = (
+            settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        )
+        compute = (
+            settings.compute if settings.compute != "auto" else "bfloat16" if device == "cuda" else "float32"
+        )
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            path,
+            dtype=torch.float32,
+            attn_implementation={
+                "text_config": TREE_ATTENTION,
+                "vision_config": "sdpa" if device == "cuda" else "eager",
+            },
+        )
+        if settings.freeze_vision:
+            model.model.visual.requires_grad_(False)
+        if settings.gradient_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        if settings.lora:
+            model = _with_lora(model, settings.lora)
+        return cls(model.to(device), Formatter.load(path, settings), path, getattr(torch, compute))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def core(self) -> Any:
+        """The transformers model under any adapter."""
+        return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.compute, enabled=self.compute != torch.float32)
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Name and value of every weight as the base model names them, adapters merged in, ties left out."""
+        tied = {"lm_head.weight"} if self.core.config.tie_word_embeddings else set()
+        for name, value in self.core.state_dict().items():
+            if ".lora_" in name or name in tied:
+                continue
+            plain = name.replace(".base_layer.", ".")
+            if plain == name:
+                yield name, value
+                continue
+            layer = self.core.get_submodule(name.split(".base_layer.")[0])
+            yield plain, value + layer.get_delta_weight("default") if name.endswith(".weight") else value
+
+    def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+        """A folder that transformers and vLLM load: config, weights (adapters merged), tokenizer, processor."""
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        config = self.core.config.__class__.from_dict(self.core.config.to_dict())
+        config.dtype = dtype
+        config.save_pretrained(folder)
+        self.core.generation_config.save_pretrained(folder)
+        self.formatter.processor.save_pretrained(folder)
+        weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in self.weights()}
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def resolve(path: str) -> str:
+    """The folder behind the name "tiny"; any other path as it is."""
+    if path != "tiny":
+        return path
+    if not (tiny.FOLDER / "model.safetensors").exists():
+        raise UserError(
+            "model.path 'tiny': its weights are not here; build them with scripts/build_tiny_model.sh"
+        )
+    return str(tiny.FOLDER)
+
+
+def _with_lora(model: Any, settings: LoraSettings) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=settings.targets,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise UserError(f"model.lora.targets {settings.targets!r}: {str(error).splitlines()[0]}") from None

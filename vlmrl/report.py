@@ -1,0 +1,177 @@
+"""The report: a run folder as ONE self-contained HTML page that needs no network.
+
+    vlmrl report runs/quickstart        -> runs/quickstart/report.html
+
+Curves by data source, the held-out reward before and after with its 95 % intervals, and a gallery of held-out
+samples with true boxes (green) and answered boxes (red). An unfinished run, and one without a step, have a
+report too. Needs the extra `report`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlmrl.curves import Rows, charts
+from vlmrl.errors import UserError
+from vlmrl.metrics import PERFECT
+from vlmrl.monitor import PICTURED
+from vlmrl.rows import whole_file
+from vlmrl.sample import MARKS
+from vlmrl.summary import change, heldout_tables, read_metrics, source_names, summarise
+
+
+def write_report(run_dir: Path) -> Path:
+    """Writes `run_dir/report.html`; returns its path. `UserError` if there is no run or no extra `report`."""
+    try:
+        import jinja2
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise UserError(f"the report needs {error.name}; pip install 'vlmrl-toolkit[report]'") from None
+
+    run_dir = Path(run_dir)
+    config = run_dir / "config.toml"
+    if not config.exists() and not (run_dir / "metrics.jsonl").exists():
+        raise UserError(f"{run_dir}: holds no run (neither config.toml nor metrics.jsonl); give a run folder")
+    rows = read_metrics(run_dir)
+    summary, finished = _summary(run_dir, rows)
+    sources = _sources(rows, summary)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
+    page = template.render(
+        name=run_dir.resolve().name,
+        config=config.read_text(encoding="utf-8") if config.exists() else "",
+        finished=finished,
+        summary=summary,
+        evaluations=sorted(heldout_tables(rows)),
+        verdict=_verdict(summary["sources"]),
+        duration=_duration(sum(summary["seconds"].values())),
+        change=change,
+        sources=sources,
+        charts=charts(rows, sources),
+        gallery=_gallery(run_dir / "heldout"),
+        plotly=get_plotlyjs(),
+    )
+    path = run_dir / "report.html"
+    with whole_file(path) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return path
+
+
+def _summary(run_dir: Path, rows: Rows) -> tuple[dict[str, Any], bool]:
+    """The run's summary, and whether the run has finished: if not, first against last evaluation so far."""
+    path = run_dir / "summary.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8")), True
+    tables = heldout_tables(rows)
+    steps = sorted(tables)
+    before = tables[steps[0]] if steps else {}
+    after = tables[steps[-1]] if len(steps) > 1 else {}
+    return summarise(before, after, rows), False
+
+
+def _sources(rows: Rows, summary: Mapping[str, Any]) -> list[str]:
+    """All data sources; the position is a source's colour."""
+    return sorted({name for row in rows for name in source_names(row)} | set(summary["sources"]))
+
+
+def _verdict(sources: Mapping[str, Any]) -> dict[str, int]:
+    """How many sources rose and fell clearly, of those evaluated twice."""
+    pairs = [(s["before"], s["after"]) for s in sources.values() if "before" in s and "after" in s]
+    changes = [change(before, after) for before, after in pairs]
+    return {"rose": changes.count(1), "fell": changes.count(-1), "of": len(changes)}
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+# --- the gallery ------------------------------------------------------------------------------------------
+
+
+def _gallery(folder: Path) -> list[dict[str, Any]]:
+    """Cards of the last evaluation, sources taking turns; each with the answer of the first evaluation."""
+    import pyarrow.parquet as pq
+
+    files = sorted(folder.glob("step_*.parquet"))
+    if not files:
+        return []
+    last = pq.read_table(files[-1]).to_pylist()
+    mode = "sampled" if any(row["mode"] == "sampled" for row in last) else "greedy"
+    by_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in last:
+        if row["mode"] == mode and len(by_source[row["source"]]) < PICTURED:
+            by_source[row["source"]].append(row)
+    earlier = {}
+    if len(files) > 1:
+        columns = ["key", "mode", "step", "response", "score"]
+        first = pq.read_table(files[0], columns=columns).to_pylist()
+        earlier = {row["key"]: row for row in first if row["mode"] == mode}
+    turns = itertools.zip_longest(*(by_source[source] for source in sorted(by_source)))
+    return [_card(row, earlier.get(row["key"])) for turn in turns for row in turn if row is not None]
+
+
+def _card(row: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> dict[str, Any]:
+    prompt = row["prompt"]
+    for mark in MARKS.values():
+        prompt = prompt.replace(mark, " ")
+    rewards = json.loads(row["reward"])
+    targets = [spec["target"] for spec in rewards if spec["verifier"] != "format"] or [rewards[0]["target"]]
+    return {
+        **row,
+        "prompt": prompt.strip(),
+        "target": targets[0] if isinstance(targets[0], str) else json.dumps(targets[0], ensure_ascii=False),
+        "outcome": _outcome(row["score"]),
+        "picture": _picture(row),
+        "earlier": earlier,
+    }
+
+
+def _outcome(score: float | None) -> str:
+    if score is None:
+        return "unscored"
+    return "right" if score >= PERFECT else "wrong" if score == 0 else "partly"
+
+
+def _picture(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The image as a data URI, its size in pixels, and the boxes to draw, in per cent of its sides."""
+    if row["image"] is None:
+        return None
+    from PIL import Image
+
+    with Image.open(io.BytesIO(row["image"])) as image:
+        size, kind = image.size, (image.format or "PNG").lower()
+    uri = f"data:image/{kind};base64,{base64.b64encode(row['image']).decode()}"
+    return {"uri": uri, "width": size[0], "height": size[1], "boxes": list(_boxes(row, size))}
+
+
+def _boxes(row: Mapping[str, Any], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
+    from vlmrl import answers, geometry
+
+    for spec in json.loads(row["reward"]):
+        if spec["verifier"] != "dynamic_iou":
+            continue
+        params = spec["params"]
+        coords = params.get("coords", "pixels")
+        answer = answers.extract(row["response"])
+        told = geometry.parse_boxes(answer.text) if answer else None
+        image_size = params.get("image_size") or size
+        answer_size = params.get("answer_size") or image_size
+        true = geometry.parse_boxes(json.dumps(spec["target"])) or []
+        for kind, boxes, extent in (
+            ("true", true, geometry.extent(coords, image_size)),
+            ("answered", told or [], geometry.extent(params.get("answer_coords") or coords, answer_size)),
+        ):
+            for (x1, y1, x2, y2), label in boxes:
+                left, top = 100 * x1 / extent[0], 100 * y1 / extent[1]
+                width, height = 100 * (x2 - x1) / extent[0], 100 * (y2 - y1) / extent[1]
+                yield {"kind": kind, "label": label, "x": left, "y": top, "width": width, "height": height}

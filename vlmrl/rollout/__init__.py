@@ -1,0 +1,57 @@
+"""Rollout engines: who answers the prompts. One file each: `hf`, `vllm`, `replay`.
+
+An engine is made by its module's `create(config, policy)` and used as
+
+    groups = engine.generate(prompts, n=8, sampling)      # one list of n rollouts for each prompt
+    engine.sync(policy.weights(), version)                # before the next generate
+
+Every engine consumes the same `EncodedPrompt` the learner trains on, returns the logprob of each sampled
+token under the sampling distribution it drew from, and never samples a vision or audio placeholder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from vlmrl.formatting import EncodedPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to decode. `temperature` 0 is greedy. `seed` makes the draw repeatable: same seed, same rollouts."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 64
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One response. `logprobs[t]` belongs to `token_ids[t]`; the end-of-turn token is part of both."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finish: Literal["stop", "length"]
+    version: int
+    """Policy version (number of updates) that sampled it."""
+
+
+class Engine(Protocol):
+    """The protocol of every engine."""
+
+    def generate(
+        self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling
+    ) -> list[list[Rollout]]: ...
+
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+        """Takes new weights (names as in the model's state dict) and drops everything computed with older ones."""
+        ...
+
+    def close(self) -> None: ...

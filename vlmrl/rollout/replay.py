@@ -1,0 +1,77 @@
+"""replay: canned responses from a file, to debug a reward or a trainer without sampling.
+
+    {"id": "count-17", "responses": ["3", "4"]}        one JSONL row for a sample; repeated to fill a group
+
+The logprobs are the policy's own at the time of the call, as if it had just said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from vlmrl.config import ReplaySettings
+from vlmrl.errors import UserError
+from vlmrl.formatting import EncodedPrompt
+from vlmrl.packing import Item, pack
+from vlmrl.policy import Policy
+from vlmrl.rollout import Rollout, Sampling
+from vlmrl.rows import read_rows
+from vlmrl.scoring import score_row
+
+
+def create(settings: ReplaySettings, policy: Policy) -> ReplayEngine:
+    if settings.path is None:
+        raise UserError("rollout.replay.path: missing; name the JSONL file of canned responses")
+    return ReplayEngine(read_responses(settings.path), policy)
+
+
+def read_responses(path: str) -> dict[str, list[str]]:
+    """Responses by sample id; `UserError` names the row that is wrong."""
+    found = {}
+    for where, row in read_rows(path):
+        responses = row.get("responses") if isinstance(row, dict) else None
+        if not responses or not all(isinstance(r, str) for r in responses) or not isinstance(row.get("id"), str):
+            raise UserError(f"{where}: needs an id and a list of responses (texts), got {str(row)[:80]}")
+        found[row["id"]] = responses
+    return found
+
+
+class ReplayEngine:
+    """Answers each prompt with the responses stored for its sample."""
+
+    def __init__(self, responses: dict[str, list[str]], policy: Policy) -> None:
+        self.responses = responses
+        self.policy = policy
+        self.version = 0
+
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+        self.version = version
+
+    def close(self) -> None:
+        pass
+
+    def generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]:
+        """The stored responses, in turn, until there are `n`; cut at `max_new_tokens`."""
+        return [self._group(prompt, n, sampling) for prompt in prompts]
+
+    @torch.inference_mode()
+    def _group(self, prompt: EncodedPrompt, n: int, sampling: Sampling) -> list[Rollout]:
+        if prompt.sample_id not in self.responses:
+            raise UserError(f"rollout.replay.path: no responses for sample {prompt.sample_id!r}; add a row")
+        texts = self.responses[prompt.sample_id]
+        whole = [self.policy.formatter.encode_response(texts[i % len(texts)]) for i in range(n)]
+        responses = [ids[: sampling.max_new_tokens] for ids in whole]
+        (row,) = pack([Item(0, prompt, responses)], row_tokens=2**62)
+        logprobs = score_row(self.policy, row, sampling.temperature or 1.0).logprob_L.tolist()
+        return [
+            Rollout(
+                token_ids=tuple(responses[span.response]),
+                logprobs=tuple(logprobs[span.start : span.stop]),
+                text=self.policy.formatter.decode(responses[span.response]),
+                finish="stop" if len(responses[span.response]) == len(whole[span.response]) else "length",
+                version=self.version,
+            )
+            for span in row.spans
+        ]

