@@ -17,7 +17,7 @@ SPINE = (
     *("answers", "catalog", "cli", "config", "convert", "data", "doctor", "errors", "geometry", "group"),
     *("media", "monitor", "report", "reward", "rows", "sample", "verdict"),
 )
-VERIFIER_SPINE = {"vlmrl.verdict", "vlmrl.answers", "vlmrl.geometry", "vlmrl.errors"}
+VERIFIER_SPINE = ("answers", "errors", "expressions", "geometry", "notation", "verdict")
 DOMAIN_LIBRARIES = {"math_verify", "latex2sympy2_extended", "sympy", "rapidfuzz", "scipy", "shapely", "pycocotools"}
 IMPURE = {"time", "datetime", "random", "secrets", "socket", "urllib", "http", "requests", "subprocess"}
 CONTENT = tuple(f"vlmrl.{folder}" for folder in ("verifiers", "data_recipes", "eval"))
@@ -48,13 +48,16 @@ def top(name: str) -> str:
     return name.partition(".")[0]
 
 
-@pytest.mark.parametrize("name", catalog.names("verifiers"))
+@pytest.mark.parametrize(
+    "name",
+    [f"verifiers/{name}" for name in catalog.names("verifiers")] + [f"vlmrl/{name}" for name in VERIFIER_SPINE],
+)
 def test_verifiers_import_only_what_a_pure_function_needs(name) -> None:
-    path = ROOT / "verifiers" / f"{name}.py"
+    path = ROOT / f"{name}.py"
     used = set(imports(path))
     foreign = {module for module in used if top(module) not in sys.stdlib_module_names | {"numpy", "vlmrl"}}
     assert {top(module) for module in foreign} <= DOMAIN_LIBRARIES
-    assert {module for module in used if top(module) == "vlmrl"} <= VERIFIER_SPINE
+    assert {module for module in used if top(module) == "vlmrl"} <= {f"vlmrl.{name}" for name in VERIFIER_SPINE}
     assert not {top(module) for module in used} & IMPURE
     assert not foreign & set(imports(path, at_import=True)), "import the domain library inside the function"
 

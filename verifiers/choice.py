@@ -51,7 +51,7 @@ _FILLER = re.compile(
 )
 _LETTER = r"(?<![A-Za-z0-9'’])([A-Za-z])(?![A-Za-z0-9'’°])"
 _LIST = re.compile(
-    rf"[(\[{{]?\s*{_LETTER}(?:\s*[)\]}}]?\s*(?:,|，|、|/|&|;|\+|\band\b|\bor\b|或|和)?\s*[(\[{{]?\s*{_LETTER})*"
+    rf"[(\[{{]?\s*{_LETTER}(?:\s*[)\]}}]?\s*(?:,|，|、|/|&|;|\+|\band\b|\bor\b|或|和)?\s*[(\[{{]?\s*(?!A\s+[a-z]){_LETTER})*"
 )
 _RUN = re.compile(r"[(\[]?\s*([A-Z]{2,10})(?![A-Za-z0-9])")
 _BRACKETED = re.compile(r"[(\[]\s*([A-Za-z])\s*[)\]]")

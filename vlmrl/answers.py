@@ -168,7 +168,7 @@ _BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_ONES)}))?|{_WOR
 _HUNDREDS = rf"(?:an?|{_BELOW_HUNDRED})[ -]hundred(?:(?:[ -]and)?[ -]{_BELOW_HUNDRED})?"
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
 _NUMBER = re.compile(
-    rf"(?<![\w.])(?:(?P<digits>(?:(?<![\w)])[+-])?(?:{_DIGITS}))(?!\.?[0-9]|st\b|nd\b|rd\b|th\b|[^\W\d_]*[0-9])"
+    rf"(?<![A-Za-z0-9_.])(?:(?P<digits>(?:(?<![\w)])[+-])?(?:{_DIGITS}))(?!\.?[0-9]|st\b|nd\b|rd\b|th\b|[A-Za-z]*[0-9])"
     rf"|(?P<words>{_HUNDREDS}|{_BELOW_HUNDRED})(?!\w))",
     re.IGNORECASE,
 )

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vlmrl.summary import PHASES
+from vlmrl.summary import PHASES, heldout_tables
 
 Rows = Sequence[Mapping[str, float]]
 Trace = dict[str, Any]
@@ -98,6 +98,8 @@ def _ema(values: Iterable[float]) -> list[float]:
 
 
 def _heldout(rows: Rows, sources: Sequence[str]) -> list[Trace]:
+    if len(heldout_tables(rows)) < 2:
+        return []
     traces = []
     for tint, source in enumerate(sources):
         x, y = _series(rows, f"heldout/{source}/greedy/mean")

