@@ -8,7 +8,7 @@ ocr        a short random string                            -> the string
 math       a rendered sum                                   -> its value
 caption    a caption with one wrong word (caption critic)   -> the wrong word
 
-Each sample is a pure function of (seed, source, index, difficulty). Whether it belongs to `train` or to
+The same arguments build the same samples. Whether it belongs to `train` or to
 `heldout` is decided by a hash of its own content, so the two never share a sample, whatever the seeds.
 `meta.objects` lists what was drawn as [class, x1, y1, x2, y2], the labels of the patch-level auxiliary loss.
 """
@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
@@ -53,8 +54,8 @@ class Scene:
     objects: list[tuple[int, int, int, int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        shade = int(self.rng.integers(225, 256))
-        self.image = Image.new("RGB", (SIZE, SIZE), (shade, shade, shade))
+        red, green, blue = (int(v) for v in self.rng.integers(225, 256, size=3))
+        self.image = Image.new("RGB", (SIZE, SIZE), (red, green, blue))
 
     def place(self, color: str, shape: str, low: int, high: int) -> tuple[int, int, int, int] | None:
         """Draws a shape of `low` to `high` pixels where it touches no other; its box, or None if there is no room."""
@@ -216,21 +217,22 @@ def build(
     sources: Sequence[str] = SOURCES,
     difficulty: int = 1,
 ) -> Iterator[Sample]:
-    """`n` samples of each source, the sources taking turns. `difficulty` is 1 (easiest) to 3."""
+    """`n` different samples of each source, the sources taking turns. `difficulty` is 1 (easiest) to 3."""
+    seen: set[str] = set()
     for index in range(n):
         for source in sources:
-            yield make(source, index, split=split, seed=seed, difficulty=difficulty)
+            name = f"{source}-{split}-{seed}-{difficulty}-{index}"
+            for attempt in count():
+                rng = np.random.default_rng([seed, SOURCES.index(source), index, difficulty, attempt])
+                sample = _draw_sample(source, rng, difficulty, name)
+                if sample and _split_of(sample) == split and sample.key not in seen:
+                    seen.add(sample.key)
+                    yield sample
+                    break
 
 
-def make(source: str, index: int, *, split: Split = "train", seed: int = 0, difficulty: int = 1) -> Sample:
-    """The sample number `index` of a source and split."""
-    attempt = 0
-    while True:
-        rng = np.random.default_rng([seed, SOURCES.index(source), index, difficulty, attempt])
-        sample = _draw_sample(source, rng, difficulty, f"{source}-{split}-{seed}-{difficulty}-{index}")
-        if sample and (int(sample.key[:8], 16) % HELDOUT_SHARE == 0) == (split == "heldout"):
-            return sample
-        attempt += 1
+def _split_of(sample: Sample) -> Split:
+    return "heldout" if int(sample.key[:8], 16) % HELDOUT_SHARE == 0 else "train"
 
 
 def _draw_sample(source: str, rng: Generator, difficulty: int, name: str) -> Sample | None:

@@ -53,7 +53,7 @@ def process_state() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "default dtype": torch.get_default_dtype(),
         "torch": torch.random.get_rng_state().tolist(),
-        "numpy": np.random.get_state()[1].tolist(),
+        "numpy": str(np.random.get_state(legacy=False)),
         "python": random.getstate(),
         "children": {child.pid for child in psutil.Process().children(recursive=True)},
     }
@@ -95,16 +95,12 @@ def prompts(started: Started, tmp_path_factory: pytest.TempPathFactory) -> dict[
         sample("two images", "<image>or<image>?", images=[noise(84, 56), noise(112, 84)]),
         sample("text", "how many?"),
         sample("video", "<video>how many red shapes?", videos=[Media(path=str(video))]),
-        sample(
-            "image after video", "<video>or<image>?", images=[noise(84, 84)], videos=[Media(path=str(video))]
-        ),
+        sample("image after video", "<video>or<image>?", images=[noise(84, 84)], videos=[Media(path=str(video))]),
     ]
     return dict(zip([s.id for s in samples], started.policy.formatter.encode(samples), strict=True))
 
 
-def sample(
-    name: str, text: str, images: list[Media] | None = None, videos: list[Media] | None = None
-) -> Sample:
+def sample(name: str, text: str, images: list[Media] | None = None, videos: list[Media] | None = None) -> Sample:
     return Sample(
         id=name,
         source="test",
@@ -219,9 +215,7 @@ def test_greedy_is_the_argmax_of_transformers(
         assert difference(reference, started.policy.formatter.placeholder_ids, prompt, first) < TOLERANCE
 
 
-def test_seed_repeats_the_draw_and_nothing_else(
-    engine: VllmEngine, prompts: dict[str, EncodedPrompt]
-) -> None:
+def test_seed_repeats_the_draw_and_nothing_else(engine: VllmEngine, prompts: dict[str, EncodedPrompt]) -> None:
     batch = list(prompts.values())
     state = torch.random.get_rng_state()
     first = tokens(engine.generate(batch, 4, Sampling(seed=1)))
@@ -298,10 +292,13 @@ def test_placeholders_are_never_sampled_however_likely(
 
 def test_too_long_a_prompt_is_a_user_error(engine: VllmEngine, prompts: dict[str, EncodedPrompt]) -> None:
     with pytest.raises(UserError, match=r"rollout\.vllm\.max_model_len: 1024 .* 19 tokens .* 1006"):
-        engine.generate(
-            [prompts["text"]], 1, Sampling(max_new_tokens=MAX_MODEL_LEN - len(prompts["text"]) + 1)
-        )
+        engine.generate([prompts["text"]], 1, Sampling(max_new_tokens=MAX_MODEL_LEN - len(prompts["text"]) + 1))
     assert engine.generate([prompts["text"]], 1, Sampling(max_new_tokens=2))
+
+
+def test_max_model_len_beyond_the_model_is_a_user_error(started: Started) -> None:
+    with pytest.raises(UserError, match=r"rollout\.vllm\.max_model_len: 5000 is more than the 4096 tokens"):
+        create(VllmSettings(max_model_len=5000), started.policy)
 
 
 def test_close_leaves_no_process(started: Started) -> None:

@@ -51,13 +51,17 @@ _FILLER = re.compile(
 )
 _LETTER = r"(?<![A-Za-z0-9'’])([A-Za-z])(?![A-Za-z0-9'’°])"
 _LIST = re.compile(
-    rf"[(\[{{]?\s*{_LETTER}(?:\s*[)\]}}]?\s*(?:,|，|、|/|&|;|\+|\band\b|\bor\b|或|和)?\s*[(\[{{]?\s*(?!A\s+[a-z]){_LETTER})*"
+    rf"[(\[{{]?\s*{_LETTER}(?:\s*[)\]}}]?\s*(?:,|，|、|/|&|;|\+|\band\b|\bor\b|或|和)?\s*[(\[{{]?\s*(?![AI]\s+[a-z]){_LETTER})*"
 )
 _RUN = re.compile(r"[(\[]?\s*([A-Z]{2,10})(?![A-Za-z0-9])")
 _BRACKETED = re.compile(r"[(\[]\s*([A-Za-z])\s*[)\]]")
 _NEGATED = re.compile(
     r"(?:\bnot|n['’]t(?: be)?|\bneither|\bnor|\bexclude|\beliminate|\brule out|不是)"
     r"\s+(?:option\s+|choice\s+)?[(\[]?[A-Z](?![A-Za-z0-9])(?:\s*(?:,|or|nor|and)\s*[(\[]?[A-Z](?![A-Za-z0-9]))*"
+    r"|(?<![A-Za-z0-9])[A-Z]\)?\s+(?:is|are)\s+(?:wrong|incorrect|false|not)\b"
+)
+_HEDGE = re.compile(
+    r"\b(?:or|maybe|perhaps|possibly|alternatively)[,\s]+(?:option\s+)?[(\[]?([A-Z])(?![A-Za-z0-9'’])", re.I
 )
 _VERB = r"\s+(?:is|was|seems|must|would|because|since|as it|and|or)\b"
 
@@ -146,14 +150,16 @@ def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
     ]
     mark = max(marked, key=lambda span: span.end, default=None)
     cues = [cue for cue in _CUE.finditer(text) if mark is None or cue.start() > mark.end]
-    for cue in reversed(cues):
+    for cue in reversed(cues[-9:]):
         rest = text[cue.end() :]
         rest = rest[_FILLER.match(rest).end() :]  # pyright: ignore[reportOptionalMemberAccess]
-        said = _letters_at_start(rest, options, several) or _by_text(rest.partition("\n")[0], options)
+        said = _letters_at_start(rest, options, several)
+        if said is None:
+            said = _by_text(rest.partition("\n")[0], options)
         if said is not None:
-            return said
+            return set() if _adds_another(said, rest, options) else said
     if mark is not None:
-        inner = mark.text.strip()
+        inner = re.sub(r"\\text\{([^{}]*)\}", r"\1", mark.text).strip()
         return _letters_at_start(inner, options, several, alone=True) or _free(inner, options, several)
     return _free(text.strip(), options, several)
 
@@ -164,10 +170,13 @@ def _free(text: str, options: dict[str, str], several: bool) -> set[str]:
     exact = [letter for letter, option in options.items() if option and option == _normal(text)]
     if exact:
         return set(exact[:1])
+    if several and (run := _RUN.fullmatch(start)) and set(run[1]) <= set(options):
+        return set(run[1])
     head = re.match(rf"(?:[(\[]{_LETTER}[)\]]|{_LETTER}(?:[.:)*]|{_VERB}|[,，]|(?=[^\x00-\x7f])|\s*$))", start)
     if head:
         said = _letters_at_start(start, options, several, alone=len(start) < 3)
-        return said or set()
+        listed = said == {"A"} and re.search(r"(?:^|\s)(?:\(B\)|B[.:)])\s", start)
+        return set() if not said or listed or _adds_another(said, start, options) else said
     bracketed = {letter.upper() for letter in _BRACKETED.findall(text)} & set(options)
     if len(bracketed) == 1:
         return bracketed
@@ -181,6 +190,12 @@ def _free(text: str, options: dict[str, str], several: bool) -> set[str]:
     if len(loose) == 1 or (several and loose):
         return loose
     return _by_text(text, options) or set()
+
+
+def _adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
+    """Whether the text after a committed letter offers another one: "A. Or B."."""
+    offered = {letter.upper() for letter in _HEDGE.findall(_NEGATED.sub(" ", text[:300]))}
+    return bool((offered & set(options)) - said)
 
 
 def _letters_at_start(text: str, options: dict[str, str], several: bool, alone: bool = True) -> set[str] | None:

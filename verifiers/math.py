@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from vlmrl import answers
-from vlmrl.expressions import equal
+from vlmrl.expressions import MAX_MEMBERS, equal
 from vlmrl.notation import clean, is_prose
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
@@ -47,8 +47,9 @@ EXAMPLES = [
 _LONGEST = 2000
 """Characters of an answer that are read: of a marked one the first, of a free text the last."""
 
-_CUE = re.compile(r"answer(?:\s+is|\s*[:：=])\s*|答案(?:是|为|[:：])\s*", re.IGNORECASE)
+_CUE = re.compile(r"answer(?:\s+is\s*[:：]?|\s*[:：=])\s*|答案(?:是|为|[:：])\s*", re.IGNORECASE)
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_SENTENCE_END = re.compile(r"\n|\.\s+(?=[A-Z])")
 _LEAD_IN = re.compile(r"^(?:(?:final )?answer|so|thus|hence|therefore)\b[\s:,]*", re.IGNORECASE)
 _HEDGED = re.compile(r"\bor\W*$", re.IGNORECASE)
 _JOINT = re.compile(
@@ -128,7 +129,7 @@ def _answered(response: str) -> str | None:
 def _joined_boxes(text: str, boxes: list[answers.Span]) -> str:
     """The last box with those before it that only "and", commas and names like `y_2 =` join to it, as a list."""
     run = [boxes[-1]]
-    for box in reversed(boxes[:-1]):
+    for box in reversed(boxes[-MAX_MEMBERS:-1]):
         between = text[box.end + 1 : run[0].start].removesuffix("\\boxed{").removesuffix("\\fbox{")
         if len(between) > 60 or not _JOINT.fullmatch(between):
             break
@@ -140,7 +141,8 @@ def _free(text: str, only_after_cue: bool) -> str | None:
     """The expression of an unmarked text: after the last "answer is", else all of it, or its last one."""
     cues = list(_CUE.finditer(text))
     if cues:
-        text = text[cues[-1].end() :][:_LONGEST].lstrip().partition("\n")[0]
+        text = text[cues[-1].end() :][:_LONGEST].lstrip()
+        text = _SENTENCE_END.split(text, maxsplit=1)[0]
     elif only_after_cue:
         return None
     text = _LEAD_IN.sub("", text[-_LONGEST:].strip(" *`\n\t"))

@@ -107,6 +107,8 @@ def last_box_token(text: str) -> Span | None:
 
 def boxes(text: str) -> list[Span]:
     r"""The insides of all outermost balanced `\boxed{}` and `\fbox{}`, in order."""
+    if "\\boxed" not in text and "\\fbox" not in text:
+        return []
     open_braces: list[tuple[bool, int, int]] = []
     found: list[Span] = []
     for match in _BRACE.finditer(text):

@@ -10,6 +10,7 @@ leaves the older ones as they were and never a half one that looks whole.
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import re
 import shutil
@@ -69,8 +70,11 @@ def load_latest(folder: Path) -> tuple[int, dict[str, Any]] | None:
     try:
         # A checkpoint is the user's own file; it holds plain tensors, numbers and RNG states.
         return max(steps), torch.load(path, map_location="cpu", weights_only=False)
-    except (OSError, RuntimeError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0]}); delete its folder to go on from an older one") from None
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{path}: cannot be read ({reason}); delete its folder to go on from an older one"
+        ) from None
 
 
 def rng_state() -> dict[str, Any]:

@@ -42,12 +42,15 @@ def open_dataset(entries: Sequence[Source], folder: Path) -> Dataset:
 
     # The table is a working copy of one run: nothing must be found again by another.
     datasets.disable_progress_bars()
-    table = datasets.Dataset.from_generator(
-        _rows,
-        gen_kwargs={"entries": [entry.model_dump() for entry in entries]},
-        features=datasets.Features.from_arrow_schema(parquet_schema()),
-        cache_dir=str(folder),
-    )
+    try:
+        table = datasets.Dataset.from_generator(
+            _rows,
+            gen_kwargs={"entries": [entry.model_dump() for entry in entries]},
+            features=datasets.Features.from_arrow_schema(parquet_schema()),
+            cache_dir=str(folder),
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        raise error.__cause__ or error  # what our own generator raised
     return Dataset(table)
 
 
@@ -59,7 +62,12 @@ def _rows(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def entry_samples(entry: Source) -> Iterator[Sample]:
     """The samples of one entry of data.train or data.heldout."""
     if entry.path is not None:
-        yield from read_samples(entry.path)
+        empty = True
+        for sample in read_samples(entry.path):
+            empty = False
+            yield sample
+        if empty:
+            raise UserError(f"{entry.path}: holds no samples")
         return
     assert entry.recipe is not None
     recipe = catalog.load("recipes", entry.recipe)

@@ -35,7 +35,6 @@ _RELATION = re.compile(r"(\\le(?![a-zA-Z])|\\ge(?![a-zA-Z])|[<>=])")
 _FLIPPED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "="}
 _VARIABLE = re.compile(r"\(?[^0-9+\-*/^<>=]*(?:_(?:\d|\{[\w, ]*\}))?(?:\([\w, ]*\))?\)? ?")
 _MATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}")
-_BASE = re.compile(r"\d_\{?\d")
 
 
 def equal(said: str, true: str, tolerance: float = 1e-6) -> bool:
@@ -45,6 +44,8 @@ def equal(said: str, true: str, tolerance: float = 1e-6) -> bool:
     mine, theirs = quantity(said), quantity(true)
     if mine and theirs:
         return equal_quantities(mine, theirs, tolerance)
+    if theirs and not re.search(r"[\d\\]", said):
+        return False  # mere words or names are no number
     if max(len(said), len(true)) > MAX_LENGTH or not said or not true:
         return False
     return _equal_shapes(said, true, tolerance)
@@ -150,7 +151,7 @@ def _same_members(said: list[str], true: list[str], tolerance: float) -> bool:
 
 
 def _equal_relations(said: str, true: str, tolerance: float) -> bool:
-    """Equations and inequalities; `x = 3` is worth 3."""
+    """Equations and inequalities; `x = 3` and `1 + 2 = 3` are worth 3, `2x = 3` is not."""
     mine, theirs = [side.strip() for side in _RELATION.split(said)], [side.strip() for side in _RELATION.split(true)]
     signs, true_signs = mine[1::2], theirs[1::2]
     if not signs and not true_signs:
@@ -159,7 +160,7 @@ def _equal_relations(said: str, true: str, tolerance: float) -> bool:
         value = _given_value(theirs)
         return value is not None and equal(mine[-1], value, tolerance)
     if signs and set(signs) == {"="} and not true_signs:
-        return equal(mine[-1], true, tolerance)
+        return _yields_a_value(mine[0]) and equal(mine[-1], true, tolerance)
     return len(signs) == len(true_signs) == 1 and _same_relation(mine, theirs)
 
 
@@ -168,10 +169,15 @@ def _same_variable(said: list[str], true: list[str]) -> bool:
 
 
 def _given_value(sides: list[str]) -> str | None:
-    """The value that an equation gives to a variable, which may stand on either side."""
-    if _is_variable(sides[0]):
+    """The value that an equation, or the end of a chain of them, gives to a variable."""
+    if any(map(_is_variable, sides[:-1:2])):
         return sides[-1]
     return sides[0] if len(sides) == 3 and _is_variable(sides[-1]) else None
+
+
+def _yields_a_value(left: str) -> bool:
+    """Whether an equation with this left side states a value: of a name, or of an expression without names."""
+    return _is_variable(left) or not re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", left))
 
 
 def _same_relation(said: list[str], true: list[str]) -> bool:
@@ -194,8 +200,9 @@ def _same_relation(said: list[str], true: list[str]) -> bool:
 
 # Arbitrary positive points: expressions that agree on all of them are taken as equal.
 _POINTS = ((0.7134, 1.3271, 0.4219, 1.1173), (1.9021, 0.2313, 1.7177, 0.8087), (0.3343, 2.1391, 0.9151, 1.6067))
-# The parser evaluates binomials at once; sums and integrals can take for ever; it drops the base of 204_5.
-_NOT_READ = re.compile(r"\\(?:int|sum|prod|lim|binom|text)|\d{40}|\d_\{?\d|[^\x00-\x7f]")
+# The parser evaluates binomials at once, needs seconds for ten chained powers and drops the base of 204_5;
+# sums and integrals can take for ever.
+_NOT_READ = re.compile(r"\\(?:int|sum|prod|lim|binom|text)|\d{40}|\d_\{?\d|[^\x00-\x7f]|(?:\^[^^+\-*/=<>,]{0,40}){8}")
 
 
 def _equal_values(said: str, true: str, tolerance: float) -> bool:

@@ -108,8 +108,8 @@ def convert(
 
 # --- reading ----------------------------------------------------------------------------------------------
 
-_SIGNED = r"[\"']?\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?\s*[\"']?"
-_FOUR = re.compile(rf"[\[(]\s*({_SIGNED}),({_SIGNED})\)?\s*,\s*\(?({_SIGNED}),({_SIGNED})[\])]")
+_NUMBER = r"([\s\"']{0,20}[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?[\s\"']{0,20})"
+_FOUR = re.compile(rf"[\[(]{_NUMBER},{_NUMBER}\)?\s{{0,9}},\s{{0,9}}\(?{_NUMBER},{_NUMBER}[\])]")
 _OBJECT = re.compile(r"\{[^{}]*\}")
 _KEY = re.compile(rf"[\"']?(?:{'|'.join(_KEYS)})[\"']?\s*:\s*(?=[\[(])")
 # A quote ends a label only where the object goes on: labels may hold apostrophes.

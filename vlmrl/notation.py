@@ -38,7 +38,7 @@ _REWRITES = [
     for pattern, replacement in (
         (r"\s+", " "),
         # Delimiters, currency, thin spaces, sizes.
-        (r"\\\\,", ","),
+        (r"\\\\,| ?\{ ?, ?\} ?", ","),
         (r"(?<!\\)\\[()\[\]!,;:> ]|\\?\$|~|\\(?:left|right|displaystyle|limits)(?![a-zA-Z])", ""),
         (r"\\q?quad(?![a-zA-Z])", " "),
         # Fractions and roots without braces, and those of Python.
@@ -105,18 +105,17 @@ _UNITS = frozenset({
     "unit", "people", "student", "way", "m", "s", "g", "h", "l", "k",
 })
 # fmt: on
-_NO_WORDS = (
-    _UNITS
-    | {unit + "s" for unit in _UNITS}
-    | {"sin", "cos", "tan", "sec", "csc", "cot", "log", "ln", "exp", "max", "min", "pi", "sqrt", "mod"}
-)
+_NAMES = {"sin", "cos", "tan", "sec", "csc", "cot", "log", "ln", "exp", "max", "min", "pi", "sqrt", "mod"} | {
+    *("sinh", "cosh", "tanh", "asin", "acos", "atan", "alpha", "beta", "gamma", "delta", "theta", "lambda"),
+}
+_NO_WORDS = _UNITS | {unit + "s" for unit in _UNITS} | _NAMES
 _SAME_UNIT: dict[str, str] = {
     "m": "meter", "metre": "meter", "cm": "centimeter", "km": "kilometer", "mm": "millimeter", "g": "gram",
     "kg": "kilogram", "s": "second", "sec": "second", "min": "minute", "h": "hour", "hr": "hour", "deg": "degree",
     "in": "inch", "inche": "inch", "ft": "foot", "feet": "foot", "l": "liter", "litre": "liter",
 }  # fmt: skip
 
-_DECIMAL = r"(?:\d{1,3}(?:(?:,|\{,\}| )\d{3})+(?!\d)|\d{1,300})(?:\.\d{0,300})?|\.\d{1,300}"
+_DECIMAL = r"(?:\d{1,3}(?:[, ]\d{3})+(?!\d)|\d{1,300})(?:\.\d{0,300})?|\.\d{1,300}"
 _POWER = r" ?(?:\\times|\\cdot|\*) ?10 ?\^ ?\{? ?(?P<power>-?\d{1,3}) ?\}?|[eE](?P<exponent>[+-]?\d{1,3})"
 _QUANTITY = re.compile(
     r"(?P<sign>-?) ?(?:"
@@ -148,10 +147,15 @@ def quantity(text: str) -> Quantity | None:
     if match is None or value is None:
         return None
     words = [str(word).lower().removesuffix("s") for word in re.findall(r"[a-zA-Z]+", _untext(match["unit"]))]
-    if "\\text" not in match["unit"] and any(word not in _UNITS and word != "" for word in words):
+    if "\\text" not in match["unit"] and not all(map(_is_unit, words)):
         return None
     unit = " ".join(_SAME_UNIT.get(word, word) for word in words)
     return Quantity(value, "." not in (match["decimal"] or ""), "\\%" in match["unit"], unit)
+
+
+def _is_unit(word: str) -> bool:
+    """Known units, and whatever else is counted: apples, chairs."""
+    return word in _UNITS or word == "" or (len(word) >= 4 and word not in _NAMES)
 
 
 def _untext(text: str) -> str:

@@ -64,7 +64,9 @@ def _score_chunk(
     return logprob_LV.gather(1, target_L[:, None])[:, 0], entropy_L
 
 
-def log_distribution(logits_LV: torch.Tensor, banned: torch.Tensor, temperature: float) -> torch.Tensor:
+def log_distribution(
+    logits_LV: torch.Tensor, banned: torch.Tensor, temperature: float, dtype: torch.dtype = torch.float32
+) -> torch.Tensor:
     """Log-probabilities [L, V] that rollouts are drawn from; `temperature` > 0."""
-    logits_LV = logits_LV.float() / temperature
+    logits_LV = logits_LV.to(dtype) / temperature
     return logits_LV.index_fill(-1, banned, float("-inf")).log_softmax(-1)

@@ -54,16 +54,23 @@ POSITIONS = "prompt_positions"
 ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process: weights pass by reference
     "VLLM_USE_V2_MODEL_RUNNER": "0",  # one runner on every device: the one that the tests run
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
 }
 
 
 def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
-    """Starts vLLM on the folder that the policy came from. `UserError` if vLLM is not installed.
+    """Starts vLLM on the folder that the policy came from, in the policy's compute type.
 
-    The process is left as it was: environment, random states and torch's thread count are restored.
+    `UserError` if vLLM is not installed or `max_model_len` is more than the model takes. The process is left
+    as it was: environment, random states and torch's thread count are restored.
     """
+    longest = policy.formatter.config.text_config.max_position_embeddings
+    if settings.max_model_len > longest:
+        raise UserError(
+            f"rollout.vllm.max_model_len: {settings.max_model_len} is more than the {longest} tokens of the model"
+        )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with _undisturbed():
@@ -127,6 +134,8 @@ class VllmEngine:
     def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Copies all weights in (names as in `state_dict()`) and drops what was computed with older ones."""
         with torch.no_grad():
+            if self._llm.llm_engine.vllm_config.parallel_config.world_size > 1:  # each rank is a process
+                weights = [(name, weight.cpu()) for name, weight in weights]
             reload = {"weights_iterator": weights, "is_checkpoint_format": True}
             self._llm.collective_rpc("reload_weights", kwargs=reload)
         self._llm.reset_prefix_cache()
@@ -217,9 +226,7 @@ def _placeholders(prompt: EncodedPrompt, merge: int) -> dict[str, list[Placehold
         for tokens in (prompt.token_types == kind).nonzero().flatten().split(sizes):
             start, stop = int(tokens[0]), int(tokens[-1]) + 1
             embedded = prompt.token_types[start:stop] == kind
-            ranges[modality].append(
-                PlaceholderRange(start, stop - start, None if embedded.all() else embedded)
-            )
+            ranges[modality].append(PlaceholderRange(start, stop - start, None if embedded.all() else embedded))
     return ranges
 
 
@@ -258,16 +265,16 @@ def _digest(item: dict[str, Any]) -> str:
 def _undisturbed() -> Iterator[None]:
     """Undoes what starting vLLM does to the process: seeds, threads, the environment of its own workers."""
     environment = dict(os.environ)
-    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     threads, set_threads = torch.get_num_threads(), torch.set_num_threads
     try:
-        yield
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
     finally:
         torch.set_num_threads = set_threads
         torch.set_num_threads(threads)
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.random.set_rng_state(states[2])
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
         for name in [name for name in os.environ if not name.startswith("VLLM_")]:
             if name not in environment:
                 del os.environ[name]

@@ -1,0 +1,76 @@
+"""Checkpoints are whole or absent."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from vlmrl import checkpoint
+from vlmrl.errors import UserError
+
+
+def test_the_newest_is_loaded_and_old_ones_go(tmp_path):
+    assert checkpoint.load_latest(tmp_path / "none") is None
+    for step in (2, 10, 4, 1_000_001):
+        checkpoint.save(tmp_path, step, {"x": torch.full((3,), float(step))}, keep=2)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step_000010", "step_1000001"]
+    found = checkpoint.load_latest(tmp_path)
+    assert found is not None
+    assert found[0] == 1_000_001
+    assert found[1]["x"].tolist() == [1_000_001.0] * 3
+
+
+def test_a_half_written_one_is_ignored(tmp_path):
+    checkpoint.save(tmp_path, 1, {"x": 1}, keep=5)
+    (tmp_path / ".step_000002.partial").mkdir()
+    (tmp_path / ".step_000002.partial" / "state.pt").write_bytes(b"half")
+    found = checkpoint.load_latest(tmp_path)
+    assert found is not None
+    assert found[0] == 1
+
+
+def test_a_broken_one_is_named(tmp_path):
+    checkpoint.save(tmp_path, 1, {"x": 1}, keep=5)
+    (tmp_path / "step_000001" / "state.pt").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"step_000001/state\.pt: cannot be read"):
+        checkpoint.load_latest(tmp_path)
+
+
+FULL_DISK = """
+import resource, signal, sys, torch
+from pathlib import Path
+from vlmrl import checkpoint
+from vlmrl.errors import UserError
+folder = Path(sys.argv[1])
+checkpoint.save(folder, 1, {"x": torch.zeros(1000)}, keep=1)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
+try:
+    checkpoint.save(folder, 2, {"x": torch.zeros(1_000_000)}, keep=1)
+except UserError as error:
+    print(error)
+"""
+
+
+def test_a_disk_that_refuses_leaves_the_older_one(tmp_path):
+    """A file size limit makes the kernel refuse the write, as a full disk does."""
+    out = subprocess.run([sys.executable, "-c", FULL_DISK, tmp_path], capture_output=True, text=True, check=True)
+    assert "cannot save the checkpoint" in out.stdout
+    assert len(out.stdout.splitlines()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["step_000001"]
+    found = checkpoint.load_latest(tmp_path)
+    assert found is not None
+    assert found[0] == 1
+
+
+def test_every_random_generator_continues():
+    checkpoint.seed_everything(5)
+    state = checkpoint.rng_state()
+    drawn = [(random.random(), float(np.random.rand()), torch.rand(1).item()) for _ in range(2)]
+    checkpoint.set_rng_state(state)
+    assert drawn == [(random.random(), float(np.random.rand()), torch.rand(1).item()) for _ in range(2)]

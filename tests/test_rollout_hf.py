@@ -1,0 +1,117 @@
+"""The hf engine: agrees with the learner and with transformers' own generate."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from vlmrl.config import HfSettings, ModelSettings
+from vlmrl.packing import Item, pack
+from vlmrl.policy import Policy
+from vlmrl.rollout import Sampling
+from vlmrl.rollout.hf import HfEngine, create
+from vlmrl.scoring import score_row
+
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def policy(request: pytest.FixtureRequest, model_folder) -> Policy:
+    return Policy.load(ModelSettings(path=str(model_folder(request.param)), device="cpu"))
+
+
+@pytest.fixture
+def engine(policy: Policy) -> HfEngine:
+    return create(HfSettings(), policy)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_behaviour_logprobs_are_the_learners(engine: HfEngine, policy: Policy, mixed_samples, temperature: float):
+    prompts = policy.formatter.encode(mixed_samples)
+    groups = engine.generate(prompts, 3, Sampling(temperature=temperature, max_new_tokens=12, seed=3))
+    items = [Item(n, p, [r.token_ids for r in g]) for n, (p, g) in enumerate(zip(prompts, groups, strict=True))]
+    with torch.no_grad():
+        for row in pack(items, 300):
+            logprobs = score_row(policy, row, temperature).logprob_L
+            for span in row.spans:
+                sampled = torch.tensor(groups[span.item][span.response].logprobs)
+                assert (logprobs[span.start : span.stop] - sampled).abs().max() < 1e-4
+
+
+def test_greedy_text_is_that_of_generate(engine: HfEngine, policy: Policy, mixed_samples):
+    prompts = policy.formatter.encode(mixed_samples)
+    groups = engine.generate(prompts, 1, Sampling(temperature=0.0, max_new_tokens=10))
+    for prompt, (rollout,) in zip(prompts, groups, strict=True):
+        out = policy.core.generate(
+            input_ids=prompt.input_ids[None],
+            mm_token_type_ids=prompt.token_types[None],
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            max_new_tokens=10,
+            do_sample=False,
+            suppress_tokens=policy.formatter.placeholder_ids,
+            eos_token_id=policy.formatter.stop_ids,
+            **prompt.vision,
+        )
+        assert out[0, len(prompt) :].tolist() == list(rollout.token_ids)
+
+
+def test_the_seed_decides_the_draw(engine: HfEngine, policy: Policy, mixed_samples):
+    prompts = policy.formatter.encode(mixed_samples[:2])
+    draws = [engine.generate(prompts, 2, Sampling(max_new_tokens=8, seed=seed)) for seed in (1, 1, 2)]
+    assert draws[0] == draws[1]
+    assert draws[0] != draws[2]
+
+
+def test_a_batch_in_parts_keeps_the_order(policy: Policy, mixed_samples):
+    prompts = policy.formatter.encode(mixed_samples)
+    greedy = Sampling(temperature=0.0, max_new_tokens=6)
+    whole = create(HfSettings(), policy).generate(prompts, 2, greedy)
+    parts = create(HfSettings(batch_responses=2), policy).generate(prompts, 2, greedy)
+    assert [[r.token_ids for r in g] for g in whole] == [[r.token_ids for r in g] for g in parts]
+
+
+def test_placeholders_are_never_sampled(model_folder, mixed_samples):
+    policy = Policy.load(ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu"))
+    banned = policy.formatter.placeholder_ids
+    assert policy.core.config.image_token_id in banned
+    assert policy.core.config.video_token_id in banned
+    with torch.no_grad():  # make them the likeliest tokens by far
+        policy.core.lm_head.weight[banned] = 50 * policy.core.lm_head.weight[9]
+    prompts = policy.formatter.encode(mixed_samples)
+    groups = create(HfSettings(), policy).generate(prompts, 8, Sampling(max_new_tokens=8, temperature=2.0))
+    assert not {t for g in groups for r in g for t in r.token_ids} & set(banned)
+
+
+def test_a_response_ends_with_its_stop_token_or_its_limit(engine: HfEngine, policy: Policy, mixed_samples):
+    prompts = policy.formatter.encode(mixed_samples)
+    groups = engine.generate(prompts, 16, Sampling(max_new_tokens=30, temperature=1.5, seed=5))
+    stops = set(policy.formatter.stop_ids)
+    for rollout in (r for g in groups for r in g):
+        assert len(rollout.token_ids) == len(rollout.logprobs)
+        assert not stops & set(rollout.token_ids[:-1])
+        assert (rollout.token_ids[-1] in stops) == (rollout.finish == "stop")
+        assert rollout.finish == "stop" or len(rollout.token_ids) == 30
+
+
+def test_top_p_keeps_the_nucleus(engine: HfEngine, policy: Policy, mixed_samples):
+    prompts = policy.formatter.encode(mixed_samples[:1])
+    narrow = engine.generate(prompts, 8, Sampling(max_new_tokens=4, top_p=1e-6))
+    greedy = engine.generate(prompts, 1, Sampling(max_new_tokens=4, temperature=0.0))
+    assert {r.token_ids for r in narrow[0]} == {greedy[0][0].token_ids}
+    assert all(p == pytest.approx(0.0, abs=1e-6) for r in narrow[0] for p in r.logprobs)
+
+
+def test_a_changed_vision_tower_changes_the_answer(model_folder, mixed_samples):
+    policy = Policy.load(ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu"))
+    prompts = policy.formatter.encode(mixed_samples[:1])
+    engine = create(HfSettings(), policy)
+    sampling = Sampling(temperature=0.0, max_new_tokens=8)
+    before = engine.generate(prompts, 1, sampling)[0][0]
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in policy.core.model.visual.merger.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    engine.sync(policy.weights(), 1)
+    after = engine.generate(prompts, 1, sampling)[0][0]
+    assert before.logprobs != after.logprobs
+    assert after.version == 1

@@ -1,0 +1,56 @@
+"""Chunked logprobs: right in value and gradient, whatever the chunk."""
+
+from __future__ import annotations
+
+import torch
+from test_packing import make_items
+
+from vlmrl import scoring
+from vlmrl.config import ModelSettings
+from vlmrl.packing import pack
+from vlmrl.policy import Policy
+
+
+def test_gradient_in_float64():
+    torch.manual_seed(0)
+    hidden = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
+    target, banned = torch.tensor([0, 1, 2, 3, 6]), torch.tensor([4, 5])
+
+    def logprob(h: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return scoring.log_distribution(h @ w.T, banned, 0.7, dtype=torch.float64).gather(1, target[:, None])
+
+    assert torch.autograd.gradcheck(logprob, (hidden, weight))
+
+
+def test_banned_ids_have_no_mass():
+    logprobs = scoring.log_distribution(torch.zeros(2, 6), torch.tensor([1, 3]), 1.0)
+    assert torch.isinf(logprobs[:, [1, 3]]).all()
+    assert torch.allclose(logprobs.exp().sum(-1), torch.ones(2))
+
+
+def test_entropy_of_a_uniform_distribution(model_folder, mixed_samples):
+    policy = Policy.load(ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu"))
+    with torch.no_grad():
+        policy.core.lm_head.weight.zero_()
+    (row,) = pack(make_items(policy, mixed_samples[:1]), 10_000)
+    scores = scoring.score_row(policy, row)
+    allowed = policy.core.config.text_config.vocab_size - len(policy.formatter.placeholder_ids)
+    expected = torch.tensor(float(allowed)).log()
+    assert torch.allclose(scores.entropy_L, expected.expand_as(scores.entropy_L))
+    assert torch.allclose(scores.logprob_L, -expected.expand_as(scores.logprob_L))
+
+
+def test_the_chunk_size_changes_nothing(model_folder, mixed_samples, monkeypatch):
+    policy = Policy.load(ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu"))
+    (row,) = pack(make_items(policy, mixed_samples), 10_000)
+    found = []
+    for chunk in (3, 10_000):
+        monkeypatch.setattr(scoring, "CHUNK", chunk)
+        scores = scoring.score_row(policy, row)
+        scores.logprob_L.sum().backward()
+        gradient = policy.core.lm_head.weight.grad.clone()
+        policy.model.zero_grad()
+        found.append((scores.logprob_L.detach(), scores.entropy_L, gradient))
+    for few, many in zip(*found, strict=True):
+        assert torch.allclose(few, many, atol=1e-4, rtol=1e-4)
