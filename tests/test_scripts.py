@@ -140,7 +140,6 @@ def test_a_training_script_asks_for_its_data(script: str, tmp_path: Path) -> Non
     assert "set DATA" in done.stderr
 
 
-@pytest.mark.skipif(not (SCRIPTS / "configs" / "quickstart.toml").exists(), reason="no quickstart run file yet")
 def test_quickstart_never_touches_an_earlier_run(tmp_path: Path) -> None:
     for name in ("quickstart", "quickstart-2"):
         (tmp_path / "runs" / name).mkdir(parents=True)

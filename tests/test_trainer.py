@@ -54,10 +54,11 @@ def seeing_model(model_folder, tmp_path_factory) -> Path:
     return folder / "sft" / "model"
 
 
-@pytest.fixture
-def run_file(tmp_path, seeing_model) -> Path:
-    path = tmp_path / "run.toml"
-    path.write_text(RUN.format(runs=tmp_path / "runs", model=seeing_model))
+@pytest.fixture(scope="module")
+def run_file(tmp_path_factory, seeing_model) -> Path:
+    folder = tmp_path_factory.mktemp("trainer")
+    path = folder / "run.toml"
+    path.write_text(RUN.format(runs=folder / "runs", model=seeing_model))
     return path
 
 
@@ -86,7 +87,7 @@ def weights(folder: Path) -> bytes:
     return (folder / "model" / "model.safetensors").read_bytes()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def uninterrupted(run_file: Path) -> Path:
     vlmrl("train", run_file, "--run.name", "whole")
     return run_file.parent / "runs" / "whole"
@@ -175,7 +176,7 @@ def test_replayed_answers_train_too(run_file: Path, tmp_path: Path):
     flags = ["--rollout.engine", "replay", "--rollout.replay.path", tmp_path / "canned.jsonl"]
     flags += ["--rollout.max_new_tokens", "40"]
     vlmrl("train", run_file, *flags, "--run.name", "replayed", "--data.heldout", "[]")
-    rows = metrics(tmp_path / "runs" / "replayed")
+    rows = metrics(run_file.parent / "runs" / "replayed")
     assert all(row["all/reward"] == pytest.approx(0.5, abs=0.05) for row in rows if "all/reward" in row)
     assert rows[-1]["all/entropy"] != rows[0]["all/entropy"]
 
@@ -204,8 +205,8 @@ def test_wrong_input_is_refused_in_one_line(run_file: Path, uninterrupted: Path,
 
 
 def test_a_dry_run_trains_nothing(run_file: Path):
-    vlmrl("train", run_file, "--dry-run")
-    assert not (run_file.parent / "runs").exists()
+    vlmrl("train", run_file, "--dry-run", "--run.name", "dry")
+    assert not (run_file.parent / "runs" / "dry").exists()
 
 
 def test_golden_loss_curve(run_file: Path, seeing_model: Path):

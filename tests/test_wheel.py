@@ -116,6 +116,5 @@ def test_it_scores(vlmrl: Callable[..., str], tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (ROOT / "scripts" / "configs" / "quickstart.toml").exists(), reason="no quickstart yet")
 def test_its_quickstart_is_fit_to_start(vlmrl: Callable[..., str]) -> None:
     assert "fit to start" in vlmrl("train", "quickstart", "--dry-run")

@@ -2,14 +2,13 @@
 
 catalog.names("verifiers")             -> ["caption_spans", "choice", ...]
 catalog.load("verifiers", "counting")  -> the module
-catalog.load("verifiers", "my/own.py") -> a module outside the toolkit, by its path
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
-import importlib.util
-import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -42,34 +41,16 @@ def names(kind: str) -> list[str]:
 
 @cache
 def load(kind: str, name: str) -> ModuleType:
-    """The module of that name or path; `UserError` names the nearest valid one."""
-    if name.endswith(".py"):
-        return _load_file(Path(name))
+    """The module of that name; `UserError` names the nearest valid one."""
     if name not in names(kind):
         raise UserError(f"unknown {kind.removesuffix('s')} {name!r}{nearest(name, names(kind))}")
     return importlib.import_module(f"vlmrl.{FOLDERS[kind]}.{name}")
 
 
-def _load_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    name = f"vlmrl_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 def summary(kind: str, name: str) -> str:
     """The first line of the thing's docstring (of a benchmark: its `title`)."""
     if kind == "benchmarks":
-        import tomllib
-
         return tomllib.loads((folder(kind) / f"{name}.toml").read_text()).get("title", "")
-    import ast
 
     tree = ast.parse((folder(kind) / f"{name}.py").read_text())
     return (ast.get_docstring(tree) or "").partition("\n")[0]

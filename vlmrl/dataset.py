@@ -15,7 +15,8 @@ from typing import Any
 from vlmrl import catalog
 from vlmrl.config import Source
 from vlmrl.errors import UserError, nearest
-from vlmrl.sample import Sample, from_parquet_row, parquet_schema, read_samples, sample_from_row, to_parquet_row
+from vlmrl.reward import check_spec
+from vlmrl.sample import MARKS, Sample, from_parquet_row, parquet_schema, read_samples, sample_from_row, to_parquet_row
 
 
 class Dataset(Sequence[Sample]):
@@ -50,13 +51,29 @@ def open_dataset(entries: Sequence[Source], folder: Path) -> Dataset:
             cache_dir=str(folder),
         )
     except datasets.exceptions.DatasetGenerationError as error:
-        raise error.__cause__ or error  # what our own generator raised
+        # Only what our own generator raised is of interest.
+        raise (error.__cause__ or error) from None
     return Dataset(table)
 
 
 def _rows(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for entry in entries:
-        yield from map(to_parquet_row, entry_samples(Source.model_validate(entry)))
+        for sample in entry_samples(Source.model_validate(entry)):
+            _check(sample)
+            yield to_parquet_row(sample)
+
+
+def _check(sample: Sample) -> None:
+    """What would stop a run hours later and is cheap to see now; `vlmrl data check` also decodes all media."""
+    for spec in sample.reward:
+        try:
+            check_spec(spec)
+        except UserError as error:
+            raise UserError(f"sample {sample.id!r}: {error}") from None
+    for kind in MARKS:
+        for media in getattr(sample.media, kind):
+            if media.path is not None and not Path(media.path).is_file():
+                raise UserError(f"sample {sample.id!r}: {media.path}: no such file; mend the path or drop the row")
 
 
 def entry_samples(entry: Source) -> Iterator[Sample]:
@@ -75,6 +92,4 @@ def entry_samples(entry: Source) -> Iterator[Sample]:
     for source in sources:
         if source not in recipe.SOURCES:
             raise UserError(f"recipe {entry.recipe!r} has no source {source!r}{nearest(source, recipe.SOURCES)}")
-    yield from recipe.build(
-        entry.n, split=entry.split, seed=entry.seed, sources=sources, difficulty=entry.difficulty
-    )
+    yield from recipe.build(entry.n, split=entry.split, seed=entry.seed, sources=sources, difficulty=entry.difficulty)

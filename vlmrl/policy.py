@@ -5,6 +5,9 @@ Any Qwen2-VL, Qwen2.5-VL or Qwen3-VL folder or hub id loads through `Policy.load
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +35,13 @@ class Policy:
     def load(cls, settings: ModelSettings) -> Policy:
         """`UserError` for a path that is no Qwen-VL model."""
         from transformers import AutoModelForImageTextToText
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         path = resolve(settings.path)
         load_config(path)
-        device = (
-            settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-        )
-        compute = (
-            settings.compute if settings.compute != "auto" else "bfloat16" if device == "cuda" else "float32"
-        )
+        device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        compute = settings.compute if settings.compute != "auto" else "bfloat16" if device == "cuda" else "float32"
         model: Any = AutoModelForImageTextToText.from_pretrained(
             path,
             dtype=torch.float32,
@@ -97,14 +98,15 @@ class Policy:
 
 
 def resolve(path: str) -> str:
-    """The folder behind the name "tiny"; any other path as it is."""
-    if path != "tiny":
-        return path
-    if not (tiny.FOLDER / "model.safetensors").exists():
-        raise UserError(
-            "model.path 'tiny': its weights are not here; build them with scripts/build_tiny_model.sh"
-        )
-    return str(tiny.FOLDER)
+    """The folder behind "tiny" or "tiny-untrained"; any other path as it is."""
+    if path == "tiny-untrained":
+        folder = tempfile.mkdtemp(prefix="vlmrl-tiny-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        tiny.create(Path(folder))
+        return folder
+    if path == "tiny" and not (tiny.FOLDER / "model.safetensors").exists():
+        raise UserError("model.path 'tiny': its weights are not here; build them with scripts/build_tiny_model.sh")
+    return str(tiny.FOLDER) if path == "tiny" else path
 
 
 def _with_lora(model: Any, settings: LoraSettings) -> Any:
