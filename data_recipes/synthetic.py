@@ -110,19 +110,17 @@ _FONTS: dict[int, Any] = {}
 # --- tasks: each draws on the scene and returns (question, answer, reward), or None if the scene has no room ---
 
 
-def _pick(rng: Generator, options: Sequence[str], n: int = 1) -> list[str]:
-    return [options[i] for i in rng.permutation(len(options))[:n]]
+def _shuffled(rng: Generator, options: Sequence[str]) -> list[str]:
+    return [options[int(i)] for i in rng.permutation(len(options))]
 
 
 def _counting(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec]:
     """Difficulty d: up to 3 + 2d shapes of the colour, up to 2 + d others."""
     rng = scene.rng
-    color, *others = _pick(rng, list(COLORS), len(COLORS))
+    color, *others = _shuffled(rng, list(COLORS))
     wanted = int(rng.integers(0, 4 + 2 * difficulty))
     small, large = max(7, 12 - 2 * difficulty), max(10, 19 - 3 * difficulty)
-    drawn = sum(
-        scene.place(color, SHAPES[int(rng.integers(3))], small, large) is not None for _ in range(wanted)
-    )
+    drawn = sum(scene.place(color, SHAPES[int(rng.integers(3))], small, large) is not None for _ in range(wanted))
     for _ in range(int(rng.integers(0, 3 + difficulty))):
         scene.place(others[int(rng.integers(3))], SHAPES[int(rng.integers(3))], small, large)
     return f"how many {color} shapes?", str(drawn), RewardSpec(verifier="counting", target=drawn)
@@ -133,10 +131,8 @@ def _grounding(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec]:
     rng = scene.rng
     low, high = (18, 38) if difficulty == 1 else (10, 26)
     pairs = [(c, s) for c in COLORS for s in SHAPES]
-    chosen = [
-        pairs[i] for i in rng.permutation(len(pairs))[: int(rng.integers(1, 2 + 2 * min(difficulty, 2)))]
-    ]
-    boxes = {pair: box for pair in chosen if (box := scene.place(*pair, low, high)) is not None}
+    chosen = [pairs[i] for i in rng.permutation(len(pairs))[: int(rng.integers(1, 2 + 2 * min(difficulty, 2)))]]
+    boxes = {pair: box for pair in chosen if (box := scene.place(pair[0], pair[1], low, high)) is not None}
     color, shape = chosen[0]
     if difficulty < 3:
         found: list[dict[str, Any]] = [{"bbox_2d": list(boxes[chosen[0]]), "label": f"{color} {shape}"}]
@@ -186,7 +182,7 @@ def _caption(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec] | Non
     carries it, so that colour and shape must be bound.
     """
     rng = scene.rng
-    colors, shapes = _pick(rng, list(COLORS), 4), _pick(rng, SHAPES, 3)
+    colors, shapes = _shuffled(rng, list(COLORS)), _shuffled(rng, SHAPES)
     pairs = [(colors[0], shapes[0]), (colors[1], shapes[1])]
     low, high = (20, 34) if difficulty == 1 else (14, 24)
     if difficulty > 1:

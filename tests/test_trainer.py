@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from vlmrl.cli import main
+
 RUN = """
 [run]
 name = "x"
@@ -181,15 +183,13 @@ def test_replayed_answers_train_too(run_file: Path, tmp_path: Path):
     assert rows[-1]["all/entropy"] != rows[0]["all/entropy"]
 
 
-def refused(message: str, *arguments: Any) -> None:
-    errors = vlmrl(*arguments, code=2)
-    line = errors.strip().splitlines()[-1]
-    assert line.startswith("vlmrl: "), errors
-    assert message in line, errors
-    assert "Traceback" not in errors
+def test_wrong_input_is_refused_in_one_line(run_file: Path, uninterrupted: Path, tmp_path: Path, capsys):
+    def refused(message: str, *arguments: Any) -> None:
+        assert main([str(a) for a in arguments]) == 2
+        line = capsys.readouterr().err.strip().splitlines()[-1]
+        assert line.startswith("vlmrl: ")
+        assert message in line
 
-
-def test_wrong_input_is_refused_in_one_line(run_file: Path, uninterrupted: Path, tmp_path: Path):
     refused("already holds a run", "train", run_file, "--run.name", "whole")
     refused(
         "was started with run.seed = 0, not 5", "train", run_file, "--run.name", "whole", "--resume", "--run.seed", "5"

@@ -72,16 +72,14 @@ def load_latest(folder: Path) -> tuple[int, dict[str, Any]] | None:
         return max(steps), torch.load(path, map_location="cpu", weights_only=False)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{path}: cannot be read ({reason}); delete its folder to go on from an older one"
-        ) from None
+        raise UserError(f"{path}: cannot be read ({reason}); delete its folder to go on from an older one") from None
 
 
 def rng_state() -> dict[str, Any]:
     """The state of every random generator a run may draw from."""
     return {
         "python": random.getstate(),
-        "numpy": np.random.get_state(),  # noqa: NPY002 - libraries draw from the global one
+        "numpy": np.random.get_state(),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -89,7 +87,7 @@ def rng_state() -> dict[str, Any]:
 
 def set_rng_state(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
-    np.random.set_state(state["numpy"])  # noqa: NPY002
+    np.random.set_state(state["numpy"])
     torch.set_rng_state(state["torch"])
     if torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -97,5 +95,5 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 def seed_everything(seed: int) -> None:
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
+    np.random.seed(seed)
     torch.manual_seed(seed)

@@ -19,7 +19,7 @@ from vlmrl.reward import check_spec
 from vlmrl.sample import MARKS, Sample, from_parquet_row, parquet_schema, read_samples, sample_from_row, to_parquet_row
 
 
-class Dataset(Sequence[Sample]):
+class Dataset:
     """Random access to the samples of a table."""
 
     def __init__(self, table: Any) -> None:
@@ -28,18 +28,18 @@ class Dataset(Sequence[Sample]):
     def __len__(self) -> int:
         return self._table.num_rows
 
-    def __getitem__(self, index: Any) -> Sample:
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int) -> Sample:
         where = f"row {index}"
         return sample_from_row(from_parquet_row(self._table[index], where), where)
-
-    def source_names(self) -> list[str]:
-        """Sorted; read from one column."""
-        return sorted(self._table.unique("source"))
 
 
 def open_dataset(entries: Sequence[Source], folder: Path) -> Dataset:
     """All samples of the entries, in order. `UserError` if there are none, or one is wrong."""
     import datasets
+    from datasets.exceptions import DatasetGenerationError
 
     # The table is a working copy of one run: nothing must be found again by another.
     datasets.disable_progress_bars()
@@ -50,7 +50,7 @@ def open_dataset(entries: Sequence[Source], folder: Path) -> Dataset:
             features=datasets.Features.from_arrow_schema(parquet_schema()),
             cache_dir=str(folder),
         )
-    except datasets.exceptions.DatasetGenerationError as error:
+    except DatasetGenerationError as error:
         # Only what our own generator raised is of interest.
         raise (error.__cause__ or error) from None
     return Dataset(table)

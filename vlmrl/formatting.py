@@ -86,9 +86,7 @@ class Formatter:
     Images are resized to the limits; a prompt that is still too long is refused, never cut.
     """
 
-    def __init__(
-        self, processor: ProcessorMixin, config: PreTrainedConfig, limits: ModelSettings = DEFAULTS
-    ) -> None:
+    def __init__(self, processor: ProcessorMixin, config: PreTrainedConfig, limits: ModelSettings = DEFAULTS) -> None:
         self.processor: Any = processor
         self.config: Any = config
         self.limits = limits
@@ -104,7 +102,13 @@ class Formatter:
         """From a local folder or a hub id; `UserError` if it is not a Qwen-VL model."""
         from transformers import AutoProcessor
 
-        return cls(AutoProcessor.from_pretrained(path), load_config(path), limits)
+        config = load_config(path)
+        try:
+            processor = AutoProcessor.from_pretrained(path)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"model.path {path!r}: its processor cannot be loaded ({reason})") from None
+        return cls(processor, config, limits)
 
     @property
     def tokenizer(self) -> Any:
@@ -170,9 +174,7 @@ class Formatter:
 
     def _chat(self, sample: Sample) -> str:
         if sample.media.audios:
-            raise UserError(
-                f"sample {sample.id!r}: has audio, but {self.config.model_type} takes none; drop the row"
-            )
+            raise UserError(f"sample {sample.id!r}: has audio, but {self.config.model_type} takes none; drop the row")
         messages = [{"role": m.role, "content": _parts(m)} for m in sample.prompt]
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
@@ -191,16 +193,15 @@ class Formatter:
         with _as_file(media) as path:
             try:
                 patch = self.config.vision_config.patch_size
-                return fetch_video(
+                fetched: Any = fetch_video(
                     {"video": path, **request}, image_patch_size=patch, return_video_metadata=True
                 )
+                return fetched
             except Exception as error:  # the reader raises bare exceptions of its own C++ library
-                raise UserError(
-                    f"{media.name}: cannot read the video ({error}); replace it or drop the row"
-                ) from None
+                raise UserError(f"{media.name}: cannot read the video ({error}); replace it or drop the row") from None
 
     def _split(self, samples: Sequence[Sample], batch: Any) -> list[EncodedPrompt]:
-        cursors = dict.fromkeys(VISION_KEYS, 0)
+        cursors: dict[str, int] = dict.fromkeys(VISION_KEYS, 0)
         prompts = []
         for row, sample in enumerate(samples):
             vision: dict[str, torch.Tensor] = {}
@@ -214,9 +215,7 @@ class Formatter:
                 vision[pixels] = _take(batch, pixels, int(vision[grid].prod(-1).sum()), cursors)
                 if grid == "video_grid_thw" and "second_per_grid_ts" in batch:
                     vision["second_per_grid_ts"] = _take(batch, "second_per_grid_ts", count, cursors)
-            prompts.append(
-                self._prompt(sample, batch["input_ids"][row], batch["mm_token_type_ids"][row], vision)
-            )
+            prompts.append(self._prompt(sample, batch["input_ids"][row], batch["mm_token_type_ids"][row], vision))
         return prompts
 
     def _prompt(
@@ -236,9 +235,7 @@ class Formatter:
             positions = torch.arange(len(ids)).expand(3, -1).contiguous()
         return EncodedPrompt(sample.id, input_ids, token_types, positions, int(positions.max()) + 1, vision)
 
-    def _check_features(
-        self, sample: Sample, input_ids: torch.Tensor, vision: dict[str, torch.Tensor]
-    ) -> None:
+    def _check_features(self, sample: Sample, input_ids: torch.Tensor, vision: dict[str, torch.Tensor]) -> None:
         """Placeholders in the text and features of the tower must match, or training would be silently wrong."""
         merge = self.config.vision_config.spatial_merge_size**2
         for grid, token in (("image_grid_thw", "image_token_id"), ("video_grid_thw", "video_token_id")):
@@ -246,7 +243,7 @@ class Formatter:
             features = int(vision[grid].prod(-1).sum()) // merge if grid in vision else 0
             if tokens != features:
                 raise UserError(
-                    f"sample {sample.id!r}: {tokens} {token.removesuffix('_id')}s in the prompt but {features} features; "
+                    f"sample {sample.id!r}: {tokens} {token.removesuffix('_id')}s in the prompt, {features} features; "
                     "the text holds a placeholder token of its own, or the processor does not fit the model"
                 )
 
@@ -264,7 +261,8 @@ def load_config(path: str) -> PreTrainedConfig:
         ) from None
     if config.model_type not in FAMILIES:
         raise UserError(
-            f"model.path {path!r}: is a {config.model_type!r} model, not a Qwen-VL one; supported: {', '.join(FAMILIES)}"
+            f"model.path {path!r}: is a {config.model_type!r} model, not a Qwen-VL one; "
+            f"supported: {', '.join(FAMILIES)}"
         )
     return config
 

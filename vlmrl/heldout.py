@@ -73,5 +73,5 @@ class Evaluator:
             )
             groups = self.engine.generate(prompts, 1, sampling)
             verdicts = self.judge.heldout(samples, prompts, groups)
-            rows += [(s, g[0], v[0], mode) for s, g, v in zip(samples, groups, verdicts, strict=True)]
+            rows.extend((s, g[0], v[0], mode) for s, g, v in zip(samples, groups, verdicts, strict=True))
         return rows

@@ -88,9 +88,7 @@ class Learner:
             loss = (tokens.loss_L * token_weight).sum()
             loss.backward()
             total += loss.item()
-            _measure(
-                row, groups, kept, scores.logprob_L.detach(), scores.entropy_L, old, tokens.clipped_L, first
-            )
+            _measure(row, groups, kept, scores.logprob_L.detach(), scores.entropy_L, old, tokens.clipped_L, first)
         return total, self._step()
 
     def _advantages(self, group: Group) -> list[float | None]:
@@ -115,9 +113,7 @@ class Learner:
             advantage += [advantages[span.item][index]] * length
             token_weight += [weight[span.item][index]] * length
         device = self.policy.device
-        return tuple(
-            torch.tensor(x, dtype=torch.float32, device=device) for x in (old, advantage, token_weight)
-        )  # pyright: ignore[reportReturnType]
+        return tuple(torch.tensor(x, dtype=torch.float32, device=device) for x in (old, advantage, token_weight))  # pyright: ignore[reportReturnType]
 
     # --- reference ----------------------------------------------------------------------------------------
 
@@ -139,9 +135,7 @@ class Learner:
 
     # --- shared -------------------------------------------------------------------------------------------
 
-    def supervise(
-        self, items: Sequence[Item], loss_of: Callable[[Row, torch.Tensor], torch.Tensor]
-    ) -> UpdateReport:
+    def supervise(self, items: Sequence[Item], loss_of: Callable[[Row, torch.Tensor], torch.Tensor]) -> UpdateReport:
         """One optimizer step on demonstrations; `loss_of(row, logprob_L)` gives a row's share of the loss."""
         self.policy.model.train()
         total = 0.0
@@ -153,7 +147,7 @@ class Learner:
 
     @property
     def rate(self) -> float:
-        return self.scheduler.get_last_lr()[0]
+        return float(self.scheduler.get_last_lr()[0])
 
     def _step(self) -> float:
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm).item()

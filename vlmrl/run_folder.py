@@ -1,6 +1,6 @@
 """The folder of a run: whose it is, and what may be continued in it.
 
-    runs/<name>/   config.toml  metrics.jsonl  rollouts/  heldout/  checkpoints/  model/  summary.json  report.html
+runs/<name>/   config.toml  metrics.jsonl  rollouts/  heldout/  checkpoints/  model/  summary.json  report.html
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class RunFolder:
         folder = cls(Path(config.run.folder) / config.run.name)
         settings = _flat(config.model_dump(mode="json", exclude_none=True))
         stored = folder.path / "config.toml"
-        if not stored.exists():
-            if folder.path.exists() and any(folder.path.iterdir()):
-                raise UserError(f"{folder.path}: not empty and not a run; choose another run.name")
+        if not stored.exists() and folder.path.exists() and any(folder.path.iterdir()):
+            raise UserError(f"{folder.path}: not empty and not a run; choose another run.name")
+        if not folder.has_begun():
             folder.write("config.toml", tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
             return folder
         if not resume:
@@ -48,6 +48,11 @@ class RunFolder:
                     "put it back, or choose another run.name"
                 )
         return folder
+
+    def has_begun(self) -> bool:
+        """Whether anything was recorded; a run that was refused at its start leaves nothing to go on from."""
+        metrics = self.path / "metrics.jsonl"
+        return self.checkpoints.exists() or (metrics.exists() and metrics.stat().st_size > 0)
 
     def write(self, name: str, text: str) -> None:
         """A small text file, whole or not at all."""

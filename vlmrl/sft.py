@@ -70,14 +70,10 @@ class Supervisor:
     def _keep_features(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._features = output.pooler_output
 
-    def update(
-        self, learner: Learner, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt]
-    ) -> UpdateReport:
+    def update(self, learner: Learner, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt]) -> UpdateReport:
         """One optimizer step on the samples' demonstrations."""
         answers = [self._answer(sample) for sample in samples]
-        items = [
-            Item(n, prompt, [answer]) for n, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
-        ]
+        items = [Item(n, prompt, [answer]) for n, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))]
 
         def loss_of(row: Row, logprob_L: torch.Tensor) -> torch.Tensor:
             weights = [
@@ -87,9 +83,9 @@ class Supervisor:
             ]
             loss = -(logprob_L * torch.tensor(weights, device=logprob_L.device)).sum() / len(samples)
             if self.head is not None:
-                loss = loss + self.settings.patch_weight * self._patch_loss(row, samples) * len(
-                    row.items
-                ) / len(samples)
+                loss = loss + self.settings.patch_weight * self._patch_loss(row, samples) * len(row.items) / len(
+                    samples
+                )
             return loss
 
         return learner.supervise(items, loss_of)
@@ -106,9 +102,7 @@ class Supervisor:
         assert self.head is not None
         assert self._features is not None
         logits, edges = self.head(self._features)
-        labels, boxes = zip(
-            *(self._targets(samples[item.name], item.prompt) for item in row.items), strict=True
-        )
+        labels, boxes = zip(*(self._targets(samples[item.name], item.prompt) for item in row.items), strict=True)
         label_M, box_M4 = torch.cat(labels).to(logits.device), torch.cat(boxes).to(logits.device)
         weight = torch.ones(logits.shape[1], device=logits.device)
         weight[0] = BACKGROUND_WEIGHT
@@ -126,9 +120,7 @@ class Supervisor:
         for kind, *box in sample.meta["objects"]:  # type: ignore[union-attr]
             x1, x2 = (x * columns * size / width for x in (box[0], box[2]))
             y1, y2 = (y * rows * size / height for y in (box[1], box[3]))
-            column, row = (
-                min(int((a + b) / 2 / size), n - 1) for a, b, n in ((x1, x2, columns), (y1, y2, rows))
-            )
+            column, row = (min(int((a + b) / 2 / size), n - 1) for a, b, n in ((x1, x2, columns), (y1, y2, rows)))
             cell = (row // merge) * (columns // merge) + column // merge
             place = cell * merge * merge + (row % merge) * merge + column % merge
             labels[place] = int(kind) + 1

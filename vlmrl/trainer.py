@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -80,8 +79,8 @@ class Trainer:
         self.ledger = Ledger(
             folder.path, sinks=config.run.sinks, total_steps=config.run.steps, rollouts_mb=config.run.rollouts_mb
         )
-        if self.step:
-            self.ledger.truncate(self.step)
+        # What came after the checkpoint will be recorded again; without a checkpoint that is everything.
+        self.ledger.truncate(self.step or -1)
         self.evaluator = Evaluator(config, self.policy, self.engine, self.judge, self.ledger, folder.path)
 
     # --- the loop -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Samplers: which prompts come next. One file each, made by its `create(dataset, settings, seed)`."""
+"""Samplers: which prompts come next. One file each, made by its `create(dataset, seed)`."""
 
 from __future__ import annotations
 

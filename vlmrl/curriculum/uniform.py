@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vlmrl.group import Group
 from vlmrl.sample import Sample
 
+if TYPE_CHECKING:
+    from vlmrl.dataset import Dataset
 
-def create(dataset: Sequence[Sample], seed: int) -> UniformSampler:
+
+def create(dataset: Dataset, seed: int) -> UniformSampler:
     return UniformSampler(dataset, seed)
 
 
 class UniformSampler:
     """The order of an epoch is a function of (seed, epoch), so the state is two numbers."""
 
-    def __init__(self, dataset: Sequence[Sample], seed: int) -> None:
+    def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset = dataset
         self.seed = seed
         self.epoch = 0

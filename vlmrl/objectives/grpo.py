@@ -56,7 +56,7 @@ def token_loss(
 
 
 def k3(logprob: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Schulman's non-negative estimate of KL(policy || other) from tokens of the policy: e^d - d - 1, d = other - policy."""
+    """Schulman's estimate of KL(policy || other) on the policy's tokens: e^d - d - 1 >= 0, d = other - policy."""
     d = other - logprob
     return torch.exp(d) - d - 1
 

@@ -46,9 +46,7 @@ class Rollout:
 class Engine(Protocol):
     """The protocol of every engine."""
 
-    def generate(
-        self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling
-    ) -> list[list[Rollout]]: ...
+    def generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]: ...
 
     def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
         """Takes new weights (names as in the model's state dict) and drops everything computed with older ones."""

@@ -73,9 +73,7 @@ class HfEngine:
         state, hidden_BH = self._prefill(prompts, n)
         for step in range(sampling.max_new_tokens):
             token_B, logprob_B = self._sample(hidden_BH, sampling, generator)
-            for row, token, logprob in zip(
-                state.rows.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True
-            ):
+            for row, token, logprob in zip(state.rows.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True):
                 state.tokens[row].append(token)
                 state.logprobs[row].append(logprob)
             open_B = ~torch.isin(token_B, self._stop)
@@ -127,8 +125,7 @@ class HfEngine:
     def _vision(self, prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
         keys = dict.fromkeys(key for prompt in prompts for key in prompt.vision)
         return {
-            key: torch.cat([p.vision[key] for p in prompts if key in p.vision]).to(self.policy.device)
-            for key in keys
+            key: torch.cat([p.vision[key] for p in prompts if key in p.vision]).to(self.policy.device) for key in keys
         }
 
     def _step(self, state: _Decoding, token_B: torch.Tensor) -> torch.Tensor:

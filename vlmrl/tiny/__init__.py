@@ -53,7 +53,7 @@ def create(folder: Path, seed: int = 0) -> None:
     )
 
     tokenizer = _train_tokenizer(_corpus())
-    ids = {name: tokenizer.convert_tokens_to_ids(name) for name in SPECIAL_TOKENS}
+    ids = {name: tokenizer.get_vocab()[name] for name in SPECIAL_TOKENS}
     pixels = {"shortest_edge": 28 * 28, "longest_edge": 560 * 560}
     processor = Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=pixels),
