@@ -248,6 +248,8 @@ def _magnitude(expression: sympy.Basic) -> float:
     import sympy
 
     if isinstance(expression, sympy.Number):
+        if not expression.is_finite:  # nan and the infinities of 1/0
+            return math.inf
         return math.log10(abs(float(expression)) + 1) if abs(expression) < 10**300 else 300.0
     if not isinstance(expression, sympy.Expr) or isinstance(expression, sympy.core.function.AppliedUndef):
         return math.inf
