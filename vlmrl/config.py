@@ -186,6 +186,9 @@ class LearnerSettings(_Section):
     learning_rate: float = Field(default=1e-6, gt=0)
     warmup_steps: int = Field(default=5, ge=0, description="optimizer steps of linear warm-up")
     schedule: Literal["constant", "linear", "cosine"] = Field(default="constant", description="after the warm-up")
+    schedule_updates: int | None = Field(
+        default=None, gt=0, description="optimizer steps the schedule spans; unset: those of the run"
+    )
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = Field(default=0.0, ge=0)
     max_grad_norm: float = Field(default=1.0, gt=0)

@@ -22,14 +22,14 @@ from vlmrl.scoring import score_row
 
 
 class Learner:
-    """Owns the optimizer. `total_updates` is the number of optimizer steps the schedule spans."""
+    """Owns the optimizer. `run_updates` is the number of optimizer steps the whole run will take."""
 
     def __init__(
         self,
         policy: Policy,
         settings: LearnerSettings,
         objective: ObjectiveSettings,
-        total_updates: int,
+        run_updates: int,
         temperature: float = 1.0,
         extra_parameters: Iterable[torch.nn.Parameter] = (),
     ) -> None:
@@ -46,7 +46,7 @@ class Learner:
             fused=True,
         )
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer, _rate(settings.schedule, settings.warmup_steps, total_updates)
+            self.optimizer, _rate(settings.schedule, settings.warmup_steps, settings.schedule_updates or run_updates)
         )
         self.reference = self._frozen_copy() if objective.kl_coef > 0 else None
 

@@ -68,7 +68,7 @@ class Trainer:
             self.policy,
             config.learner,
             config.objective,
-            total_updates=config.run.steps * (1 if config.sft else config.learner.updates_per_step),
+            run_updates=config.run.steps * (1 if config.sft else config.learner.updates_per_step),
             temperature=config.rollout.temperature,
             extra_parameters=self.supervisor.parameters() if self.supervisor else (),
         )
