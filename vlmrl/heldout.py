@@ -6,7 +6,6 @@ by the policy alone.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -18,12 +17,11 @@ from vlmrl.judging import Judge
 from vlmrl.monitor import EvalRow, Ledger
 from vlmrl.policy import Policy
 from vlmrl.rollout import Engine, Sampling
-from vlmrl.rows import whole_file
 from vlmrl.summary import Table
 
 
 class Evaluator:
-    """Runs the evaluations of a run and remembers the first one, on disk, for the before/after table."""
+    """Runs the evaluations of a run."""
 
     def __init__(
         self, config: RunConfig, policy: Policy, engine: Engine, judge: Judge, ledger: Ledger, folder: Path
@@ -31,32 +29,19 @@ class Evaluator:
         self.config, self.policy, self.engine, self.judge, self.ledger = config, policy, engine, judge, ledger
         self.data = open_dataset(config.data.heldout, folder / "data" / "heldout") if config.data.heldout else None
         self.quiet = "console" not in config.run.sinks
-        self._first = folder / "heldout" / "before.json"
-
-    def due(self, step: int) -> bool:
-        """Whether an evaluation comes after this step (besides the one at the end)."""
-        every = self.config.eval.every
-        return step == self.config.run.steps or bool(every and step % every == 0)
 
     def run(self, step: int, name: str) -> Table:
-        """Evaluates now; the table {source: {mode: {mean, low, high, n}}}. Empty without held-out data."""
+        """Evaluates the policy as it is now; the table {source: {mode: {mean, low, high, n}}}. Empty without held-out data."""
         if self.data is None:
             return {}
         started = time.monotonic()
+        self.engine.sync(self.policy.weights(), step)
         rows: list[EvalRow] = []
         size = self.config.eval.batch
         starts = range(0, len(self.data), size)
         for start in track(starts, f"held-out evaluation, {name}", transient=True, disable=self.quiet):
             rows += self._batch(start, min(start + size, len(self.data)))
-        table = self.ledger.record_eval(step, name, rows, {"eval": time.monotonic() - started})
-        if step == 0:
-            with whole_file(self._first) as partial:
-                partial.write_text(json.dumps(table))
-        return table
-
-    def before(self) -> Table:
-        """The table of the evaluation before training."""
-        return json.loads(self._first.read_text()) if self._first.exists() else {}
+        return self.ledger.record_eval(step, name, rows, {"eval": time.monotonic() - started})
 
     def _batch(self, start: int, stop: int) -> list[EvalRow]:
         assert self.data is not None

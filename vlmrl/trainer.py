@@ -36,7 +36,7 @@ from vlmrl.report import write_report
 from vlmrl.rollout import Engine, Sampling
 from vlmrl.run_folder import RunFolder
 from vlmrl.sft import Supervisor
-from vlmrl.summary import print_summary, read_metrics, summarise
+from vlmrl.summary import heldout_tables, print_summary, read_metrics, summarise
 
 
 def main(files: Sequence[str], overrides: Sequence[str], resume: bool, dry_run: bool) -> int:
@@ -135,9 +135,6 @@ class Trainer:
         samples = self.sampler.next(self.config.rollout.prompts)
         report = self.supervisor.update(self.learner, samples, self.policy.formatter.encode(samples))
         clock.lap("update")
-        if self.evaluator.due(self.step):
-            self.engine.sync(self.policy.weights(), self.step)
-            clock.lap("sync")
         self._record([], report, clock)
 
     def sampling(self) -> Sampling:
@@ -185,7 +182,7 @@ class Trainer:
         after = self.evaluator.run(self.step, "after training")
         self.policy.save(self.folder.path / "model", getattr(torch, self.config.run.export))
         metrics = read_metrics(self.folder.path)
-        summary = summarise(self.evaluator.before(), after, metrics)
+        summary = summarise(heldout_tables(metrics).get(0, {}), after, metrics)
         self.folder.write("summary.json", json.dumps(summary, indent=2) + "\n")
         self.ledger.close()
         print_summary(summary)
