@@ -31,7 +31,7 @@ class Evaluator:
         self.quiet = "console" not in config.run.sinks
 
     def run(self, step: int, name: str) -> Table:
-        """Evaluates the policy as it is now; the table {source: {mode: {mean, low, high, n}}}. Empty without held-out data."""
+        """Evaluates the policy as it is now: {source: {mode: {mean, low, high, n}}}; empty without held-out data."""
         if self.data is None:
             return {}
         started = time.monotonic()
