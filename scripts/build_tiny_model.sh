@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Builds the embedded tiny model anew and puts it into vlmrl/tiny/.
 #
-# About 100,000 synthetic samples, one pass, seeded: some 10 minutes on two idle cores. The same machine and
+# Some 80,000 synthetic samples, one pass, seeded: about ten minutes on two idle cores. The same machine and
 # package versions give the same weights; another processor may round differently.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source scripts/setup.sh train
+. scripts/setup.sh train
 
 # 1. A supervised cold start from random weights: the answers, and for the vision tower a label for every patch.
-vlmrl train tiny_sft "$@"
+vlmrl train tiny_sft
 
 # 2. Ship the result: bfloat16 weights, tokenizer, processor.
 cp runs/tiny_sft/model/* vlmrl/tiny/
