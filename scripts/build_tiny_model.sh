@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds the embedded tiny model anew and puts it into vlmrl/tiny/.
 #
-# Some 80,000 synthetic samples, one pass, seeded: about ten minutes on two idle cores. The same machine and
-# package versions give the same weights; another processor may round differently.
+# Some 80,000 synthetic samples, one pass, seeded: about a quarter of an hour on two idle cores. The same machine
+# and package versions give the same weights; another processor may round differently.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/setup.sh train
