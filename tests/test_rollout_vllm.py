@@ -272,6 +272,25 @@ def test_new_vision_weights_change_the_answer_to_the_same_image(
         assert difference(reference, banned, prompt, after) < TOLERANCE
 
 
+@pytest.mark.parametrize("part", ["visual", "layers", "norm", "embed_tokens"])
+def test_every_part_of_the_policy_reaches_the_engine(
+    started: Started, prompts: dict[str, EncodedPrompt], part: str
+) -> None:
+    """As in training: what `Policy.weights` gives, after a change of one part. The tied head is part of it."""
+    policy = Policy.load(ModelSettings(path=str(started.folder), device="cpu"))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if part in name:
+                weight.add_(0.02 * torch.randn(weight.shape, generator=generator))
+    started.engine.sync(policy.weights(), 1)
+    batch = [prompts["image"], prompts["text"]]
+    groups = started.engine.generate(batch, 2, Sampling(max_new_tokens=8))
+    banned = policy.formatter.placeholder_ids
+    for prompt, group in zip(batch, groups, strict=True):
+        assert max(difference(policy.core, banned, prompt, rollout) for rollout in group) < TOLERANCE
+
+
 def test_placeholders_are_never_sampled_however_likely(
     started: Started, engine: VllmEngine, reference: Any, prompts: dict[str, EncodedPrompt]
 ) -> None:

@@ -71,10 +71,12 @@ class Policy:
         return torch.autocast(self.device.type, self.compute, enabled=self.compute != torch.float32)
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Name and value of every weight as the base model names them, adapters merged in, ties left out."""
-        tied = {"lm_head.weight"} if self.core.config.tie_word_embeddings else set()
+        """Name and value of every weight as the base model names them, adapters merged in.
+
+        A tied output head is there under its own name too: vLLM does not carry the tie over to new weights.
+        """
         for name, value in self.core.state_dict().items():
-            if ".lora_" in name or name in tied:
+            if ".lora_" in name:
                 continue
             plain = name.replace(".base_layer.", ".")
             if plain == name:
@@ -93,7 +95,8 @@ class Policy:
         config.save_pretrained(folder)
         self.core.generation_config.save_pretrained(folder)
         self.formatter.processor.save_pretrained(folder)
-        weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in self.weights()}
+        tied = {"lm_head.weight"} if self.core.config.tie_word_embeddings else set()
+        weights = {n: w.detach().to("cpu", dtype).contiguous() for n, w in self.weights() if n not in tied}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
