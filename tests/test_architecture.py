@@ -16,7 +16,7 @@ HEAVY = ("torch", "transformers", "vllm", "datasets", "wandb")
 SPINE = (
     *("answers", "bench", "calls", "catalog", "check", "cli", "columns", "config", "convert", "data", "doctor"),
     *("endpoint", "errors", "geometry", "group", "interop", "media", "monitor", "remote", "report", "reward", "rows"),
-    *("sample", "service", "verdict", "workers"),
+    *("sample", "service", "settings", "verdict", "workers"),
 )
 VERIFIER_SPINE = (
     *("answers", "detection", "errors", "expressions", "geometry", "latex", "listings", "location_tokens", "members"),

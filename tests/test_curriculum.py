@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from vlmrl import catalog
-from vlmrl.config import Source
 from vlmrl.curriculum.uniform import create
 from vlmrl.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.sample import write_samples
+from vlmrl.settings import Source
 
 
 @pytest.fixture

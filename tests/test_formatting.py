@@ -8,10 +8,10 @@ import pytest
 import torch
 from conftest import prompt_sample
 
-from vlmrl.config import ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter, load_config
 from vlmrl.sample import Media, Message, Sample
+from vlmrl.settings import ModelSettings
 
 
 @pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])

@@ -7,12 +7,12 @@ import torch
 from test_learner import learner_of, make_groups
 from test_packing import make_items, run_packed
 
-from vlmrl.config import HfSettings, ModelSettings
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
 from vlmrl.scoring import score_row
+from vlmrl.settings import HfSettings, ModelSettings
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,11 +9,11 @@ import pytest
 
 from vlmrl import Sample, catalog
 from vlmrl.calls import score_file
-from vlmrl.config import RewardSettings
 from vlmrl.errors import UserError
 from vlmrl.judging import Judge, check_schedules
 from vlmrl.reward import run_calls
 from vlmrl.rollout import Rollout
+from vlmrl.settings import RewardSettings
 
 SOMETIMES = '''
 """Half of all answers hang this verifier, for good."""

@@ -7,12 +7,12 @@ import copy
 import pytest
 import torch
 
-from vlmrl.config import HfSettings, LearnerSettings, LoraSettings, ModelSettings, ObjectiveSettings
 from vlmrl.group import Group
 from vlmrl.learner import Learner
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
+from vlmrl.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings, ObjectiveSettings
 from vlmrl.verdict import Verdict
 
 

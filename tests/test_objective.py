@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from vlmrl.config import ObjectiveSettings
 from vlmrl.objectives import grpo
+from vlmrl.settings import ObjectiveSettings
 
 DEFAULT = ObjectiveSettings()
 

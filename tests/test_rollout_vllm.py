@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 
 from vlmrl import tiny
-from vlmrl.config import ModelSettings, VllmSettings
 from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.media import encode_png
@@ -23,6 +22,7 @@ from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.vllm import VllmEngine, create
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
+from vlmrl.settings import ModelSettings, VllmSettings
 
 pytestmark = [
     pytest.mark.slow,

@@ -6,9 +6,9 @@ import torch
 from test_packing import make_items
 
 from vlmrl import scoring
-from vlmrl.config import ModelSettings
 from vlmrl.packing import pack
 from vlmrl.policy import Policy
+from vlmrl.settings import ModelSettings
 
 
 def test_gradient_in_float64():

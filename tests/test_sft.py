@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from vlmrl import catalog
-from vlmrl.config import LearnerSettings, ModelSettings, ObjectiveSettings, SftSettings
 from vlmrl.errors import UserError
 from vlmrl.learner import Learner
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
 from vlmrl.scoring import score_row
+from vlmrl.settings import LearnerSettings, ModelSettings, ObjectiveSettings, SftSettings
 from vlmrl.sft import Supervisor
 
 synthetic = catalog.load("recipes", "synthetic")

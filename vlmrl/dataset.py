@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl import catalog
-from vlmrl.config import Source
 from vlmrl.errors import UserError, nearest
 from vlmrl.reward import check_spec
 from vlmrl.sample import MARKS, Sample, from_parquet_row, parquet_schema, read_samples, sample_from_row, to_parquet_row
+from vlmrl.settings import Source
 
 
 class Dataset:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vlmrl.config import ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.media import load_image
 from vlmrl.sample import MARKS, Media, Message, Sample
+from vlmrl.settings import ModelSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, ProcessorMixin

@@ -14,13 +14,13 @@ from typing import Any
 
 from vlmrl import catalog
 from vlmrl.calls import row_from_call, write_row
-from vlmrl.config import RewardSettings
 from vlmrl.errors import UserError, nearest
 from vlmrl.formatting import EncodedPrompt, Formatter
 from vlmrl.reward import Answered, Call, CallRunner, parameters, run_calls, schedule_value, score_groups
 from vlmrl.rollout import Rollout
 from vlmrl.rows import whole_file
 from vlmrl.sample import MediaSet, Message, Sample
+from vlmrl.settings import RewardSettings
 from vlmrl.verdict import Member, Verdict
 
 KEPT = 1000

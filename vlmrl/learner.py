@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
-from vlmrl.config import LearnerSettings, ObjectiveSettings
 from vlmrl.group import Group, TokenStats, UpdateReport
 from vlmrl.objectives import grpo
 from vlmrl.packing import Item, Row, pack
 from vlmrl.policy import Policy
 from vlmrl.scoring import score_row
+from vlmrl.settings import LearnerSettings, ObjectiveSettings
 
 
 class Learner:

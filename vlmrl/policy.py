@@ -17,9 +17,9 @@ import torch
 
 from vlmrl import tiny
 from vlmrl.attention import NAME as TREE_ATTENTION
-from vlmrl.config import LoraSettings, ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter, load_config
+from vlmrl.settings import LoraSettings, ModelSettings
 
 
 @dataclass

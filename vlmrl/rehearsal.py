@@ -9,7 +9,7 @@ from itertools import islice
 from rich.console import Console
 
 from vlmrl import catalog
-from vlmrl.config import RunConfig, Source
+from vlmrl.config import RunConfig
 from vlmrl.data import check_media, check_reward
 from vlmrl.dataset import entry_samples
 from vlmrl.errors import UserError
@@ -17,6 +17,7 @@ from vlmrl.formatting import Formatter
 from vlmrl.judging import check_schedules
 from vlmrl.policy import choose_device, resolve
 from vlmrl.sample import Sample
+from vlmrl.settings import Source
 
 LOOKED_AT = 200
 """Samples of each entry whose media are decoded and whose prompts are encoded."""

@@ -14,7 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vlmrl.config import SftSettings
 from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.group import UpdateReport
@@ -23,6 +22,7 @@ from vlmrl.media import image_size
 from vlmrl.packing import Item, Row
 from vlmrl.policy import Policy
 from vlmrl.sample import Sample
+from vlmrl.settings import SftSettings
 
 BACKGROUND_WEIGHT = 0.2
 """Of a patch without an object, in the class loss: nine in ten are."""

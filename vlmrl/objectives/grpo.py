@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 
-from vlmrl.config import ObjectiveSettings
+from vlmrl.settings import ObjectiveSettings
 
 
 class TokenLoss(NamedTuple):

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from vlmrl.config import HfSettings
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.scoring import log_distribution
+from vlmrl.settings import HfSettings
 
 
 def create(settings: HfSettings, policy: Policy) -> HfEngine:

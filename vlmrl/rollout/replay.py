@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from vlmrl.config import ReplaySettings
 from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.packing import Item, pack
@@ -19,6 +18,7 @@ from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rows import read_rows
 from vlmrl.scoring import score_row
+from vlmrl.settings import ReplaySettings
 
 
 def create(settings: ReplaySettings, policy: Policy) -> ReplayEngine:

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from vlmrl.config import VllmSettings
 from vlmrl.errors import UserError
 from vlmrl.rollout import Rollout, Sampling
+from vlmrl.settings import VllmSettings
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams
