@@ -41,6 +41,10 @@ class Rollout:
     finish: Literal["stop", "length"]
     version: int
     """Policy version (number of updates) that sampled it."""
+    kind: Literal["policy", "hint", "demo"] = "policy"
+    """Who wrote it: the policy on the group's prompt, the policy with a hint in its prompt, or a demonstrator."""
+    trained: tuple[bool, ...] | None = None
+    """Which tokens may be trained on; None: all. Tokens that were forced on the policy may not."""
 
 
 class Engine(Protocol):
