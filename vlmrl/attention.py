@@ -1,39 +1,100 @@
 """Tree attention: several prompts and their responses in one row, each response seeing [its prompt, itself].
 
 Registered with transformers as `vlmrl_tree`, so the models run unmodified: a forward call that passes
-`tree=Tree(...)` gets it, any other call gets plain attention. No masked score is ever computed between
-two groups or between two responses; the only waste is padding to the longest prompt and response of a row.
+`tree=Tree(...)` gets it, any other call gets plain attention.
+
+On CPU the three kinds of blocks (prompt on itself, responses on their prompt, response on itself) go through
+the fused kernel one by one, and their results are merged by their log-sum-exp (the decomposition of
+FlashAttention, arXiv 2205.14135, section 3.1, and its backward, which needs only the merged output): no
+score of two tokens that may not see each other is computed, and no score is held. On CUDA it is FlexAttention
+(arXiv 2412.05496) with the same tree as its block mask.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "vlmrl_tree"
 
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+_flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
 
 @dataclass(frozen=True)
-class Tree:
-    """Where the tokens of a packed row of T belong. N prompts of at most P tokens, C responses of at most R."""
+class Branch:
+    """A prompt, followed in the row by its responses without a gap: numbers of row tokens."""
 
-    prompts_NP: torch.Tensor
-    """Row index of each prompt token; padding repeats index 0."""
-    responses_CR: torch.Tensor
-    """Row index of each response token; padding repeats index 0."""
-    owner_C: torch.Tensor
-    """Which prompt each response answers."""
-    prompt_lengths_N: torch.Tensor
-    place_T: torch.Tensor
-    """Where each row token stands in [prompts_NP.flat, responses_CR.flat]."""
+    prompt: int
+    responses: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """The structure of a packed row of T tokens: its branches one after the other."""
+
+    branches: tuple[Branch, ...]
+    device: torch.device | str = "cpu"
 
     def to(self, device: torch.device) -> Tree:
-        return Tree(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+        return Tree(self.branches, device)
+
+    @cached_property
+    def bounds(self) -> list[tuple[int, int, int]]:
+        """Of each branch: where its prompt starts, where its responses start, where it ends."""
+        found, start = [], 0
+        for branch in self.branches:
+            split = start + branch.prompt
+            found.append((start, split, split + sum(branch.responses)))
+            start = found[-1][2]
+        return found
+
+    @cached_property
+    def response_at(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Row indices of the responses' tokens, as a table [C, longest] whose padding repeats a token of the row,
+        and flat, as pairs [2, tokens]: the index in the row, the place in the table."""
+        lengths = [n for branch in self.branches for n in branch.responses if n]
+        starts = [
+            split + sum(branch.responses[:i])
+            for (_, split, _), branch in zip(self.bounds, self.branches, strict=True)
+            for i, n in enumerate(branch.responses)
+            if n
+        ]
+        width = max(lengths, default=0)
+        offset = torch.arange(width)
+        real = offset < torch.tensor(lengths, dtype=torch.long)[:, None]
+        start = torch.tensor(starts, dtype=torch.long)[:, None]
+        table = torch.where(real, start + offset, start)
+        return table.to(self.device), torch.stack([table[real], real.flatten().nonzero()[:, 0]]).to(self.device)
+
+    @cached_property
+    def block_mask(self) -> BlockMask:
+        """The tree for FlexAttention."""
+        branch_T, response_T = (torch.tensor(x, device=self.device) for x in self._owners())
+
+        def sees(batch: Any, head: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+            same = (response_T[key] == 0) | (response_T[key] == response_T[query])
+            return (branch_T[query] == branch_T[key]) & same & (key <= query)
+
+        tokens = len(branch_T)
+        compiled = torch.device(self.device).type == "cuda"
+        return create_block_mask(sees, None, None, tokens, tokens, device=self.device, _compile=compiled)
+
+    def _owners(self) -> tuple[list[int], list[int]]:
+        """Of each token: the number of its branch, and of its response, counted from 1; 0 in a prompt."""
+        branches, responses = [], []
+        for number, branch in enumerate(self.branches):
+            branches += [number] * (branch.prompt + sum(branch.responses))
+            responses += [0] * branch.prompt
+            responses += [i for i, length in enumerate(branch.responses, 1) for _ in range(length)]
+        return branches, responses
 
 
 def tree_attention(
@@ -48,59 +109,106 @@ def tree_attention(
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of queries [B, heads, T, D] over keys and values [B, kv heads, T, D]; returns [B, T, heads, D]."""
-    repeats = query.shape[1] // key.shape[1]
     if tree is None:
-        causal = attention_mask is None and query.shape[2] > 1
-        out = _attend(query, _repeat(key, repeats), _repeat(value, repeats), attention_mask, scaling, causal)
-        return out.transpose(1, 2).contiguous(), None
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
     assert query.shape[0] == 1, "a packed row is a batch of one"
-    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [T, heads, D]
-    prompts = _prompts(q, k, v, tree, scaling, repeats)
-    responses = _responses(q, k, v, tree, scaling, repeats)
-    out_T = torch.cat([prompts.flatten(0, 1), responses.flatten(0, 1)])[tree.place_T]
-    return out_T[None], None
+    attend = flex_tree if query.is_cuda else fused_tree
+    return attend(query, key, value, scaling, tree).transpose(1, 2).contiguous(), None
 
 
-def _prompts(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, tree: Tree, scaling: float, repeats: int
-) -> torch.Tensor:
-    q, k, v = (x[tree.prompts_NP].transpose(1, 2) for x in (q, k, v))  # [N, heads, P, D]
-    # Padding stands after the real tokens, so the causal mask keeps it from every real query.
-    return _attend(q, _repeat(k, repeats), _repeat(v, repeats), None, scaling, True).transpose(1, 2)
+def flex_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree) -> torch.Tensor:
+    """[1, heads, T, D] through FlexAttention, compiled on CUDA."""
+    attend = _compiled_flex() if q.is_cuda else flex_attention
+    return attend(q, k, v, block_mask=tree.block_mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1])  # pyright: ignore[reportReturnType]
 
 
-def _responses(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, tree: Tree, scaling: float, repeats: int
-) -> torch.Tensor:
-    prefix, length = tree.prompts_NP.shape[1], tree.responses_CR.shape[1]
-    if length == 0:
-        return q.new_zeros((0, 0, *q.shape[1:]))
-    seen_CK = torch.cat([tree.prompts_NP[tree.owner_C], tree.responses_CR], dim=1)
-    real_CP = torch.arange(prefix, device=q.device) < tree.prompt_lengths_N[tree.owner_C, None]
-    causal_RR = torch.ones(length, length, dtype=torch.bool, device=q.device).tril()
-    mask = torch.cat([real_CP[:, None].expand(-1, length, -1), causal_RR.expand(len(seen_CK), -1, -1)], dim=2)
-    q = q[tree.responses_CR].transpose(1, 2)  # [C, heads, R, D]
-    k, v = (_repeat(x[seen_CK].transpose(1, 2), repeats) for x in (k, v))  # [C, heads, P + R, D]
-    return _attend(q, k, v, mask[:, None], scaling, False).transpose(1, 2)
+@cache
+def _compiled_flex() -> Any:
+    return torch.compile(flex_attention, dynamic=True)
 
 
-def _attend(
-    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None, scaling: float, causal: bool
-) -> torch.Tensor:
-    if q.is_cuda:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scaling)
-    # On CPU the fused kernel's backward costs several times the two products at these lengths.
-    scores = torch.matmul(q, k.transpose(-1, -2)) * scaling
-    if causal:
-        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
-    if mask is not None:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min) if mask.dtype == torch.bool else scores + mask
-    return torch.matmul(scores.softmax(-1, dtype=torch.float32).to(q.dtype), v)
+def fused_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree) -> torch.Tensor:
+    """[1, heads, T, D] through the fused CPU kernel."""
+    heads, kv_heads = q.shape[1], k.shape[1]
+    repeats = heads // kv_heads
+    # Query heads that share a key head stand side by side in the batch, where the key is repeated by a stride of 0.
+    q = q[0].unflatten(0, (kv_heads, repeats)).transpose(0, 1)
+    k, v = k.expand(repeats, -1, -1, -1), v.expand(repeats, -1, -1, -1)
+    out: torch.Tensor = _FusedTree.apply(q, k, v, scale, tree)  # pyright: ignore[reportAssignmentType]
+    return out.transpose(0, 1).flatten(0, 1)[None]
 
 
-def _repeat(x: torch.Tensor, repeats: int) -> torch.Tensor:
-    """[B, kv heads, T, D] -> [B, heads, T, D]."""
-    return x if repeats == 1 else x.repeat_interleave(repeats, dim=1)
+class _FusedTree(torch.autograd.Function):
+    """[repeats, kv heads, T, D]; saves the output and one log-sum-exp a query."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree
+    ) -> torch.Tensor:
+        out, lse = torch.empty_like(q), None
+        for start, split, end in tree.bounds:
+            for part, causal in ((slice(start, split), True), (slice(split, end), False)):
+                if part.start == part.stop:
+                    continue
+                seen = slice(start, split)
+                out_part, lse_part = _flash(q[:, :, part], k[:, :, seen], v[:, :, seen], 0.0, causal, scale=scale)
+                if lse is None:
+                    lse = lse_part.new_empty(q.shape[:3])
+                out[:, :, part], lse[:, :, part] = out_part, lse_part
+        assert lse is not None, "a row has at least one prompt"
+        table, (row, place) = tree.response_at
+        if len(row):
+            own_out, own_lse = _flash(*(_gather(x, table) for x in (q, k, v)), 0.0, True, scale=scale)
+            own_out, own_lse = (_flat(x, q.shape[0])[:, :, place] for x in (own_out, own_lse))
+            prefix_lse = lse[:, :, row]
+            total = torch.logaddexp(prefix_lse, own_lse)
+            weighted = out[:, :, row] * (prefix_lse - total).exp()[..., None]
+            out[:, :, row] = (weighted + own_out * (own_lse - total).exp()[..., None]).to(out.dtype)
+            lse[:, :, row] = total
+        ctx.save_for_backward(q, k, v, out, lse)
+        ctx.scale, ctx.tree = scale, tree
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        q, k, v, out, lse = ctx.saved_tensors
+        scale, tree, grad = ctx.scale, ctx.tree, grads[0]
+        dq, dk, dv = torch.empty_like(q), torch.empty_like(q), torch.empty_like(q)
+        table, (row, place) = tree.response_at
+        if len(row):
+            # Padding stands behind the real queries of the table; at an infinite sum its probabilities are 0.
+            padding = torch.ones_like(table, dtype=torch.bool)
+            padding.view(-1)[place] = False
+            own_lse = _gather(lse, table)
+            own_lse = own_lse.masked_fill(padding.repeat_interleave(q.shape[0], 0)[:, None], float("inf"))
+            own = _flash_backward(*(_gather(x, table) for x in (grad, q, k, v, out)), own_lse, 0.0, True, scale=scale)
+            for total, part in zip((dq, dk, dv), own, strict=True):
+                total[:, :, row] = _flat(part, q.shape[0])[:, :, place]
+        for start, split, end in tree.bounds:
+            prompt, responses = slice(start, split), slice(split, end)
+            keys = k[:, :, prompt], v[:, :, prompt]
+            for part, causal in ((prompt, True), (responses, False)):
+                if part.start == part.stop:
+                    continue
+                of_part = (x[:, :, part] for x in (out, lse))
+                a, b, c = _flash_backward(grad[:, :, part], q[:, :, part], *keys, *of_part, 0.0, causal, scale=scale)
+                if causal:
+                    dq[:, :, prompt], dk[:, :, prompt], dv[:, :, prompt] = a, b, c
+                else:
+                    dq[:, :, part] += a
+                    dk[:, :, prompt] += b
+                    dv[:, :, prompt] += c
+        return dq, dk, dv, None, None
+
+
+def _gather(x: torch.Tensor, table_CR: torch.Tensor) -> torch.Tensor:
+    """[repeats, heads, T, ...] -> [C * repeats, heads, R, ...]."""
+    return x[:, :, table_CR].movedim(2, 0).flatten(0, 1)
+
+
+def _flat(x: torch.Tensor, repeats: int) -> torch.Tensor:
+    """[C * repeats, heads, R, ...] -> [repeats, heads, C * R, ...]."""
+    return x.unflatten(0, (-1, repeats)).movedim(0, 2).flatten(2, 3)
 
 
 AttentionInterface.register(NAME, tree_attention)

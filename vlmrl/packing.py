@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from vlmrl.attention import Tree
+from vlmrl.attention import Branch, Tree
 from vlmrl.formatting import EncodedPrompt
 
 
@@ -96,16 +96,12 @@ def _split(item: Item, row_tokens: int) -> Iterator[Item]:
 
 def _build(items: list[Item]) -> Row:
     ids, types, positions, predictors, targets, spans = [], [], [], [], [], []
-    prompt_at: list[tuple[int, int]] = []
-    response_at: list[tuple[int, int]] = []
-    owners: list[int] = []
     cursor = scored = 0
-    for number, item in enumerate(items):
+    for item in items:
         prompt = item.prompt
         ids.append(prompt.input_ids)
         types.append(prompt.token_types)
         positions.append(prompt.positions)
-        prompt_at.append((cursor, len(prompt)))
         cursor += len(prompt)
         last = cursor - 1
         for offset, response in enumerate(item.responses):
@@ -116,15 +112,13 @@ def _build(items: list[Item]) -> Row:
             predictors.append(torch.tensor([last, *range(cursor, cursor + fed)]))
             targets.append(torch.tensor(response, dtype=torch.long))
             spans.append(Span(item.name, item.first + offset, scored, scored + fed + 1))
-            response_at.append((cursor, fed))
-            owners.append(number)
             cursor += fed
             scored += fed + 1
     inputs: dict[str, torch.Tensor | Tree] = {
         "input_ids": torch.cat(ids)[None],
         "mm_token_type_ids": torch.cat(types)[None],
         "position_ids": torch.cat(positions, dim=1)[:, None],
-        "tree": _tree(prompt_at, response_at, owners),
+        "tree": Tree(tuple(Branch(len(item.prompt), tuple(len(r) - 1 for r in item.responses)) for item in items)),
         **_media(items),
     }
     return Row(inputs, torch.cat(predictors), torch.cat(targets), spans, items)
@@ -133,25 +127,3 @@ def _build(items: list[Item]) -> Row:
 def _media(items: list[Item]) -> dict[str, torch.Tensor]:
     keys = dict.fromkeys(key for item in items for key in item.prompt.vision)
     return {key: torch.cat([i.prompt.vision[key] for i in items if key in i.prompt.vision]) for key in keys}
-
-
-def _tree(prompt_at: list[tuple[int, int]], response_at: list[tuple[int, int]], owners: list[int]) -> Tree:
-    prompts, prompt_places = _grid(prompt_at, 0)
-    responses, response_places = _grid(response_at, prompts.numel())
-    order = torch.cat([prompt_places, response_places])
-    place = torch.empty(len(order) // 2, dtype=torch.long)
-    row, flat = order.view(-1, 2).T
-    place[row] = flat
-    return Tree(prompts, responses, torch.tensor(owners), torch.tensor([n for _, n in prompt_at]), place)
-
-
-def _grid(at: list[tuple[int, int]], base: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Row indices of spans as a padded table, and flat pairs (row index, place in the flattened tables)."""
-    width = max((length for _, length in at), default=0)
-    table = torch.zeros(len(at), width, dtype=torch.long)
-    pairs = []
-    for number, (start, length) in enumerate(at):
-        indices = torch.arange(start, start + length)
-        table[number, :length] = indices
-        pairs.append(torch.stack([indices, base + number * width + torch.arange(length)], dim=1).flatten())
-    return table, torch.cat(pairs) if pairs else torch.zeros(0, dtype=torch.long)
