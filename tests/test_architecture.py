@@ -16,13 +16,11 @@ HEAVY = ("torch", "transformers", "vllm", "datasets", "wandb")
 SPINE = (
     *("answers", "bench", "calls", "catalog", "check", "cli", "columns", "config", "convert", "data", "doctor"),
     *("endpoint", "errors", "geometry", "group", "interop", "media", "monitor", "remote", "report", "reward", "rows"),
-    *("sample", "service", "settings", "verdict", "workers"),
+    *("complaints", "dispatch", "intake", "prometheus", "sample", "sample_files", "service", "settings", "verdict"),
+    "workers",
 )
-VERIFIER_SPINE = (
-    *("answers", "detection", "errors", "expressions", "geometry", "latex", "listings", "location_tokens", "members"),
-    *("notation", "option_texts", "options", "points", "polygons", "quantities", "regions", "timespans", "values"),
-    "verdict",
-)
+READING = tuple(f"reading/{path.stem}" for path in sorted((ROOT / "vlmrl" / "reading").glob("[!_]*.py")))
+VERIFIER_SPINE = ("answers", "errors", "geometry", "verdict", *READING)
 DOMAIN_LIBRARIES = {"math_verify", "latex2sympy2_extended", "sympy", "rapidfuzz", "scipy", "shapely", "pycocotools"}
 SOFT_SPINE = ("catalog", "endpoint", "media", "reward", "sample")
 """What verifiers may use besides that wait for a server or hold a model."""
@@ -43,7 +41,7 @@ def _imports(body: list[ast.stmt], at_import: bool) -> Iterator[str]:
             assert node.level == 0, "relative import"
             assert node.module
             children = (f"{node.module}.{alias.name}" for alias in node.names)
-            yield from children if node.module == "vlmrl" else (node.module,)
+            yield from children if node.module in ("vlmrl", "vlmrl.reading") else (node.module,)
         elif at_import and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         elif not (at_import and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)):
@@ -65,7 +63,7 @@ def test_verifiers_import_only_what_a_pure_function_needs(name) -> None:
     soft = '\nRUNS = "thread"\n' in path.read_text()
     foreign = {module for module in used if top(module) not in sys.stdlib_module_names | {"numpy", "vlmrl"}}
     assert {top(module) for module in foreign} <= DOMAIN_LIBRARIES | ({"torch", "transformers"} if soft else set())
-    spine = {f"vlmrl.{name}" for name in VERIFIER_SPINE + (SOFT_SPINE if soft else ())}
+    spine = {f"vlmrl.{name}".replace("/", ".") for name in VERIFIER_SPINE + (SOFT_SPINE if soft else ())}
     assert {module for module in used if top(module) == "vlmrl"} <= spine
     assert not {top(module) for module in used} & IMPURE
     assert not foreign & set(imports(path, at_import=True)), "import the domain library inside the function"

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlmrl import catalog, geometry, points
-from vlmrl.detection import COCO_AREAS, COCO_THRESHOLDS, Detections, average_precision
+from vlmrl import catalog, geometry
+from vlmrl.reading import points
+from vlmrl.reading.detection import COCO_AREAS, COCO_THRESHOLDS, Detections, average_precision
 
 HERE = Path(__file__).parent / "conformance"
 NOT_CORE = ("convention", "suspect", "security", "multilingual", "rule", "numeric-match", "skip-sample")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from vlmrl import Sample, UserError, catalog, interop, tiny
 from vlmrl.reward import Answered, run_calls, score_groups
-from vlmrl.sample import to_parquet_row
+from vlmrl.sample_files import to_parquet_row
 from vlmrl.verdict import Member
 from vlmrl.workers import Workers
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from vlmrl import Media, Message, RewardSpec, Sample, UserError
 from vlmrl.media import encode_png
-from vlmrl.sample import MediaSet, read_samples, row_from_sample, sample_from_row, write_samples
+from vlmrl.sample import MediaSet, row_from_sample, sample_from_row
+from vlmrl.sample_files import read_samples, write_samples
 
 ROW = {
     "id": "a",
@@ -199,7 +200,8 @@ def test_a_failing_source_leaves_the_old_file(tmp_path) -> None:
 DISK_FULL = """
 import random, sys
 from vlmrl import UserError
-from vlmrl.sample import sample_from_row, write_samples
+from vlmrl.sample import sample_from_row
+from vlmrl.sample_files import write_samples
 row = {"id": "a", "source": "s", "messages": [{"role": "user", "content": "?"}],
        "reward": [{"verifier": "counting", "target": 3}]}
 rng = random.Random(0)

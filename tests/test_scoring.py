@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from test_packing import make_items
 
@@ -11,16 +12,22 @@ from vlmrl.policy import Policy
 from vlmrl.settings import ModelSettings
 
 
-def test_gradient_in_float64():
+@pytest.mark.parametrize("chunk", [2, 100])
+def test_value_and_gradient_in_float64(monkeypatch, chunk):
+    monkeypatch.setattr(scoring, "CHUNK", chunk)
     torch.manual_seed(0)
     hidden = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(7, 4, dtype=torch.float64, requires_grad=True)
     target, banned = torch.tensor([0, 1, 2, 3, 6]), torch.tensor([4, 5])
 
-    def logprob(h: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        return scoring.log_distribution(h @ w.T, banned, 0.7, dtype=torch.float64).gather(1, target[:, None])
+    def both(h: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return scoring.token_scores(h, w, target, banned, 0.7)
 
-    assert torch.autograd.gradcheck(logprob, (hidden, weight))
+    assert torch.autograd.gradcheck(both, (hidden, weight))
+    allowed = ((hidden @ weight.T) / 0.7)[:, [0, 1, 2, 3, 6]].log_softmax(-1)
+    logprob, entropy = both(hidden, weight)
+    torch.testing.assert_close(logprob, allowed.diagonal())
+    torch.testing.assert_close(entropy, -(allowed.exp() * allowed).sum(-1))
 
 
 def test_banned_ids_have_no_mass():

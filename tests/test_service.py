@@ -21,7 +21,7 @@ import httpx
 import psutil
 import pytest
 
-from vlmrl import catalog, remote
+from vlmrl import catalog, dispatch, remote
 from vlmrl.errors import UserError
 from vlmrl.remote import Remote
 from vlmrl.reward import Call, run_calls
@@ -283,7 +283,7 @@ def test_the_token_is_asked_for(guarded, monkeypatch) -> None:
 
 def test_other_verifiers_than_the_clients_are_refused(service, tally, monkeypatch) -> None:
     with Remote([service.url]) as judge:
-        monkeypatch.setattr(remote, "fingerprint", lambda name: "another")
+        monkeypatch.setattr(dispatch, "fingerprint", lambda name: "another")
         with pytest.raises(UserError, match=r"verifier 'tally' of the service .* is not the client's"):
             judge([ask("a")])
 
@@ -419,7 +419,7 @@ class Broken(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def broken(monkeypatch) -> Iterator[str]:
-    monkeypatch.setattr(remote, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(dispatch, "LONGEST_PAUSE", 0.05)
     Broken.asked = 0
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken)
     threading.Thread(target=server.serve_forever).start()

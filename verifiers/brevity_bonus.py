@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vlmrl import members as group
+from vlmrl.reading import members as group
+from vlmrl.reading.checks import no_target
 from vlmrl.verdict import Example, Member, Verdict, bad_target
 
 RUNS = "here"
@@ -59,7 +60,6 @@ def gold(target: Any = None, *, least: int = 100, **_: Any) -> str:
 
 def check_target(target: Any = None, *, least: int = 100, **_: Any) -> None:
     """ValueError for a target (there is none), or a length below 0."""
-    if target is not None:
-        raise ValueError(f"target {str(target)[:60]!r}: brevity_bonus needs none; leave it out")
+    no_target(target, "brevity_bonus")
     if not isinstance(least, int) or least < 0:
         raise ValueError(f"least {least!r} is not a length in tokens, 0 or more")

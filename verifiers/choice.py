@@ -1,7 +1,7 @@
 """Choice: which option, or which set of options, does the answer commit to?
 
 An answer that keeps several options open ("A or B") names none and scores 0, as does one that names none. How
-an answer is read: `vlmrl.options`.
+an answer is read: `vlmrl.reading.options`.
 
     vlmrl check choice
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmrl import options
+from vlmrl.reading import options
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _CITIES = {"choices": ["London", "Paris", "Berlin"]}

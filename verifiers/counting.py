@@ -16,6 +16,7 @@ from typing import Any
 
 from vlmrl import answers
 from vlmrl.answers import Number
+from vlmrl.reading.amounts import without_asides
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "here"
@@ -41,7 +42,6 @@ _OPEN = re.compile(
     re.IGNORECASE,
 )
 _ALTERNATIVE = re.compile(r"\b(?:or|to|maybe|perhaps|possibly|either)\b|^\s*[-–—/|&]\s*$", re.IGNORECASE)
-_ASIDE = re.compile(r"\((?![^()]*\b(?:or|maybe|perhaps|possibly)\b)[^()]*\)", re.IGNORECASE)
 _ONLY_SEPARATORS = re.compile(r"^(?:[\W_]|\band\b)*$", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?;\n](?=\s|$)")
 # "one" is more often a pronoun ("this one", "one of them") than a count.
@@ -57,7 +57,7 @@ def verify(response: str, target: Any, *, tolerance: float = 0.0) -> Verdict:
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    text = _without_asides(answers.fold(answer.text[-_TAIL:]))
+    text = without_asides(answers.fold(answer.text[-_TAIL:]))
     numbers = _numbers(text)
     if not numbers:
         return unparsed("no number in the answer")
@@ -87,12 +87,6 @@ def _count(target: Any) -> int:
     if number is None or number < 0 or number.denominator != 1 or number >= 10**15:
         raise ValueError(f"target {str(target)[:60]!r} is no count; give a whole number >= 0")
     return int(number)
-
-
-def _without_asides(text: str) -> str:
-    """The text without what it adds in parentheses, if a number is left: "3 dogs (two black, one white)"."""
-    shorter = _ASIDE.sub(" ", text)
-    return shorter if answers.find_numbers(shorter) else text
 
 
 def _numbers(text: str) -> list[Number]:

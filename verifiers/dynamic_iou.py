@@ -33,15 +33,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl import answers, detection, geometry, location_tokens
-from vlmrl.detection import Detections
+from vlmrl import geometry
 from vlmrl.geometry import Box
+from vlmrl.reading import detection
+from vlmrl.reading.checks import one_of
+from vlmrl.reading.detection import Detections
+from vlmrl.reading.frames import Frame, true_items, written
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 PRECISION = {"map": detection.COCO_THRESHOLDS, "map_50": (0.5,), "map_75": (0.75,)}
@@ -96,15 +100,13 @@ def verify(
     `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the
     answer, where it differs: a model that sees a resized image answers in the pixels of that image.
     """
-    frame = (coords, image_size, answer_coords, answer_size)
+    frame = Frame(coords, image_size, answer_coords, answer_size)
     try:
         check_target(target, metric=metric, coords=coords, image_size=image_size)
-        scale = geometry.answer_scale(*frame)
+        scale = frame.scale
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
-    plain = location_tokens.spell_out(answer.text, geometry.answer_extent(*frame)) if answer else ""
-    predicted = geometry.parse_boxes(plain)
+    predicted = geometry.parse_boxes(frame.answer(response))
     if predicted is None:
         names = (*detection.PARTS, *(PRECISION if evaluation else ()))
         return unparsed("no box and no [] in the answer", names)
@@ -140,9 +142,7 @@ def gold(
     **_: Any,
 ) -> str:
     """The true boxes in the answer's coordinates, as JSON."""
-    boxes = _moved(_true_boxes(target), geometry.answer_scale(coords, image_size, answer_coords, answer_size))
-    items = [{"bbox_2d": list(box.coords)} | ({"label": box.label} if box.label else {}) for box in boxes]
-    return json.dumps(items, ensure_ascii=False)
+    return written("bbox_2d", _moved(_true_boxes(target), Frame(coords, image_size, answer_coords, answer_size).scale))
 
 
 def check_target(
@@ -156,19 +156,13 @@ def check_target(
     **_: Any,
 ) -> None:
     """ValueError for a box that is malformed, reversed, empty or outside the image, a missing size or metric."""
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
-    geometry.answer_scale(coords, image_size, answer_coords, answer_size)
+    one_of("metric", metric, METRICS)
+    frame = Frame(coords, image_size, answer_coords, answer_size)
+    frame.check()
     boxes = _true_boxes(target)
-    if coords == "pixels" and image_size is None:
-        width = height = float("inf")
-    else:
-        width, height = geometry.extent(coords, image_size)
+    extent = frame.extent or (math.inf, math.inf)
     for box in boxes:
-        x1, y1, x2, y2 = box.coords
-        if min(x1, y1) < 0 or x2 > width or y2 > height:
-            inside = f"{width:g} x {height:g} {coords}"
-            raise ValueError(f"target box {list(box.coords)} reaches outside the image ({inside}); mend it")
+        frame.check_inside(extent, f"target box {list(box.coords)} reaches", box.coords[:2], box.coords[2:])
 
 
 def _true_boxes(target: Any) -> list[Box]:
@@ -176,8 +170,7 @@ def _true_boxes(target: Any) -> list[Box]:
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is no list of boxes; give [{{'bbox_2d': [x1, y1, x2, y2]}}, ...]")
     boxes = []
-    for item in [target] if isinstance(target, dict) or geometry.is_flat(target) else target:
-        value, label = (geometry.box_value(item), item.get("label")) if isinstance(item, dict) else (item, None)
+    for value, label in true_items(target, geometry.BOX_KEYS):
         box = geometry.box_from(value, label)
         if box is None:
             raise ValueError(f"target box {value!r:.60} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2; mend it")

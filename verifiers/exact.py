@@ -20,6 +20,8 @@ import unicodedata
 from typing import Any
 
 from vlmrl import answers
+from vlmrl.reading.checks import one_of
+from vlmrl.reading.texts import check_texts, readings, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "here"
@@ -49,7 +51,6 @@ _POLICIES = {
 # An answer this much longer than the longest text is not compared.
 _SLACK = 10_000
 
-_CUE = re.compile(r"\banswer(?:\s+is\b|\s*[:：])\s*[:：]?|答案(?:是|为|[:：])", re.IGNORECASE)
 _ARTICLE = re.compile(r"\b(?:an?|the)\s+(?=\w)", re.IGNORECASE)
 _CLOSING = " \t\r\n.。,，;；:：!！?？、*_`"
 _ENCLOSING = ('""', "''", "“”", "‘’", "「」", "()", "[]", "{}", "（）", "$$")
@@ -89,42 +90,26 @@ def verify(
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    if len(answer.text) > _SLACK + 2 * max(map(len, _texts(target))):
+    if len(answer.text) > _SLACK + 2 * max(map(len, true_texts(target))):
         return Verdict(0.0, answer=answer.text[:200], why=f"answer of {len(answer.text)} characters")
-    truths = {_normal(text, **policies) for text in _texts(target)}
-    for said in _readings(answer.text):
+    truths = {_normal(text, **policies) for text in true_texts(target)}
+    for said in readings(answer.text):
         if _normal(said, **policies) in truths:
             return Verdict(1.0, answer=said)
-    return Verdict(0.0, answer=answer.text, why=f"{answer.text[:60]!r} is not {_texts(target)[0][:60]!r}")
+    return Verdict(0.0, answer=answer.text, why=f"{answer.text[:60]!r} is not {true_texts(target)[0][:60]!r}")
 
 
 def gold(target: Any, **_: Any) -> str:
     """The text, the first of several."""
-    return _texts(target)[0]
+    return true_texts(target)[0]
 
 
 def check_target(target: Any, **policies: str) -> None:
     """ValueError unless the target is a text or texts free of answer markup, and the policies are known."""
     for name, value in policies.items():
-        if value not in _POLICIES.get(name, (value,)):
-            raise ValueError(f"{name} {value!r} is unknown; use one of {', '.join(_POLICIES[name])}")
-    for text in _texts(target):
-        answer = answers.extract(text)
-        if answer is None or answer.text != text.strip():
-            raise ValueError(f"target {text[:60]!r} holds think, answer or box markup; give the plain text")
-
-
-def _texts(target: Any) -> list[str]:
-    texts = target if isinstance(target, list) else [target]
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"target {str(target)[:60]!r} is no text; give a string or a list of strings")
-    return texts
-
-
-def _readings(text: str) -> list[str]:
-    """The whole text, and the line after its last cue."""
-    cues = list(_CUE.finditer(text))
-    return [text, text[cues[-1].end() :].strip().partition("\n")[0]] if cues else [text]
+        if name in _POLICIES:
+            one_of(name, value, _POLICIES[name])
+    check_texts(target)
 
 
 def _normal(text: str, *, case: str, space: str, punctuation: str, articles: str, words: str) -> str:

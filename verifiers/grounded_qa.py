@@ -3,10 +3,10 @@
     sum        choice_share * right + (1 - choice_share) * IoU        (Temporal-RLT, arXiv 2506.01908: both rewards)
     product    right * IoU: a right choice for a wrong reason earns nothing
 
-`right` is 1 or 0 (how choices are read: `vlmrl.options`), IoU that of `temporal_iou` (how spans are read:
-`vlmrl.timespans`). The spans stand in a `<glue>` or `<time>` section after the thinking, or in the answer beside
-the choice: "B, 10 - 20", `{"choice": "B", "start_time": 10, "end_time": 20}`. A half that is missing or left open
-counts 0. A layout reward belongs to `format`.
+`right` is 1 or 0 (how choices are read: `vlmrl.reading.options`), IoU that of `temporal_iou` (how spans are read:
+`vlmrl.reading.timespans`). The spans stand in a `<glue>` or `<time>` section after the thinking, or in the answer
+beside the choice: "B, 10 - 20", `{"choice": "B", "start_time": 10, "end_time": 20}`. A half that is missing or left
+open counts 0. A layout reward belongs to `format`.
 
 Part `acc_gqa`: the choice is right and at least half of the answered time is true (Acc@GQA of NExT-GQA, arXiv
 2309.01327).
@@ -19,8 +19,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from vlmrl import answers, options, timespans
-from vlmrl.timespans import Span, Timeline
+from vlmrl import answers
+from vlmrl.reading import options, timelines, timespans
+from vlmrl.reading.timelines import Span, Timeline
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _B = {"choice": "B", "spans": [[10, 20]]}
@@ -70,10 +71,10 @@ def verify(
     if not said_choice and said_spans is None:
         return unparsed("neither a choice nor a time span in the answer", ("choice", "iou", "acc_gqa"))
     right = float(said_choice == true_choice)
-    iou = 0.0 if said_spans is None else timespans.iou(said_spans, true_spans)
+    iou = 0.0 if said_spans is None else timelines.iou(said_spans, true_spans)
     score = right * iou if combine == "product" else choice_share * right + (1 - choice_share) * iou
     parts = {"choice": right, "iou": iou, "acc_gqa": right * _mostly_true(said_spans, true_spans)}
-    shown = f"{','.join(sorted(said_choice)) or '-'} {timespans.written(said_spans or [], Timeline())}"
+    shown = f"{','.join(sorted(said_choice)) or '-'} {timelines.written(said_spans or [], Timeline())}"
     return Verdict(min(1.0, score), parts=parts, answer=shown)
 
 
@@ -89,7 +90,7 @@ def gold(
     """The letters and the true spans."""
     timeline = Timeline(unit, duration, answer_unit)
     choice, spans = _true(target, choices, timeline)
-    return f"{', '.join(sorted(choice))}, {timespans.written(spans, timeline)}"
+    return f"{', '.join(sorted(choice))}, {timelines.written(spans, timeline)}"
 
 
 def check_target(
@@ -114,7 +115,7 @@ def _true(target: Any, choices: Any, timeline: Timeline) -> tuple[frozenset[str]
     if not isinstance(target, dict) or not {"choice", "spans"} <= target.keys():
         raise ValueError(f"target {str(target)[:60]!r}: expected {{'choice': ..., 'spans': [[start, end], ...]}}")
     true_choice = options.letters(target["choice"], choices)
-    spans = timespans.true_spans(target["spans"], timeline)
+    spans = timelines.true_spans(target["spans"], timeline)
     if not spans:
         raise ValueError("target spans are empty; without a moment to find, use `choice`")
     return true_choice, spans
@@ -130,5 +131,5 @@ def _said_spans(response: str, timeline: Timeline) -> list[Span] | None:
 
 
 def _mostly_true(said: list[Span] | None, true: list[Span]) -> float:
-    length = timespans.total(said or [])
-    return float(length > 0 and timespans.overlap(said or [], true) >= 0.5 * length)
+    length = timelines.total(said or [])
+    return float(length > 0 and timelines.overlap(said or [], true) >= 0.5 * length)

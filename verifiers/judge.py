@@ -23,6 +23,7 @@ from typing import Any
 
 from vlmrl import answers, endpoint
 from vlmrl.endpoint import EndpointError
+from vlmrl.reading.texts import is_unmarked
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "thread"
@@ -102,8 +103,7 @@ def check_target(target: Any, *, votes: int = 1, replies: Sequence[str] | None =
     for name in ("question", "answer", *(("criteria",) if "criteria" in target else ())):
         if not isinstance(target.get(name), str) or not target[name].strip():
             raise ValueError(f"target {name} {str(target.get(name))[:60]!r} is no text; give the {name} in words")
-    marked = answers.extract(target["answer"])
-    if marked is None or marked.text != target["answer"].strip() or len(marked.text) > _LONGEST:
+    if not is_unmarked(target["answer"]) or len(target["answer"].strip()) > _LONGEST:
         shown = target["answer"][:60]
         raise ValueError(f"target answer {shown!r} holds markup or is over {_LONGEST} characters; give the plain text")
     listed = isinstance(replies, (list, tuple)) and all(isinstance(reply, str) for reply in replies)

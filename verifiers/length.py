@@ -21,9 +21,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
-from vlmrl import members as group
+from vlmrl.reading import members as group
+from vlmrl.reading.checks import no_target, one_of
 from vlmrl.verdict import Example, Member, Verdict, bad_target, unparsed
 
 METRICS = ("soft_overlong", "cosine", "dynamic")
@@ -42,6 +43,18 @@ EXAMPLES = [
 ]
 
 
+class Rule(NamedTuple):
+    """What a length is worth; the params of `verify`."""
+
+    metric: str = "soft_overlong"
+    maximum: int = 4096
+    buffer: int = 1024
+    correct: Sequence[float] = (1.0, 0.75)
+    wrong: Sequence[float] = (0.0, 0.25)
+    aim: int = 750
+    correct_above: float = 0.5
+
+
 def verify(
     response: str,
     target: Any = None,
@@ -54,48 +67,16 @@ def verify(
     aim: int = 750,
     correct_above: float = 0.5,
 ) -> Verdict:
-    """The verdict of a group of one; see `verify_group`."""
-    params = {"metric": metric, "maximum": maximum, "buffer": buffer, "correct": correct, "wrong": wrong}
-    return verify_group([Member(response)], target, **params, aim=aim, correct_above=correct_above)[0]
+    """The verdict of a group of one. `maximum`, `buffer`, `aim`: lengths; `correct`, `wrong`: values of `cosine`."""
+    return _judged([Member(response)], target, Rule(metric, maximum, buffer, correct, wrong, aim, correct_above))[0]
 
 
-def verify_group(
-    members: Sequence[Member],
-    target: Any = None,
-    *,
-    metric: str = "soft_overlong",
-    maximum: int = 4096,
-    buffer: int = 1024,
-    correct: Sequence[float] = (1.0, 0.75),
-    wrong: Sequence[float] = (0.0, 0.25),
-    aim: int = 750,
-    correct_above: float = 0.5,
-) -> list[Verdict]:
-    """One verdict a member. `maximum`, `buffer`, `aim` are lengths; `correct` and `wrong` the values of `cosine`.
+def verify_group(members: Sequence[Member], target: Any = None, **params: Any) -> list[Verdict]:
+    """One verdict a member, with the parameters of `verify`.
 
     A response whose other verifiers could not judge it is unscored by `cosine` and `dynamic`.
     """
-    try:
-        check_target(target, metric=metric, maximum=maximum, buffer=buffer, correct=correct, wrong=wrong, aim=aim)
-    except ValueError as error:
-        return [bad_target(str(error))] * len(members)
-    lengths = [group.length(member) for member in members]
-    rights = group.correct(members, correct_above)
-    aims = [length for length, right in zip(lengths, rights, strict=True) if right]
-    verdicts = []
-    for length, right in zip(lengths, rights, strict=True):
-        if length == 0:
-            verdicts.append(unparsed("an empty response"))
-        elif metric == "soft_overlong":
-            verdicts.append(_verdict(min(1.0, max(0.0, (maximum - length) / buffer)), length))
-        elif right is None:
-            verdicts.append(bad_target("the other verifiers could not judge this response"))
-        elif metric == "cosine":
-            verdicts.append(_verdict(_cosine(length, maximum, correct if right else wrong), length))
-        else:
-            penalty = 0.0 if right else _dynamic(length, fmean(aims) if aims else None, aim, maximum)
-            verdicts.append(_verdict(1 + 2 * penalty, length))
-    return verdicts
+    return _judged(members, target, Rule(**params))
 
 
 def gold(target: Any = None, **_: Any) -> str:
@@ -103,29 +84,46 @@ def gold(target: Any = None, **_: Any) -> str:
     return "short"
 
 
-def check_target(
-    target: Any = None,
-    *,
-    metric: str = "soft_overlong",
-    maximum: int = 4096,
-    buffer: int = 1024,
-    correct: Sequence[float] = (1.0, 0.75),
-    wrong: Sequence[float] = (0.0, 0.25),
-    aim: int = 750,
-    **_: Any,
-) -> None:
+def check_target(target: Any = None, **params: Any) -> None:
     """ValueError for a target (there is none), an unknown metric, or lengths and values that do not fit."""
-    if target is not None:
-        raise ValueError(f"target {str(target)[:60]!r}: length needs none; leave it out")
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
-    if not (aim > 0 and maximum > 0 and (metric != "soft_overlong" or 0 < buffer < maximum)):
+    _check(target, Rule(**params))
+
+
+def _check(target: Any, rule: Rule) -> None:
+    no_target(target, "length")
+    one_of("metric", rule.metric, METRICS)
+    maximum, buffer, aim = rule.maximum, rule.buffer, rule.aim
+    if not (aim > 0 and maximum > 0 and (rule.metric != "soft_overlong" or 0 < buffer < maximum)):
         raise ValueError(
             f"maximum {maximum}, buffer {buffer}, aim {aim}: give lengths above 0, the buffer below maximum"
         )
-    for name, values in (("correct", correct), ("wrong", wrong)):
+    for name, values in (("correct", rule.correct), ("wrong", rule.wrong)):
         if len(values) != 2 or not all(0 <= value <= 1 for value in values):
             raise ValueError(f"{name} {list(values)} is not two values in [0, 1], at length 0 and at maximum")
+
+
+def _judged(members: Sequence[Member], target: Any, rule: Rule) -> list[Verdict]:
+    try:
+        _check(target, rule)
+    except ValueError as error:
+        return [bad_target(str(error))] * len(members)
+    lengths = [group.length(member) for member in members]
+    rights = group.correct(members, rule.correct_above)
+    aims = [length for length, right in zip(lengths, rights, strict=True) if right]
+    mean_correct = fmean(aims) if aims else None
+    return [_worth(length, right, mean_correct, rule) for length, right in zip(lengths, rights, strict=True)]
+
+
+def _worth(length: int, right: bool | None, mean_correct: float | None, rule: Rule) -> Verdict:
+    if length == 0:
+        return unparsed("an empty response")
+    if rule.metric == "soft_overlong":
+        return _verdict((rule.maximum - length) / rule.buffer, length)
+    if right is None:
+        return bad_target("the other verifiers could not judge this response")
+    if rule.metric == "cosine":
+        return _verdict(_cosine(length, rule.maximum, rule.correct if right else rule.wrong), length)
+    return _verdict(1.0 if right else 1 + 2 * _dynamic(length, mean_correct, rule), length)
 
 
 def _cosine(length: int, maximum: int, values: Sequence[float]) -> float:
@@ -135,13 +133,13 @@ def _cosine(length: int, maximum: int, values: Sequence[float]) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * length / maximum)) / 2
 
 
-def _dynamic(length: int, mean_correct: float | None, aim: int, maximum: int) -> float:
+def _dynamic(length: int, mean_correct: float | None, rule: Rule) -> float:
     """The penalty of a wrong response, from -1/2 to 0."""
     if mean_correct is not None:
         return -(1 + math.cos(math.pi * length / mean_correct)) / 4 if length < 2 * mean_correct else -0.5
-    if length < aim:
-        return -(1 + math.cos(math.pi * length / aim)) / 8
-    return 0.0 if length < maximum else -0.25
+    if length < rule.aim:
+        return -(1 + math.cos(math.pi * length / rule.aim)) / 8
+    return 0.0 if length < rule.maximum else -0.25
 
 
 def _verdict(score: float, length: int) -> Verdict:

@@ -13,7 +13,7 @@ Conventions, where public graders disagree:
 - `x = 3` answers 3, `1 + 2 = 3` too; an equation equals its multiples; 2:4 is 1:2; 204 is not 204_5;
 - alternatives ("3 or 4") are a list, which never equals one value; `\pm 3` is 3 and -3;
 - whole numbers and fractions compare exactly, decimals within `tolerance`; names keep their case, words do not.
-Equal strings and numbers never load sympy; the rest goes to `vlmrl.expressions`, which nothing can stall.
+Equal strings and numbers never load sympy; the rest goes to `vlmrl.reading.expressions`, which nothing can stall.
 
     vlmrl check math
 """
@@ -25,9 +25,10 @@ from functools import lru_cache
 from typing import Any
 
 from vlmrl import answers
-from vlmrl.expressions import MAX_MEMBERS, Rules, equal
-from vlmrl.notation import clean, is_prose
-from vlmrl.quantities import PERCENT
+from vlmrl.reading.checks import one_of
+from vlmrl.reading.expressions import MAX_MEMBERS, Rules, equal
+from vlmrl.reading.notation import clean, is_prose
+from vlmrl.reading.quantities import PERCENT
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 EXAMPLES = [
@@ -128,8 +129,7 @@ def gold(target: Any, **_: Any) -> str:
 
 def check_target(target: Any, *, percent: str = "either", **_: Any) -> None:
     """ValueError unless every target is a number, or a text with a number or formula in it."""
-    if percent not in PERCENT:
-        raise ValueError(f"percent {percent!r} is unknown; use one of {', '.join(PERCENT)}")
+    one_of("percent", percent, PERCENT)
     _truths(target)
 
 
@@ -180,12 +180,7 @@ def _answered(response: str) -> str | None:
 
 def _joined_boxes(text: str, boxes: list[answers.Span]) -> str:
     """The last box with those before it that only "and", commas and names like `y_2 =` join to it, as a list."""
-    run = [boxes[-1]]
-    for box in reversed(boxes[-MAX_MEMBERS:-1]):
-        between = text[box.end + 1 : run[0].start].removesuffix("\\boxed{").removesuffix("\\fbox{")
-        if len(between) > 60 or not _JOINT.fullmatch(between):
-            break
-        run.insert(0, box)
+    run = answers.joined_boxes(text, boxes, lambda gap: len(gap) <= 60 and _JOINT.fullmatch(gap), MAX_MEMBERS)
     return ", ".join(box.text for box in run)
 
 

@@ -17,14 +17,13 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
-from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from vlmrl import answers
-from vlmrl.answers import Number
+from vlmrl.reading.amounts import Amount, committed, plain, same_unit
+from vlmrl.reading.checks import one_of
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _CHART = {"relative": 0.025}
@@ -52,18 +51,6 @@ EXAMPLES = [
 _TAIL = 2000
 _LARGEST = 10**30
 _NOTHING_ELSE = re.compile(r"[\s$€£¥]*\|(?:[^\W\d_]|[\s°$€£¥/*·-]|\^-?\d){0,40}\.?")
-_CHOICES = {"percent": ("either", "share", "ignore"), "unit": ("agree", "require", "ignore")}
-
-
-class Amount(NamedTuple):
-    """A number with its place in a plain text and the unit around it."""
-
-    value: Fraction
-    percent: bool
-    unit: tuple[str, ...]
-    """The currency before it, or the words that follow; in a target these are the unit and nothing else."""
-    start: int
-    end: int
 
 
 def verify(
@@ -91,13 +78,13 @@ def verify(
     if answer is None:
         return unparsed("the thinking never ended")
     text = answer.text[-_TAIL:]
-    said = _committed(_plain(text))
+    said = committed(plain(text))
     if said is None:
         return Verdict(0.0, "unparsed", answer=text[-200:], why="the answer commits to no number")
     shown = _show(said.value) + "%" * said.percent
     for true in truths:
         near = _near(said, true, relative, absolute, exact_years, percent)
-        if near and (unit == "ignore" or _same_unit(said.unit, true.unit, unit == "agree")):
+        if near and (unit == "ignore" or same_unit(said.unit, true.unit, unit == "agree")):
             return Verdict(1.0, answer=shown)
     return Verdict(0.0, answer=shown, why=f"{shown} {' '.join(said.unit[:1])} is not {target}"[:100])
 
@@ -121,9 +108,8 @@ def check_target(
 
 
 def _truths(target: Any, *, relative: float, absolute: float, percent: str, unit: str) -> list[Amount]:
-    for name, value in (("percent", percent), ("unit", unit)):
-        if value not in _CHOICES[name]:
-            raise ValueError(f"{name} {value!r} is unknown; use one of {', '.join(_CHOICES[name])}")
+    one_of("percent", percent, ("either", "share", "ignore"))
+    one_of("unit", unit, ("agree", "require", "ignore"))
     for name, size in (("relative", relative), ("absolute", absolute)):
         if not isinstance(size, (int, float)) or not 0 <= size < math.inf:
             raise ValueError(f"{name} {size!r} is no tolerance; give a number >= 0")
@@ -141,9 +127,9 @@ def _truth(item: Any) -> Amount:
 
 @lru_cache(maxsize=4096)
 def _read_target(text: str) -> Amount:
-    plain = _plain(text) if len(text) <= 100 else ""
-    said = _committed(plain)
-    outside = plain[: said.start] + "|" + plain[said.end :] if said else ""
+    bare = plain(text) if len(text) <= 100 else ""
+    said = committed(bare)
+    outside = bare[: said.start] + "|" + bare[said.end :] if said else ""
     if said is None or not _NOTHING_ELSE.fullmatch(outside) or answers.extract(text) != (text, False):
         raise ValueError(f"target {text[:60]!r} is no number; give one, with at most a unit")
     return said
@@ -162,192 +148,3 @@ def _near(said: Amount, true: Amount, relative: float, absolute: float, exact_ye
 
 def _show(value: Fraction) -> str:
     return str(value.numerator) if value.denominator == 1 and abs(value) < _LARGEST else f"{float(value):g}"
-
-
-# --- reading ----------------------------------------------------------------------------------------------
-
-_REWRITES = [
-    (re.compile(pattern, re.IGNORECASE), replacement)
-    for pattern, replacement in (
-        # Markup, LaTeX delimiters and fonts, thin spaces, braced commas.
-        (r"\*\*|__|`|\\(?:left|right|displaystyle|[()\[\]])", ""),
-        (r"(?<!\\)\$([^$\n]{0,200}[^$\s\\])\$(?!\d)", r"\1"),
-        (r"\\(?:text\w{0,2}|math\w\w|mbox|operatorname)\s?\{([^{}]*)\}", r" \1 "),
-        (r"\{,\}", ","),
-        (r"(?<=\d)\\[,!](?=\d{3})", ""),
-        (r"\\[,;:! ]", " "),
-        (r"\\([%$])", r"\1"),
-        (r"\^\s?(?:\\circ|\{\s?\\circ\s?\})|\\degree|°", " degrees "),
-        # Fractions, powers, a minus sign before a currency.
-        (r"(?<=\d)\s?(?=\\[dtc]?frac)", " "),
-        (r"\\[dtc]?frac\s?\{\s?(-?\d{1,40})\s?\}\s?\{\s?(\d{1,40})\s?\}", r"\1/\2"),
-        (r"\\[dtc]?frac\s?(\d)\s?(\d)", r"\1/\2"),
-        (r"\band\s+a\s+half\b", " 1/2"),
-        (r"\^\s?\{\s?([+-]?\d{1,3})\s?\}", r"^\1"),
-        (r"([+-])\s?([$€£¥])\s?(?=[\d.])", r"\2\1"),
-        (r"[ \t]+", " "),
-    )
-]
-_SUPERSCRIPTS = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
-_PARTS: dict[str, int] = {
-    "half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10,
-}  # fmt: skip
-_SPOKEN_PART = re.compile(
-    rf"\b(an?|one|two|three|four|five|six|seven|eight|nine)[ -]({'|'.join(_PARTS)})s?\b", re.IGNORECASE
-)
-_SCIENTIFIC = re.compile(
-    r"(?<![\w.])(?:(?P<mantissa>[+-]?\d{1,40}(?:\.\d{1,40})?)(?:e(?P<e>[+-]?\d{1,2})"
-    r"|\s?(?:\\times|\\cdot|[×·*x])\s?10\^(?P<power>[+-]?\d{1,2}))|10\^(?P<ten>[+-]?\d{1,2}))(?!\w|\.\d)",
-    re.IGNORECASE,
-)
-_ASIDE = re.compile(r"\((?![^()]*\b(?:or|maybe|perhaps|possibly)\b)[^()]*\)", re.IGNORECASE)
-_MAGNITUDE = re.compile(r"[\s-]?(?:(hundred)|(thousand)|(million|mn|mln)|(billion|bn)|(trillion))s?\b", re.IGNORECASE)
-_POWERS = (2, 3, 6, 9, 12)
-_PERCENT = re.compile(r"\s?(?:%|per ?cent\b|percentage points?\b|pct\b)", re.IGNORECASE)
-_UNIT = re.compile(r"\s?((?:[^\W\d_]|\^-?\d|[/·*-]|\s(?=[^\W\d_/]))*)")
-_EXPONENT = re.compile(r"[^\W\d_]\^$")
-_UNIT_NAMES = (
-    "m meter metre|cm centimeter centimetre|mm millimeter millimetre|km kilometer kilometre|in inche inch|ft foot feet"
-    "|s sec second|min minute|h hr hour|g gram|kg kilogram|l L liter litre|N newton|V volt|W watt|J joule|Hz hertz"
-    "|degree deg|C celsius|F fahrenheit|$ dollar usd|€ euro eur|£ pound gbp|¥ yuan cny rmb|per /"
-)
-# A word that follows a number without being its unit.
-_NO_UNIT = frozenset({
-    "and", "are", "as", "at", "because", "but", "by", "for", "from", "if", "in", "is", "on", "or", "since", "so",
-    "that", "was", "were", "when", "which",
-})  # fmt: skip
-
-_CUE = re.compile(r"\banswer\s*(?:is|was|=|[:：])|答案(?:[:：]|是|为)", re.IGNORECASE)
-_CUE_LEAD = re.compile(r"(?:[\s:=≈~\"'$€£¥]|\b(?:about|approximately|roughly|around|is|exactly)\b)*", re.IGNORECASE)
-_OPEN_GAP = re.compile(
-    r"\b(?:or|maybe|perhaps|possibly|alternatively)\W+(?:\w+\W+){0,3}$|^\W*(?:\w+\W+){0,2}(?:to|through|vs)\W+(?:\w+\W+)?$"
-    r"|^(?:(?![.!?;](?:\s|$)|: |[=≈→\n])[\W_])*(?:\band\b\W*)?$",
-    re.IGNORECASE,
-)
-_BETWEEN = re.compile(r"\bbetween\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
-_OPEN_BEFORE = re.compile(
-    r"(?:\b(?:at (?:least|most)|up to|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|over|under|above"
-    r"|below|not|never|except|either|sqrt|log|ln|sin|cos|tan|or|maybe|perhaps|possibly)|n['’]t(?: be)?"
-    r"|(?<![-=])[<>]|[≤≥±√^]|\\(?:sqrt|log|ln|sin|cos|tan|leq?|geq?|pm)|(?<=\S)\s?[+*/×·÷])"
-    r"[\s({\"'$€£¥:]*(?:\b(?:about|around|the|equal to|exactly)\s+)?$",
-    re.IGNORECASE,
-)
-_OPEN_AFTER = re.compile(
-    r"\s?(?:\+(?!\w)|[π√^±]|\\(?:pi|sqrt|pm))"
-    r"|[\w\s%]{0,20}\bor (?:so|more|less|fewer|higher|lower|above|below|greater)\b",
-    re.IGNORECASE,
-)
-
-
-def _plain(text: str) -> str:
-    """The text without LaTeX and markup, powers of ten written out, and without asides in parentheses."""
-    text = "".join(_vulgar_fraction(char) for char in text) if not text.isascii() else text
-    text = _SUPERSCRIPTS.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
-    text = answers.fold(re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text))
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    text = _SPOKEN_PART.sub(_written_part, _SCIENTIFIC.sub(_written_out, text))
-    shorter = _ASIDE.sub(" ", text)
-    return shorter if answers.find_numbers(shorter) else text
-
-
-def _vulgar_fraction(char: str) -> str:
-    """`½` as ` 1/2`, any other character as it is."""
-    above, slash, below = unicodedata.normalize("NFKC", char).partition("⁄")
-    return f" {above}/{below}" if slash and above and below else char
-
-
-def _written_part(match: re.Match[str]) -> str:
-    """`three quarters` as `3/4`."""
-    number = answers.parse_number(match[1])
-    return f"{int(number) if number else 1}/{_PARTS[match[2].lower()]}"
-
-
-def _written_out(match: re.Match[str]) -> str:
-    """`1.5e3` as `1500`."""
-    mantissa = (match["mantissa"] or "1").replace(",", "")
-    return format(Decimal(f"{mantissa}e{match['e'] or match['power'] or match['ten']}"), "f")
-
-
-def _amounts(text: str) -> list[Amount]:
-    """All numbers of a plain text, in order."""
-    numbers = [n for n in answers.find_numbers(text) if not _EXPONENT.search(text, max(0, n.start - 2), n.start)]
-    for rule in (_as_fraction, _as_mixed):
-        joined: list[Number] = []
-        for number in numbers:
-            value = rule(text, joined[-1], number) if joined else None
-            joined.append(number if value is None else Number(value, joined.pop().start, number.end))
-        numbers = joined
-    return [_amount(text, number) for number in numbers]
-
-
-def _as_fraction(text: str, a: Number, b: Number) -> Fraction | None:
-    """`3/4`, but nothing of the date `3/4/2020`."""
-    whole = a.value.denominator == b.value.denominator == 1 and b.value != 0
-    alone = text[max(0, a.start - 1) : a.start] != "/" and text[b.end : b.end + 1] != "/"
-    return a.value / b.value if whole and alone and text[a.end : b.start].strip() == "/" else None
-
-
-def _as_mixed(text: str, a: Number, b: Number) -> Fraction | None:
-    """`1 1/2`."""
-    fits = a.value.denominator == 1 and 0 < b.value < 1 and "/" in text[b.start : b.end]
-    if not fits or text[a.end : b.start] != " ":
-        return None
-    return a.value - b.value if a.value < 0 else a.value + b.value
-
-
-def _amount(text: str, number: Number) -> Amount:
-    """The number with its magnitude, percent sign and unit."""
-    value, end = number.value, number.end
-    while (match := _MAGNITUDE.match(text, end)) and end < number.end + 40:
-        value, end = value * 10 ** _POWERS[(match.lastindex or 1) - 1], match.end()
-    percent = _PERCENT.match(text, end)
-    end = percent.end() if percent else end
-    currency = text[max(0, number.start - 2) : number.start].strip()[-1:]
-    if currency and currency in "$€£¥":
-        return Amount(value, bool(percent), (currency,), number.start, end)
-    after = _UNIT.match(text[end : end + 60])
-    words = re.findall(r"[^\W\d_]+(?:\^-?\d)?|/", after[1]) if after else []
-    return Amount(value, bool(percent), tuple(map(_unit_name, words)), number.start, end)
-
-
-def _unit_name(word: str) -> str:
-    """One name for a unit's names; those of one or two letters differ by case."""
-    singular = word.lower().removesuffix("s") if len(word) > 2 else word
-    return _SAME_UNIT.get(singular, singular)
-
-
-_SAME_UNIT = {name: names.split()[0] for names in _UNIT_NAMES.split("|") for name in names.split()}
-
-
-def _same_unit(said: tuple[str, ...], true: tuple[str, ...], may_lack: bool) -> bool:
-    """Whether the words after a number begin with the true unit, or hold none and may."""
-    if not true or (said[: len(true)] == true and said[len(true) : len(true) + 1] != ("per",)):
-        return True
-    return may_lack and (not said or (said[0] in _NO_UNIT and said != ("in",)))
-
-
-def _committed(text: str) -> Amount | None:
-    """The amount that a plain text commits to; None if it has none or leaves several open."""
-    found = _amounts(text)
-    if not found:
-        return None
-    at = len(found) - 1
-    for cue in _CUE.finditer(text):
-        first = next((i for i, amount in enumerate(found) if amount.start >= cue.end()), None)
-        at = len(found) - 1
-        if first is not None and _CUE_LEAD.fullmatch(text, cue.end(), found[first].start):
-            at = first
-    pairs = [(found[i], found[i + 1]) for i in (at - 1, at) if 0 <= i < len(found) - 1]
-    said = found[at]
-    if any(a.value != b.value and _left_open(text, a, b) for a, b in pairs):
-        return None
-    window = text[max(0, said.start - 40) : said.start]
-    return None if _OPEN_BEFORE.search(window) or _OPEN_AFTER.match(text[said.end : said.end + 40]) else said
-
-
-def _left_open(text: str, a: Amount, b: Amount) -> bool:
-    """Whether two neighbours are alternatives, a range, a list or a calculation."""
-    gap = text[a.end : b.start]
-    between = re.search(r"\band\W+(?:\w+\W+)?$", gap) and _BETWEEN.search(text[max(0, a.start - 40) : a.start])
-    return bool(between or _OPEN_GAP.search(gap[:20] + gap[-40:] if len(gap) > 60 else gap))

@@ -17,6 +17,8 @@ import unicodedata
 from typing import Any
 
 from vlmrl import answers
+from vlmrl.reading.checks import one_of
+from vlmrl.reading.texts import check_texts, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("edit", "anls", "wer")
@@ -63,7 +65,7 @@ def verify(
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    texts = [_normal(text, case, space, punctuation) for text in _texts(target)]
+    texts = [_normal(text, case, space, punctuation) for text in true_texts(target)]
     if len(answer.text) > _LONGEST * (50 + max(len(text) for text in texts)):
         return Verdict(0.0, answer=answer.text[:200], why=f"answer of {len(answer.text)} characters")
     said = _normal(answer.text, case, space, punctuation)
@@ -75,7 +77,7 @@ def verify(
 
 def gold(target: Any, **_: Any) -> str:
     """The true text, the first of several."""
-    return _texts(target)[0]
+    return true_texts(target)[0]
 
 
 def check_target(
@@ -88,25 +90,11 @@ def check_target(
     **_: Any,
 ) -> None:
     """ValueError unless the target is a text or texts free of answer markup, and the params are known."""
-    for name, value, known in (
-        ("metric", metric, METRICS),
-        ("case", case, ("ignore", "keep")),
-        ("space", space, ("collapse", "ignore", "keep")),
-        ("punctuation", punctuation, ("keep", "ignore")),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} {value!r} is unknown; use one of {', '.join(known)}")
-    for text in _texts(target):
-        answer = answers.extract(text)
-        if answer is None or answer.text != text.strip():
-            raise ValueError(f"target {text[:60]!r} holds think, answer or box markup; give the plain text")
-
-
-def _texts(target: Any) -> list[str]:
-    texts = target if isinstance(target, list) else [target]
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"target {str(target)[:60]!r} is no text; give a string or a list of strings")
-    return texts
+    one_of("metric", metric, METRICS)
+    one_of("case", case, ("ignore", "keep"))
+    one_of("space", space, ("collapse", "ignore", "keep"))
+    one_of("punctuation", punctuation, ("keep", "ignore"))
+    check_texts(target)
 
 
 def _normal(text: str, case: str, space: str, punctuation: str) -> str:

@@ -28,9 +28,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl import answers, detection, geometry, location_tokens, points, polygons
-from vlmrl.points import Point
-from vlmrl.polygons import Polygon
+from vlmrl import geometry
+from vlmrl.reading import detection, points, polygons
+from vlmrl.reading.checks import one_of
+from vlmrl.reading.frames import Frame, true_items, written
+from vlmrl.reading.points import Point
+from vlmrl.reading.polygons import Polygon
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("hit", "osworld")
@@ -86,15 +89,13 @@ def verify(
     `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the answer,
     where it differs.
     """
-    frame = (coords, image_size, answer_coords, answer_size)
+    frame = Frame(coords, image_size, answer_coords, answer_size)
     try:
         check_target(target, metric=metric, radius_unit=radius_unit, coords=coords, image_size=image_size)
-        scale = geometry.answer_scale(*frame)
+        scale = frame.scale
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
-    extent = geometry.answer_extent(*frame)
-    said = points.parse_points(location_tokens.spell_out(answer.text, extent), extent) if answer else None
+    said = points.parse_points(frame.answer(response), frame.answer_extent)
     if said is None:
         return unparsed("no point and no [] in the answer", ("precision", "recall"))
     # A distance is that of the target's image: the answer moves to the target.
@@ -114,13 +115,9 @@ def gold(
     **_: Any,
 ) -> str:
     """A point of each target, well inside it, in the answer's coordinates, as JSON."""
-    scale = geometry.answer_scale(coords, image_size, answer_coords, answer_size)
-    items = []
-    for place in _places(target, (1.0, 1.0)):
-        inside = place.shape.representative_point()
-        coords_of = [inside.x * scale[0], inside.y * scale[1]]
-        items.append({"point_2d": coords_of} | ({"label": place.label} if place.label else {}))
-    return json.dumps(items, ensure_ascii=False)
+    x, y = Frame(coords, image_size, answer_coords, answer_size).scale
+    inside = ((place.shape.representative_point(), place.label) for place in _places(target, (1.0, 1.0)))
+    return written("point_2d", (([point.x * x, point.y * y], label) for point, label in inside))
 
 
 def check_target(
@@ -135,21 +132,18 @@ def check_target(
     **_: Any,
 ) -> None:
     """ValueError for a target that is malformed or outside the image, a missing size or an unknown param."""
-    for name, value, known in (("metric", metric, METRICS), ("radius_unit", radius_unit, ("pixels", "diagonal"))):
-        if value not in known:
-            raise ValueError(f"{name} {value!r} is unknown; use one of {', '.join(known)}")
-    geometry.answer_scale(coords, image_size, answer_coords, answer_size)
+    one_of("metric", metric, METRICS)
+    one_of("radius_unit", radius_unit, ("pixels", "diagonal"))
+    frame = Frame(coords, image_size, answer_coords, answer_size)
+    frame.check()
     places = _places(target, (1.0, 1.0))
     if image_size is not None or radius_unit == "diagonal":
         geometry.extent("pixels", image_size)
     elif coords != "pixels" and (metric == "osworld" or any(place.is_point for place in places)):
         raise ValueError(f"image_size is missing; distances in {coords} need [width, height] of their image")
-    size = geometry.answer_extent(coords, image_size, None, None)
-    for place in places:
-        x, y = place.shape.centroid.x, place.shape.centroid.y
-        if size and not (0 <= x <= size[0] and 0 <= y <= size[1]):
-            inside = f"{size[0]:g} x {size[1]:g} {coords}"
-            raise ValueError(f"target at ({x:g}, {y:g}) lies outside the image ({inside}); mend it")
+    if extent := frame.extent:
+        for x, y in ((place.shape.centroid.x, place.shape.centroid.y) for place in places):
+            frame.check_inside(extent, f"target at ({x:g}, {y:g}) lies", (x, y))
 
 
 def _pixels(coords: str, image_size: Sequence[float] | None) -> tuple[float, float]:
@@ -167,8 +161,7 @@ def _places(target: Any, scale: tuple[float, float]) -> list[Place]:
     import shapely
 
     places: dict[Point | Polygon, Place] = {}
-    for item in [target] if isinstance(target, dict) or geometry.is_flat(target) else target:
-        value, label = (geometry.keyed(item, _KEYS), item.get("label")) if isinstance(item, dict) else (item, None)
+    for value, label in true_items(target, _KEYS):
         place = points.point_from(value, label) if geometry.is_flat(value) and len(value) == 2 else None
         if place is not None:
             shape = shapely.Point(place.coords[0] * scale[0], place.coords[1] * scale[1])

@@ -24,7 +24,6 @@ answer with 200 more polygons than there are true ones is not read.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -32,8 +31,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl import answers, detection, geometry, location_tokens, polygons
-from vlmrl.polygons import Polygon
+from vlmrl import geometry
+from vlmrl.reading import detection, polygons
+from vlmrl.reading.checks import one_of
+from vlmrl.reading.frames import Frame, true_items, written
+from vlmrl.reading.polygons import Polygon
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 MAX_EXTRA = 200
@@ -77,16 +79,14 @@ def verify(
     answer. `coords` and `image_size` (width, height in pixels) describe the target; `answer_coords` and
     `answer_size` the answer, where it differs.
     """
-    frame = (coords, image_size, answer_coords, answer_size)
+    frame = Frame(coords, image_size, answer_coords, answer_size)
     try:
         check_target(target, metric=metric, coords=coords, image_size=image_size)
         turn = _turn(angle_unit, angle_direction)
-        scale = geometry.answer_scale(*frame)
+        scale = frame.scale
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
-    plain = location_tokens.spell_out(answer.text, geometry.answer_extent(*frame)) if answer else ""
-    said = polygons.parse_polygons(plain, turn)
+    said = polygons.parse_polygons(frame.answer(response), turn)
     true = [polygons.scaled(polygon, scale) for polygon in _true_polygons(target, turn)]
     if said is None or len(said) > len(true) + MAX_EXTRA:
         why = "no polygon and no [] in the answer" if said is None else f"{len(said)} polygons answered"
@@ -118,7 +118,7 @@ def gold(
     **_: Any,
 ) -> str:
     """The true polygons in the answer's coordinates, as JSON lists of vertices."""
-    scale = geometry.answer_scale(coords, image_size, answer_coords, answer_size)
+    scale = Frame(coords, image_size, answer_coords, answer_size).scale
     return _write(
         [polygons.scaled(polygon, scale) for polygon in _true_polygons(target, _turn(angle_unit, angle_direction))]
     )
@@ -137,30 +137,25 @@ def check_target(
     **_: Any,
 ) -> None:
     """ValueError for a shape that is malformed, without area or outside the image, or a param that is unknown."""
-    if metric not in detection.METRICS:
-        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(detection.METRICS)}")
+    one_of("metric", metric, detection.METRICS)
     turn = _turn(angle_unit, angle_direction)
-    geometry.answer_scale(coords, image_size, answer_coords, answer_size)
-    size = geometry.answer_extent(coords, image_size, None, None)
+    frame = Frame(coords, image_size, answer_coords, answer_size)
+    frame.check()
+    extent = frame.extent
     for polygon in _true_polygons(target, turn):
         area = polygons.solid(polygon)
         if area is None:
             raise ValueError(f"target polygon {_write([polygon]):.80} has no area or crosses itself; mend it")
         # Rotated boxes may well reach over the edge: only their middle must lie in the image.
-        x, y = (area.bounds[0] + area.bounds[2]) / 2, (area.bounds[1] + area.bounds[3]) / 2
-        if size and not (0 <= x <= size[0] and 0 <= y <= size[1]):
-            inside = f"{size[0]:g} x {size[1]:g} {coords}"
-            raise ValueError(f"target polygon {_write([polygon]):.80} lies outside the image ({inside}); mend it")
+        middle = (area.bounds[0] + area.bounds[2]) / 2, (area.bounds[1] + area.bounds[3]) / 2
+        if extent:
+            frame.check_inside(extent, f"target polygon {_write([polygon]):.80} lies", middle)
 
 
 def _turn(angle_unit: str, angle_direction: str) -> float:
     """Radians a unit of the angle, from the x axis towards the y axis, which points down."""
-    for name, value, known in (
-        ("angle_unit", angle_unit, ("degrees", "radians")),
-        ("angle_direction", angle_direction, ("clockwise", "counterclockwise")),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} {value!r} is unknown; use one of {', '.join(known)}")
+    one_of("angle_unit", angle_unit, ("degrees", "radians"))
+    one_of("angle_direction", angle_direction, ("clockwise", "counterclockwise"))
     return (math.pi / 180 if angle_unit == "degrees" else 1.0) * (1 if angle_direction == "clockwise" else -1)
 
 
@@ -168,12 +163,8 @@ def _true_polygons(target: Any, turn: float) -> list[Polygon]:
     """The target's shapes, repetitions once, as in answers; ValueError names the first one that is none."""
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is no list of polygons; give [{{'polygon': [[x, y], ...]}}, ...]")
-    alone = isinstance(target, dict) or polygons.is_ring(target) or geometry.is_flat(target)
     found: dict[Polygon, None] = {}
-    for item in [target] if alone else target:
-        value, label = item, None
-        if isinstance(item, dict):
-            value, label = geometry.keyed(item, polygons.POLYGON_KEYS), item.get("label")
+    for value, label in true_items(target, polygons.POLYGON_KEYS, _is_one):
         polygon = polygons.polygon_from(value, label, turn)
         if polygon is None:
             raise ValueError(
@@ -184,13 +175,13 @@ def _true_polygons(target: Any, turn: float) -> list[Polygon]:
     return list(found)
 
 
+def _is_one(target: Any) -> bool:
+    return polygons.is_ring(target) or geometry.is_flat(target)
+
+
 def _write(shapes: list[Polygon]) -> str:
-    items = [
-        {"polygon": shape.rings[0] if len(shape.rings) == 1 else shape.rings}
-        | ({"label": shape.label} if shape.label else {})
-        for shape in shapes
-    ]
-    return json.dumps(items, ensure_ascii=False)
+    places = ((shape.rings[0] if len(shape.rings) == 1 else shape.rings, shape.label) for shape in shapes)
+    return written("polygon", places)
 
 
 def _iou_matrix(true: list[Any], predicted: list[Any]) -> NDArray[np.float64]:

@@ -26,6 +26,9 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from vlmrl import answers
+from vlmrl.reading.checks import one_of
+from vlmrl.reading.published_rules import letter, right_in_mathvista, right_in_mmmu
+from vlmrl.reading.texts import readings
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _ANGLES = {"rule": "mathvista", "choices": ["40°", "50°", "80°"]}
@@ -56,7 +59,6 @@ _POLICIES = {
 _LONGEST = 20_000
 """Characters of an answer that are read, from its end."""
 
-_CUE = re.compile(r"\banswer(?:\s+is\b|\s*[:：])\s*[:：]?|答案(?:是|为|[:：])", re.IGNORECASE)
 _NUMBER = re.compile(
     r"(?P<sign>[+-]?)\s?[$€£¥]?\s?(?P<digits>(?:\d{1,3}(?:,\d{3}){1,20}|\d{1,100})(?:\.\d{0,100})?|\.\d{1,100})"
     r"(?:e(?P<power>[+-]?\d{1,2}))?\s?(?P<percent>%|percent)?",
@@ -122,8 +124,7 @@ def check_target(target: Any, **params: Any) -> None:
 
 def _truths(target: Any, how: Rule) -> list[str]:
     for name, known in _POLICIES.items():
-        if getattr(how, name) not in known:
-            raise ValueError(f"{name} {getattr(how, name)!r} is unknown; use one of {', '.join(known)}")
+        one_of(name, getattr(how, name), known)
     if not isinstance(how.tolerance, (int, float)) or not 0 <= how.tolerance < 1:
         raise ValueError(f"tolerance {how.tolerance!r} is no share; give a number in [0, 1)")
     items = target if isinstance(target, list) else [target]
@@ -144,22 +145,15 @@ def _truth(item: Any, how: Rule) -> str:
 
 
 def _gold(text: str, how: Rule) -> str:
-    return f"({_letter(how.choices.index(text))})" if how.rule == "mathvista" and how.choices else text
-
-
-def _letter(index: int) -> str:
-    return chr(ord("A") + index)
+    return f"({letter(how.choices.index(text))})" if how.rule == "mathvista" and how.choices else text
 
 
 def _right(said: str, true: str, how: Rule) -> bool:
     if how.rule == "mmmu_open":
-        return _right_in_mmmu(said, true)
+        return right_in_mmmu(said, true)
     if how.rule == "mathvista":
-        value = _mathvista_value(said, how)
-        return value is not None and value == (true if how.choices else _mathvista_value(true, how))
-    cues = list(_CUE.finditer(said))
-    last = said[cues[-1].end() :].strip().partition("\n")[0] if cues else said
-    return any(_same(reading, true, how) for reading in dict.fromkeys((said, last)))
+        return right_in_mathvista(said, true, how.choices, how.answer_type, how.decimals)
+    return any(_same(reading, true, how) for reading in readings(said))
 
 
 # --- ChartQA ----------------------------------------------------------------------------------------------
@@ -204,71 +198,3 @@ def _number(text: str) -> tuple[Fraction, bool] | None:
         return None if word is None else (word, False)
     value = Fraction(match["digits"].replace(",", "")) * Fraction(10) ** int(match["power"] or 0)
     return (-value if match["sign"] == "-" else value), bool(match["percent"])
-
-
-# --- MMMU -------------------------------------------------------------------------------------------------
-
-_MMMU_CUES = ("could be ", "so ", "is ", "thus ", "therefore ", "final ", "answer ", "result ")
-_MMMU_NUMBER = re.compile(
-    r"-?\b\d{1,3}(?:,\d{3})+\b|-?\d+(?:\.\d+)?e[+-]?\d+|-?(?:\d+\.\d+|\.\d+|\d+\b)(?!e[+-]?\d+)(?![,\d])"
-)
-
-
-def _right_in_mmmu(said: str, true: str) -> bool:
-    phrases = _mmmu_phrases(said)
-    numbers = [number for phrase in phrases for number in _MMMU_NUMBER.findall(phrase)]
-    found = {form for text in phrases + numbers for form in _mmmu_forms(text)}
-    return any(
-        form in found or (isinstance(form, str) and any(isinstance(text, str) and form in text for text in found))
-        for form in _mmmu_forms(true)
-    )
-
-
-def _mmmu_phrases(text: str) -> list[str]:
-    """Of every line the shortest text after a cue; the whole text if there is none."""
-    text = text.strip().strip(".").lower()
-    lines = text.split("\n")
-    phrases = []
-    for number, line in enumerate(lines, 1):
-        cues = (*_MMMU_CUES, "=") if number == len(lines) else _MMMU_CUES
-        tails = [line.rpartition(cue)[2].strip() for cue in cues if cue in line]
-        if tails and min(tails, key=len) not in ("", *":,.!?;'"):
-            phrases.append(min(tails, key=len))
-    return phrases or [text]
-
-
-def _mmmu_forms(text: str) -> list[str | float]:
-    """A number rounded to two places; a letter with a space on either side; any other text in lower case."""
-    text = text.strip().lower()
-    try:
-        return [round(float(text.replace(",", "")), 2)]
-    except ValueError:
-        return [f" {text}", f"{text} "] if len(text) == 1 else [text]
-
-
-# --- MathVista --------------------------------------------------------------------------------------------
-
-
-def _mathvista_value(said: str, how: Rule) -> str | float | None:
-    """The option, number or text that an extracted answer stands for; None if it is no number but has to be."""
-    said = said.strip()
-    if how.choices:
-        return _nearest_choice(said, how.choices)
-    if how.answer_type in ("text", "list"):
-        return said
-    try:
-        value = float(said)
-        return int(value) if how.answer_type == "integer" else round(value, how.decimals)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _nearest_choice(said: str, choices: Sequence[str]) -> str:
-    from rapidfuzz.distance import Levenshtein
-
-    bracketed = re.search(r"\(([a-zA-Z])\)", said)
-    letter = bracketed[1].upper() if bracketed else said
-    letters = [_letter(index) for index in range(len(choices))]
-    if letter in letters:
-        return choices[letters.index(letter)]
-    return min(choices, key=lambda choice: Levenshtein.distance(letter, choice))

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from vlmrl.reading.checks import no_target, one_of
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("ngram", "window")
@@ -59,10 +60,8 @@ def gold(target: Any = None, **_: Any) -> str:
 
 def check_target(target: Any = None, *, metric: str = "ngram", n: int = 20, window: int = 50, times: int = 10) -> None:
     """ValueError for a target (there is none), an unknown metric, or a number below its least."""
-    if target is not None:
-        raise ValueError(f"target {str(target)[:60]!r}: repetition needs none; leave it out")
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
+    no_target(target, "repetition")
+    one_of("metric", metric, METRICS)
     for name, value, least, most in (("n", n, 1, 100), ("window", window, 10, 1000), ("times", times, 2, 10**6)):
         if not isinstance(value, int) or not least <= value <= most:
             raise ValueError(f"{name} {value!r} is not a whole number from {least} to {most}")

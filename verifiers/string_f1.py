@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlmrl import answers
+from vlmrl.reading.checks import one_of
+from vlmrl.reading.texts import check_texts, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("f1", "rouge1", "rouge2", "rougeL", "rouge")
@@ -64,7 +66,7 @@ def verify(response: str, target: Any, *, metric: str = "f1") -> Verdict:
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    texts = _texts(target)
+    texts = true_texts(target)
     if len(answer.text) > _LONGEST * (50 + max(map(len, texts))):
         return Verdict(0.0, answer=answer.text[:200], why=f"answer of {len(answer.text)} characters")
     return Verdict(max(_similarity(answer.text, text, metric) for text in texts), answer=answer.text)
@@ -72,24 +74,13 @@ def verify(response: str, target: Any, *, metric: str = "f1") -> Verdict:
 
 def gold(target: Any, **_: Any) -> str:
     """The true text, the first of several."""
-    return _texts(target)[0]
+    return true_texts(target)[0]
 
 
 def check_target(target: Any, *, metric: str = "f1") -> None:
     """ValueError unless the target is a text or texts free of answer markup, and the metric is known."""
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
-    for text in _texts(target):
-        answer = answers.extract(text)
-        if answer is None or answer.text != text.strip():
-            raise ValueError(f"target {text[:60]!r} holds think, answer or box markup; give the plain text")
-
-
-def _texts(target: Any) -> list[str]:
-    texts = target if isinstance(target, list) else [target]
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"target {str(target)[:60]!r} is no text; give a string or a list of strings")
-    return texts
+    one_of("metric", metric, METRICS)
+    check_texts(target)
 
 
 def _similarity(said: str, true: str, metric: str) -> float:

@@ -4,7 +4,7 @@
     matched    sum of IoU over the best one-to-one pairs / the larger number of spans
     boundary   iou * (1 - |start error| / T) * (1 - |end error| / T), T the duration       (Time-R1, arXiv 2503.13377)
 
-Of several spans, `boundary` takes the first start and the last end. How an answer is read: `vlmrl.timespans`. A
+Of several spans, `boundary` takes the first start and the last end. How an answer is read: `vlmrl.reading.timespans`. A
 reversed or negative span is no answer. Without a moment to find the target is `[]`, and `[]` the right answer.
 
 The whole video as an answer earns its IoU, the share of it that is true; `discount_whole` takes that away:
@@ -23,8 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from vlmrl import answers, geometry, timespans
-from vlmrl.timespans import Span, Timeline
+from vlmrl import answers, geometry
+from vlmrl.reading import timelines, timespans
+from vlmrl.reading.checks import one_of
+from vlmrl.reading.timelines import Span, Timeline
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("iou", "matched", "boundary")
@@ -92,12 +94,12 @@ def verify(
     said = timespans.parse(answer.text, timeline) if answer else None
     if said is None:
         return unparsed("no time span in the answer, or one that is reversed or left open", PARTS)
-    true = timespans.true_spans(target, timeline)
+    true = timelines.true_spans(target, timeline)
     score = _score(said, true, metric, timeline.length)
     whole = _score([Span(0.0, timeline.length or 0.0)], true, metric, timeline.length) if discount_whole else 0.0
     if 0 < whole < 1:
         score = max(0.0, (score - whole) / (1 - whole))
-    shown = timespans.written(said, Timeline())
+    shown = timelines.written(said, Timeline())
     if score < threshold:
         return Verdict(0.0, parts=_parts(said, true), answer=shown, why=f"{score:.2f} is below {threshold:g}")
     return Verdict(score, parts=_parts(said, true), answer=shown)
@@ -113,7 +115,7 @@ def gold(
 ) -> str:
     """The true spans in the unit of answers."""
     timeline = Timeline(unit, duration, answer_unit)
-    return timespans.written(timespans.true_spans(target, timeline), timeline)
+    return timelines.written(timelines.true_spans(target, timeline), timeline)
 
 
 def check_target(
@@ -127,20 +129,19 @@ def check_target(
     **_: Any,
 ) -> None:
     """ValueError for a span that is malformed, reversed or outside the video, or a missing duration."""
-    if metric not in METRICS:
-        raise ValueError(f"metric {metric!r} is unknown; use one of {', '.join(METRICS)}")
+    one_of("metric", metric, METRICS)
     timeline = Timeline(unit, duration, answer_unit)
-    timespans.true_spans(target, timeline)
+    timelines.true_spans(target, timeline)
     if timeline.length is None and (metric == "boundary" or discount_whole):
         raise ValueError("duration is missing; boundary and discount_whole need the video's length in seconds")
 
 
 def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: float | None) -> float:
-    iou = timespans.iou(said, true)
+    iou = timelines.iou(said, true)
     if metric == "iou" or not said or not true:
         return iou
     if metric == "matched":
-        iou_NM = np.array([[timespans.iou([a], [b]) for b in true] for a in said])
+        iou_NM = np.array([[timelines.iou([a], [b]) for b in true] for a in said])
         return float(sum(iou_NM[pair] for pair in geometry.match(iou_NM))) / max(len(said), len(true))
     assert length is not None
     starts = min(said).start - min(true).start
@@ -149,9 +150,9 @@ def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: floa
 
 
 def _parts(said: Sequence[Span], true: Sequence[Span]) -> dict[str, float]:
-    iou, common = timespans.iou(said, true), timespans.overlap(said, true)
+    iou, common = timelines.iou(said, true), timelines.overlap(said, true)
     shares = {
-        name: min(1.0, common / length) if (length := timespans.total(spans)) > 0 else float(not said and not true)
+        name: min(1.0, common / length) if (length := timelines.total(spans)) > 0 else float(not said and not true)
         for name, spans in (("precision", said), ("recall", true))
     }
     return dict(zip(PARTS, (iou, *shares.values(), *(float(iou >= at) for at in REPORTED)), strict=True))

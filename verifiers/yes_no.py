@@ -14,6 +14,7 @@ import re
 from typing import Any
 
 from vlmrl import answers
+from vlmrl.reading.texts import answer_cue
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "here"
@@ -46,7 +47,7 @@ _WORD = re.compile(
     re.IGNORECASE,
 )
 _BOTH = re.compile(rf"\W*(?:(?:{_YES})\W+(?:{_NO})|(?:{_NO})\W+(?:{_YES}))\W*", re.IGNORECASE)
-_CUE = re.compile(r"\banswer\s*(?:is\b|would be\b|[:：])\s*[:：]?|答案(?:是|为|[:：])", re.IGNORECASE)
+_CUE = answer_cue(r"\s*(?:is|would be)\b")
 _OPENING = re.compile(r"(?:\\text\{|[\s*_`\"'“(\[])*")
 _NOT = re.compile(r"(?:\b(?:not|neither|never)|n['’]t|不是)\W*(?:\w+\W+)?$", re.IGNORECASE)
 # What makes a second word a change of mind: it stands for itself, or after "but", "or", "actually".

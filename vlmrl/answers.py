@@ -11,6 +11,7 @@ Every function is total and linear in the length of its text: no input makes it 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -126,6 +127,17 @@ def boxes(text: str) -> list[Span]:
         else:
             open_braces.append((token != "{", match.start(), match.end()))
     return found
+
+
+def joined_boxes(text: str, found: Sequence[Span], joins: Callable[[str], object], most: int) -> list[Span]:
+    """The last of the boxes and those before it that the text between joins to it, in order; at most `most`."""
+    run = list(found[-1:])
+    for box in reversed(found[-most:-1]):
+        between = text[box.end + 1 : run[0].start].removesuffix("\\boxed{").removesuffix("\\fbox{")
+        if not joins(between):
+            break
+        run.insert(0, box)
+    return run
 
 
 def last_boxed(text: str) -> Span | None:

@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import ValidationError
 
 import vlmrl
+from vlmrl.complaints import one_line
 from vlmrl.errors import UserError, nearest
-from vlmrl.sample import one_line
+from vlmrl.sampler_settings import SamplerSettings
 from vlmrl.settings import (
     DataSettings,
     EvalSettings,
@@ -26,7 +27,6 @@ from vlmrl.settings import (
     RewardSettings,
     RolloutSettings,
     RunSettings,
-    SamplerSettings,
     Section,
     SftSettings,
 )

@@ -20,7 +20,8 @@ from vlmrl.errors import UserError, nearest
 from vlmrl.media import image_size, load_image
 from vlmrl.reward import check_spec, gold_response, score
 from vlmrl.rows import read_rows
-from vlmrl.sample import MARKS, Media, Sample, parse_row, read_samples, write_samples
+from vlmrl.sample import MARKS, Media, Sample
+from vlmrl.sample_files import parse_row, read_samples, write_samples
 
 if TYPE_CHECKING:
     from rich.console import Console

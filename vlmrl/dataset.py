@@ -12,10 +12,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vlmrl import catalog
 from vlmrl.errors import UserError, nearest
 from vlmrl.reward import check_spec
-from vlmrl.sample import MARKS, Sample, from_parquet_row, parquet_schema, read_samples, sample_from_row, to_parquet_row
+from vlmrl.sample import MARKS, Sample, sample_from_row
+from vlmrl.sample_files import from_parquet_row, parquet_schema, read_samples, to_parquet_row
 from vlmrl.settings import Source
 
 
@@ -30,6 +33,12 @@ class Dataset:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+    def sources(self) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The number of each sample's source (int16, [N]), and the sources' names, in the order of their appearance."""
+        encoded = self._table.data.column("source").dictionary_encode().unify_dictionaries()
+        numbers = [chunk.indices.to_numpy().astype(np.int16) for chunk in encoded.chunks]
+        return np.concatenate(numbers), tuple(encoded.chunk(0).dictionary.to_pylist())
 
     def __getitem__(self, index: int) -> Sample:
         where = f"row {index}"

@@ -1,9 +1,9 @@
-"""Sample: one row of data, whatever its modality, with its own media, task and reward, in JSONL or parquet.
+"""Sample: one row of data, whatever its modality, with its own media, task and reward.
 
-    for sample in read_samples("train.jsonl"): ...      streams; also .parquet
-    write_samples("train.parquet", samples)              atomic: a temporary file, then a rename
+    sample_from_row(row, "train.jsonl:3")      validated; files of them: `vlmrl.sample_files`
+    row_from_sample(sample)                     the row again
 
-A row (JSONL; parquet has the same columns, `target`, `params` and `meta` as JSON text):
+A row:
 
     {"id": "count-17", "source": "counting", "task": "count",
      "messages": [{"role": "user", "content": "<image>how many red shapes?"}],
@@ -21,26 +21,16 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from vlmrl import catalog
-from vlmrl.errors import UserError, nearest
-from vlmrl.rows import BATCH_ROWS, read_rows, whole_file
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from vlmrl.complaints import one_line
+from vlmrl.errors import UserError
 
 MARKS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
 MIME = {"images": "image", "videos": "video", "audios": "audio"}
@@ -193,10 +183,11 @@ def sample_from_row(row: Any, where: str, root: Path | None = None) -> Sample:
         sample = Sample.model_validate(row)
     except ValidationError as error:
         raise UserError(f"{where}: {one_line(error, Sample)}") from None
-    return sample if root is None else _with_media(sample, lambda media: _resolve(media, root))
+    return sample if root is None else with_media(sample, lambda media: _resolve(media, root))
 
 
-def _with_media(sample: Sample, change: Callable[[Media], Media]) -> Sample:
+def with_media(sample: Sample, change: Callable[[Media], Media]) -> Sample:
+    """The sample with every image, video and audio clip changed."""
     if sample.media == MediaSet():
         return sample
     changed = {kind: tuple(change(m) for m in getattr(sample.media, kind)) for kind in MARKS}
@@ -207,55 +198,6 @@ def _resolve(media: Media, root: Path) -> Media:
     if media.path is None or media.data is not None or os.path.isabs(media.path):
         return media
     return Media(path=os.path.normpath(root / media.path))
-
-
-def _portable(sample: Sample, root: Path) -> Sample:
-    def relative(media: Media) -> Media:
-        if media.path is None or media.data is not None or not Path(media.path).is_relative_to(root):
-            return media
-        return Media(path=str(Path(media.path).relative_to(root)))
-
-    return _with_media(sample, relative)
-
-
-def one_line(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first complaint of pydantic: field, what is wrong, value; for an unknown field the nearest name."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "row"
-    if first["type"] == "extra_forbidden":
-        owner = _owner(model, first["loc"][:-1])
-        return f"{field}: unknown field{nearest(str(first['loc'][-1]), owner.model_fields)}"
-    if first["type"] == "missing":
-        return f"{field}: missing; add it"
-    if first["type"] == "tuple_type":
-        return f"{field}: expected a list, got {_short(first['input'])}"
-    message = first["msg"].removeprefix("Value error, ").replace("\n", " ")
-    if first["type"] == "value_error":
-        return message if field == "row" else f"{field}: {message}"
-    return f"{field}: {message[0].lower() + message[1:]}, got {_short(first['input'])}"
-
-
-def _owner(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that the path `loc` inside `model` leads to."""
-    for part in loc:
-        if isinstance(part, int) or part not in model.model_fields:
-            continue
-        found = list(_models(model.model_fields[part].annotation))
-        if found:
-            model = found[0]
-    return model
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from _models(inner)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def row_from_sample(sample: Sample) -> dict[str, Any]:
@@ -273,115 +215,3 @@ def _media_text(media: Media, mime: str) -> str:
         return media.path
     subtype = "png" if media.data[:4] == b"\x89PNG" else "*"
     return f"data:{mime}/{subtype};base64,{base64.b64encode(media.data).decode()}"
-
-
-# --- files ------------------------------------------------------------------------------------------------
-
-
-def read_samples(path: str | Path) -> Iterator[Sample]:
-    """Streams validated samples from .jsonl or .parquet."""
-    for where, row in read_rows(path):
-        yield parse_row(row, where, path)
-
-
-def parse_row(row: Any, where: str, path: str | Path) -> Sample:
-    """The sample of a row that `read_rows(path)` gave; `UserError` as of `sample_from_row`."""
-    path = Path(path)
-    if path.suffix == ".parquet":
-        row = from_parquet_row(row, where)
-    return sample_from_row(row, where, path.resolve().parent)
-
-
-def write_samples(path: str | Path, samples: Iterable[Sample]) -> int:
-    """Writes .jsonl or .parquet (by the suffix), streaming, whole or not at all; returns the number of rows.
-
-    Media inside the folder of `path` are written relative to it, so that the folder can be moved.
-    """
-    path = Path(path)
-    if path.suffix not in (".jsonl", ".parquet"):
-        raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use .jsonl or .parquet")
-    write = _write_jsonl if path.suffix == ".jsonl" else _write_parquet
-    root = path.resolve().parent
-    with whole_file(path) as partial:
-        return write(partial, (_portable(sample, root) for sample in samples))
-
-
-def _write_jsonl(path: Path, samples: Iterable[Sample]) -> int:
-    count = 0
-    with path.open("w", encoding="utf-8") as file:
-        for sample in samples:
-            file.write(json.dumps(row_from_sample(sample), ensure_ascii=False) + "\n")
-            count += 1
-    return count
-
-
-def parquet_schema() -> pa.Schema:
-    """The columns of a parquet data set; media are structs of bytes and path, as `datasets` has them."""
-    import pyarrow as pa
-
-    media = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-    spec = [
-        ("verifier", pa.string()),
-        ("target", pa.string()),
-        ("weight", pa.float64()),
-        ("params", pa.string()),
-        ("combine", pa.string()),
-    ]
-    return pa.schema(
-        [
-            ("id", pa.string()),
-            ("source", pa.string()),
-            ("task", pa.string()),
-            ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
-            *((kind, media) for kind in MARKS),
-            ("reward", pa.list_(pa.struct(spec))),
-            ("meta", pa.string()),
-        ]
-    )
-
-
-def _write_parquet(path: Path, samples: Iterable[Sample]) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    count, rows, schema = 0, [], parquet_schema()
-    with pq.ParquetWriter(path, schema) as writer:
-        for sample in samples:
-            rows.append(to_parquet_row(sample))
-            count += 1
-            if len(rows) == BATCH_ROWS:
-                writer.write_table(pa.Table.from_pylist(rows, schema))
-                rows = []
-        writer.write_table(pa.Table.from_pylist(rows, schema))
-    return count
-
-
-def to_parquet_row(sample: Sample) -> dict[str, Any]:
-    row = sample.model_dump(exclude={"media", "reward", "meta"})
-    for kind in MARKS:
-        row[kind] = [{"bytes": m.data, "path": m.path} for m in getattr(sample.media, kind)]
-    row["reward"] = [
-        {**spec.model_dump(), "target": json.dumps(spec.target), "params": json.dumps(spec.params)}
-        for spec in sample.reward
-    ]
-    row["meta"] = json.dumps(sample.meta)
-    return row
-
-
-def from_parquet_row(row: dict[str, Any], where: str) -> dict[str, Any]:
-    try:
-        row = dict(row)
-        row["media"] = {
-            kind: [{"data": m["bytes"], "path": m["path"]} for m in row.pop(kind, None) or []] for kind in MARKS
-        }
-        row["reward"] = [
-            {**spec, "target": json.loads(spec["target"]), "params": json.loads(spec["params"])}
-            for spec in row["reward"]
-        ]
-        row["meta"] = json.loads(row["meta"])
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(
-            f"{where}: not a row of samples ({type(error).__name__}: {error}); "
-            "write it with `vlmrl data build` or `vlmrl data convert`"
-        ) from None
-    return row

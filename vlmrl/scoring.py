@@ -2,43 +2,41 @@
 
 One definition serves every pass: logits / temperature in float32, the banned placeholder ids at -inf,
 log-softmax. It is the distribution the engines sample from, so the two agree to rounding.
+
+The backward pass computes a chunk's logits again and turns them into their own gradient in place. A fused
+linear cross-entropy kernel does not serve here: it returns a reduced loss, and the weight of a token is known
+only after its logprob.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch.utils.checkpoint import checkpoint
 
 from vlmrl.attention import Tree
 from vlmrl.packing import Row
 from vlmrl.policy import Policy
 
-CHUNK = 1024
+CHUNK = 512
 """Tokens whose logits exist at one time."""
 
 
 class Scores(NamedTuple):
-    """Of the L scored tokens of a row."""
+    """Of the L scored tokens of a row, both float32."""
 
     logprob_L: torch.Tensor
-    """float32, with gradient."""
     entropy_L: torch.Tensor
-    """float32, in nats, without gradient."""
+    """In nats."""
 
 
-def score_row(policy: Policy, row: Row, temperature: float = 1.0) -> Scores:
-    """One forward pass over a packed row."""
+def score_row(policy: Policy, row: Row, temperature: float = 1.0, entropy_grad: bool = False) -> Scores:
+    """One forward pass over a packed row; the entropy has a gradient if it is asked for."""
     hidden_LH = hidden_states(policy, row)[row.predictor_L.to(policy.device)]
-    target_L = row.target_L.to(policy.device)
-    head = policy.core.lm_head
     banned = torch.tensor(policy.formatter.placeholder_ids, device=policy.device)
-    parts = [
-        checkpoint(_score_chunk, h, t, head.weight, banned, temperature, use_reentrant=False)
-        for h, t in zip(hidden_LH.split(CHUNK), target_L.split(CHUNK), strict=True)
-    ]
-    return Scores(torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts]))
+    target_L = row.target_L.to(policy.device)
+    logprob_L, entropy_L = token_scores(hidden_LH, policy.core.lm_head.weight, target_L, banned, temperature)
+    return Scores(logprob_L, entropy_L if entropy_grad else entropy_L.detach())
 
 
 def hidden_states(policy: Policy, row: Row) -> torch.Tensor:
@@ -52,21 +50,75 @@ def _move(value: torch.Tensor | Tree, device: torch.device) -> torch.Tensor | Tr
     return value.to(device)
 
 
-def _score_chunk(
+def token_scores(
     hidden_LH: torch.Tensor,
-    target_L: torch.Tensor,
     weight_VH: torch.Tensor,
+    target_L: torch.Tensor,
     banned: torch.Tensor,
-    temperature: float,
+    temperature: float = 1.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    logprob_LV = log_distribution(hidden_LH.float() @ weight_VH.float().T, banned, temperature)
-    entropy_L = -(logprob_LV.exp() * logprob_LV.clamp(min=-1e4)).sum(-1).detach()
-    return logprob_LV.gather(1, target_L[:, None])[:, 0], entropy_L
+    """Logprob of each target and entropy of its distribution, both [L], in at least float32."""
+    return _TokenScores.apply(hidden_LH, weight_VH, target_L, banned, temperature)  # pyright: ignore[reportReturnType]
 
 
-def log_distribution(
-    logits_LV: torch.Tensor, banned: torch.Tensor, temperature: float, dtype: torch.dtype = torch.float32
-) -> torch.Tensor:
-    """Log-probabilities [L, V] that rollouts are drawn from; `temperature` > 0."""
-    logits_LV = logits_LV.to(dtype) / temperature
-    return logits_LV.index_fill(-1, banned, float("-inf")).log_softmax(-1)
+class _TokenScores(torch.autograd.Function):
+    """Saves one log-sum-exp and one entropy a token."""
+
+    @staticmethod
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any,
+        hidden_LH: torch.Tensor,
+        weight_VH: torch.Tensor,
+        target_L: torch.Tensor,
+        banned: torch.Tensor,
+        temperature: float,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = []
+        for hidden, target in zip(hidden_LH.split(CHUNK), target_L.split(CHUNK), strict=True):
+            logits_LV = _logits(hidden, weight_VH, banned, temperature)
+            lse_L = logits_LV.logsumexp(-1)
+            logprob_L = logits_LV.gather(1, target[:, None])[:, 0] - lse_L
+            # H = lse - sum p * logit; a banned id has p = 0, so any finite logit serves.
+            p_LV = torch.exp(logits_LV - lse_L[:, None])
+            entropy_L = lse_L - torch.linalg.vecdot(p_LV, logits_LV.index_fill_(1, banned, 0.0))
+            parts.append((logprob_L, entropy_L, lse_L))
+        logprob_L, entropy_L, lse_L = (torch.cat(x) for x in zip(*parts, strict=True))
+        ctx.save_for_backward(hidden_LH, weight_VH, target_L, banned, entropy_L, lse_L)
+        ctx.temperature = temperature
+        ctx.set_materialize_grads(False)
+        return logprob_L, entropy_L
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        hidden_LH, weight_VH, target_L, banned, entropy_L, lse_L = ctx.saved_tensors
+        of_logprob_L, of_entropy_L = grads
+        dtype = lse_L.dtype
+        of_hidden = torch.empty_like(hidden_LH) if ctx.needs_input_grad[0] else None
+        of_weight = torch.zeros_like(weight_VH, dtype=dtype) if ctx.needs_input_grad[1] else None
+        weight = weight_VH.to(dtype)
+        for start in range(0, len(target_L), CHUNK):
+            part = slice(start, start + CHUNK)
+            logprob_LV = _logits(hidden_LH[part], weight_VH, banned, ctx.temperature).sub_(lse_L[part, None])
+            of_logits_LV = logprob_LV.exp()
+            of_target_L = torch.zeros_like(lse_L[part]) if of_logprob_L is None else of_logprob_L[part]
+            if of_entropy_L is None:  # d logprob / d logit = [is the target] - p
+                of_logits_LV.mul_(-of_target_L[:, None])
+            else:  # d entropy / d logit = -p (log p + entropy)
+                surprise_LV = logprob_LV.index_fill_(1, banned, 0.0).add_(entropy_L[part, None])
+                of_logits_LV.mul_(surprise_LV.mul_(-of_entropy_L[part, None]).sub_(of_target_L[:, None]))
+            of_logits_LV.scatter_add_(1, target_L[part, None], of_target_L[:, None]).div_(ctx.temperature)
+            if of_hidden is not None:
+                of_hidden[part] = of_logits_LV @ weight
+            if of_weight is not None:
+                of_weight.addmm_(of_logits_LV.T, hidden_LH[part].to(dtype))
+        return of_hidden, of_weight if of_weight is None else of_weight.to(weight_VH.dtype), None, None, None
+
+
+def _logits(hidden_LH: torch.Tensor, weight_VH: torch.Tensor, banned: torch.Tensor, temperature: float) -> torch.Tensor:
+    dtype = torch.promote_types(hidden_LH.dtype, torch.float32)
+    return (hidden_LH.to(dtype) @ weight_VH.to(dtype).T).div_(temperature).index_fill_(1, banned, float("-inf"))
+
+
+def log_distribution(logits_LV: torch.Tensor, banned: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Log-probabilities [L, V] in float32 that rollouts are drawn from; `temperature` > 0."""
+    return (logits_LV.float() / temperature).index_fill(-1, banned, float("-inf")).log_softmax(-1)

@@ -25,19 +25,18 @@ import json
 import signal
 import socket
 import time
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import vlmrl
 from vlmrl import catalog
-from vlmrl.calls import call_from_row
+from vlmrl.dispatch import fingerprint
 from vlmrl.errors import UserError
-from vlmrl.remote import fingerprint
-from vlmrl.reward import Call, CallRunner, is_group_level
+from vlmrl.intake import RETRY_AFTER, Limits, Refused, Room, calls_from
+from vlmrl.prometheus import Counters
+from vlmrl.reward import CallRunner, is_group_level
 from vlmrl.verdict import Verdict
 from vlmrl.workers import Workers
 
@@ -55,22 +54,6 @@ THREADS = 32
 HEARTBEAT = 5.0
 """Seconds between the spaces that precede a slow reply."""
 BODY_SECONDS = 60.0
-RETRY_AFTER = 1
-_BOUNDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a service takes."""
-
-    body_mb: int = 16
-    """Of one request; sixteen times as much of all requests in flight."""
-    rows: int = 1024
-    """Responses in one request."""
-    rows_in_flight: int = 8192
-    """Responses in all requests that are judged or wait for it."""
-    grace: int = 60
-    """Seconds that requests in flight have to finish when the service is stopped."""
 
 
 def serve(
@@ -113,31 +96,6 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-class _Refused(Exception):
-    """Ends a request with a status code and one line."""
-
-    def __init__(self, code: int, why: str) -> None:
-        super().__init__(why)
-        self.code = code
-
-
-class _Room:
-    """Counts what is in flight, up to a bound."""
-
-    def __init__(self, size: int, what: str) -> None:
-        self.size = size
-        self.what = what
-        self.taken = 0
-
-    def take(self, amount: int) -> None:
-        if self.taken + amount > self.size:
-            raise _Refused(429, f"{self.taken} {self.what} are in flight; try again in {RETRY_AFTER} s")
-        self.taken += amount
-
-    def give(self, amount: int) -> None:
-        self.taken -= amount
-
-
 class _Service:
     """The endpoints and what they share; all but the judging happens in the event loop's thread."""
 
@@ -146,9 +104,9 @@ class _Service:
         self.token = token
         self.limits = limits
         self.body_limit = limits.body_mb * 2**20
-        self.rows = _Room(limits.rows_in_flight, "rows")
-        self.bytes = _Room(16 * self.body_limit, "bytes")
-        self.metrics = _Metrics()
+        self.rows = Room(limits.rows_in_flight, "rows")
+        self.bytes = Room(16 * self.body_limit, "bytes")
+        self.metrics = Counters()
         self.threads = ThreadPoolExecutor(THREADS, thread_name_prefix="judge")
 
     def __enter__(self) -> _Service:
@@ -176,7 +134,7 @@ class _Service:
                 response = await handler(request)
                 code = response.status_code
                 return response
-            except _Refused as refused:
+            except Refused as refused:
                 code = refused.code
                 headers = {"Retry-After": str(RETRY_AFTER)} if code == 429 else {}
                 return _json({"error": str(refused)}, code, headers)
@@ -188,7 +146,7 @@ class _Service:
     def _authorize(self, request: Request) -> None:
         given = request.headers.get("authorization", "")
         if self.token and not hmac.compare_digest(given.encode(), f"Bearer {self.token}".encode()):
-            raise _Refused(401, f"the bearer token is missing or another one; the service has it in {TOKEN}")
+            raise Refused(401, f"the bearer token is missing or another one; the service has it in {TOKEN}")
 
     async def _health(self, _: Request) -> Response:
         return _json({"status": "ok", "version": vlmrl.__version__})
@@ -209,7 +167,7 @@ class _Service:
         self.bytes.take(size)
         try:
             body = await self._read(request)
-            calls = await asyncio.to_thread(_calls, body, self.limits.rows)
+            calls = await asyncio.to_thread(calls_from, body, self.limits.rows)
             rows = sum(len(call.members) for call in calls)
             self.rows.take(rows)
         except BaseException:
@@ -240,8 +198,8 @@ class _Service:
             raise self._too_long()
         return size
 
-    def _too_long(self) -> _Refused:
-        return _Refused(413, f"body: longer than {self.limits.body_mb} MB; send fewer rows at a time")
+    def _too_long(self) -> Refused:
+        return Refused(413, f"body: longer than {self.limits.body_mb} MB; send fewer rows at a time")
 
     async def _read(self, request: Request) -> bytes:
         body = bytearray()
@@ -252,43 +210,10 @@ class _Service:
                     if len(body) > self.body_limit:
                         raise self._too_long()
         except TimeoutError:
-            raise _Refused(408, f"body: not here after {BODY_SECONDS:g} s") from None
+            raise Refused(408, f"body: not here after {BODY_SECONDS:g} s") from None
         except ClientDisconnect:
-            raise _Refused(400, "body: the client left before its end") from None
+            raise Refused(400, "body: the client left before its end") from None
         return bytes(body)
-
-
-def _calls(body: bytes, limit: int) -> list[Call]:
-    """The calls that a body asks for."""
-    try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise _Refused(422, f"body: not valid JSON ({error})") from None
-    rows = asked.get("rows") if isinstance(asked, dict) else None
-    if not isinstance(rows, list):
-        raise _Refused(422, 'body: expected {"rows": [...]}')
-    try:
-        calls = [call_from_row(row, f"rows.{i}") for i, row in enumerate(rows)]
-    except UserError as error:
-        raise _Refused(422, str(error)) from None
-    _check_expected(asked.get("expect", {}), calls)
-    count = sum(len(call.members) for call in calls)
-    if count > limit:
-        raise _Refused(413, f"rows: {count} responses in one request; send at most {limit}")
-    return calls
-
-
-def _check_expected(expected: Any, calls: Sequence[Call]) -> None:
-    """Refuses a client whose verifiers are not those of this process."""
-    if not isinstance(expected, dict):
-        raise _Refused(422, "expect: expected an object")
-    for name in sorted({call.verifier for call in calls} & expected.keys()):
-        if expected[name] != fingerprint(name):
-            raise _Refused(
-                409,
-                f"verifier {name!r} of the service (vlmrl {vlmrl.__version__}) is not the client's; "
-                "install the same files on both sides and restart the service",
-            )
 
 
 def _reply(verdicts: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
@@ -319,41 +244,3 @@ def _description(name: str) -> dict[str, Any]:
         "group_level": is_group_level(name),
         "fingerprint": fingerprint(name),
     }
-
-
-class _Metrics:
-    """Counters since the start."""
-
-    def __init__(self) -> None:
-        self.requests: Counter[tuple[str, int]] = Counter()
-        self.verdicts: Counter[tuple[str, str]] = Counter()
-        self.seconds: Counter[float] = Counter()
-        self.total_seconds = 0.0
-
-    def observe(self, calls: Sequence[Call], verdicts: Sequence[Sequence[Verdict]], seconds: float) -> None:
-        """Counts one request that was judged."""
-        self.verdicts.update((c.verifier, v.status) for c, vs in zip(calls, verdicts, strict=True) for v in vs)
-        self.seconds[[*_BOUNDS, float("inf")][bisect_left(_BOUNDS, seconds)]] += 1
-        self.total_seconds += seconds
-
-    def lines(self, **gauges: int) -> Iterator[str]:
-        """Prometheus text format 0.0.4; `gauges` by name."""
-        yield "# HELP vlmrl_requests_total Requests answered, by path and HTTP status."
-        yield "# TYPE vlmrl_requests_total counter"
-        for (path, code), count in sorted(self.requests.items()):
-            yield f'vlmrl_requests_total{{path="{path}",code="{code}"}} {count}'
-        yield "# HELP vlmrl_verdicts_total Responses judged; bad_target, error and timeout are unscored."
-        yield "# TYPE vlmrl_verdicts_total counter"
-        for (verifier, status), count in sorted(self.verdicts.items()):
-            yield f'vlmrl_verdicts_total{{verifier="{verifier}",status="{status}"}} {count}'
-        yield "# HELP vlmrl_judge_seconds From the arrival of a request to its verdicts."
-        yield "# TYPE vlmrl_judge_seconds histogram"
-        passed = 0
-        for bound in (*_BOUNDS, float("inf")):
-            passed += self.seconds[bound]
-            yield f'vlmrl_judge_seconds_bucket{{le="{"+Inf" if bound == float("inf") else bound}"}} {passed}'
-        yield f"vlmrl_judge_seconds_sum {self.total_seconds}"
-        yield f"vlmrl_judge_seconds_count {passed}"
-        for name, value in gauges.items():
-            yield f"# TYPE vlmrl_{name} gauge"
-            yield f"vlmrl_{name} {value}"

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from vlmrl import catalog, options
+from vlmrl import catalog
+from vlmrl.reading import options
 
 FOUR = ["first", "second", "third", "fourth"]
 CITIES = ["London", "Paris", "Berlin", "Rome"]

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from vlmrl import catalog, detection, geometry
-from vlmrl.detection import AVERAGED, Detections, average_precision
+from vlmrl import catalog, geometry
+from vlmrl.reading import detection
+from vlmrl.reading.detection import AVERAGED, Detections, average_precision
 from vlmrl.verdict import Verdict
 
 CAT = {"bbox_2d": [100, 100, 200, 200], "label": "cat"}

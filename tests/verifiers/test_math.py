@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from vlmrl import catalog
-from vlmrl.expressions import equal
-from vlmrl.notation import clean
-from vlmrl.quantities import quantity
-from vlmrl.regions import region
-from vlmrl.values import constant
+from vlmrl.reading.expressions import equal
+from vlmrl.reading.notation import clean
+from vlmrl.reading.quantities import quantity
+from vlmrl.reading.regions import region
+from vlmrl.reading.values import constant
 
 
 def score(response: str, target: Any, **params: Any) -> float | None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmrl import catalog
-from vlmrl.points import Point, parse_points
+from vlmrl.reading.points import Point, parse_points
 from vlmrl.verdict import Verdict
 
 BUTTON = [100, 40, 180, 60]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmrl import catalog
-from vlmrl.polygons import MAX_VERTICES, parse_polygons, polygon_from, solid
+from vlmrl.reading.polygons import MAX_VERTICES, parse_polygons, polygon_from, solid
 from vlmrl.verdict import Verdict
 
 SQUARE = [[10, 10], [30, 10], [30, 30], [10, 30]]

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmrl import catalog, timespans
-from vlmrl.timespans import Span, Timeline
+from vlmrl import catalog
+from vlmrl.reading import timelines, timespans
+from vlmrl.reading.timelines import Span, Timeline
 from vlmrl.verdict import Verdict
 
 SECONDS = Timeline()
@@ -148,12 +149,12 @@ _SPANS = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 90)).map(lambda 
 def test_iou_is_symmetric_and_counts_points(a: list[Span], b: list[Span]) -> None:
     inside = [{third for s in spans for third in range(round(3 * s.start), round(3 * s.end))} for spans in (a, b)]
     union = len(inside[0] | inside[1])
-    assert timespans.iou(a, b) == pytest.approx(len(inside[0] & inside[1]) / union if union else 1.0)
-    assert timespans.iou(a, b) == pytest.approx(timespans.iou(b, a))
+    assert timelines.iou(a, b) == pytest.approx(len(inside[0] & inside[1]) / union if union else 1.0)
+    assert timelines.iou(a, b) == pytest.approx(timelines.iou(b, a))
 
 
 @given(spans=_SPANS)
 def test_written_spans_are_read_again(spans: list[Span]) -> None:
-    read = timespans.parse(timespans.written(spans[:9], SECONDS), SECONDS)
+    read = timespans.parse(timelines.written(spans[:9], SECONDS), SECONDS)
     assert read is not None
     assert [pytest.approx(span) for span in spans[:9]] == read

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from vlmrl.quantities import quantity
+from vlmrl.reading.quantities import quantity
 
 _OPEN, _CLOSE = "([{", ")]}"
 _MATRIX = re.compile(r"\\begin\{([pvV])matrix\}(.*)\\end\{\1matrix\}")

@@ -12,7 +12,7 @@ import re
 import unicodedata
 
 from vlmrl import answers
-from vlmrl.quantities import is_unit
+from vlmrl.reading.quantities import is_unit, vulgar_fraction
 
 _SYMBOLS = {
     "π": "\\pi ",
@@ -125,7 +125,7 @@ def clean(text: str) -> str:
     """The text in one spelling; texts that are spelled differently may still be equal in value."""
     text = answers.fold(unicodedata.normalize("NFC", text))
     if not text.isascii():
-        text = "".join(_SYMBOLS.get(char) or _vulgar_fraction(char) for char in text)
+        text = "".join(_SYMBOLS.get(char) or vulgar_fraction(char, r" \frac{{{}}}{{{}}}") for char in text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = " ".join(text.split())
@@ -139,12 +139,6 @@ def _unwrapped(text: str) -> str:
     text = wrapped[1] if wrapped else text.replace("{}", "")
     braced = re.fullmatch(_GROUP, text)
     return braced[1] if braced and "," not in braced[1] and not text.endswith("\\}") else text
-
-
-def _vulgar_fraction(char: str) -> str:
-    r"""`½` as ` \frac{1}{2}`, any other character as it is."""
-    above, slash, below = unicodedata.normalize("NFKC", char).partition("⁄")
-    return f" \\frac{{{above}}}{{{below}}}" if slash and above and below else char
 
 
 # Words of two letters that make prose; "ab" and "dx" are mathematics.

@@ -5,8 +5,8 @@ r"""Are two mathematical expressions the same answer? Exactly, by shape, and by 
     equal(clean("(1, 2)"), clean("(2, 1)"))            -> False
 
 Equal strings and numbers are decided first, without sympy. What is left is taken apart by its outer shape:
-lists, tuples, sets, matrices, subsets of the real line (`vlmrl.regions`), ratios and times, equations and
-inequalities; only single expressions are compared by value (`vlmrl.values`).
+lists, tuples, sets, matrices, subsets of the real line (`vlmrl.reading.regions`), ratios and times, equations and
+inequalities; only single expressions are compared by value (`vlmrl.reading.values`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from fractions import Fraction
 from itertools import zip_longest
 from typing import NamedTuple
 
-from vlmrl import latex, values
-from vlmrl.listings import Listing, is_matrix, listing, matrix_rows, squeezed
-from vlmrl.quantities import equal_quantities, quantity, without_unit
-from vlmrl.regions import FLIPPED, region, same, sides
+from vlmrl.reading import latex, values
+from vlmrl.reading.listings import Listing, is_matrix, listing, matrix_rows, squeezed
+from vlmrl.reading.quantities import equal_quantities, quantity, without_unit
+from vlmrl.reading.regions import FLIPPED, region, same, sides
 
 MAX_MEMBERS = 20
 
@@ -39,7 +39,7 @@ class Rules(NamedTuple):
     tolerance: float = 1e-6
     """Relative to the true value; for decimals only."""
     percent: str = "either"
-    """One of `vlmrl.quantities.PERCENT`."""
+    """One of `vlmrl.reading.quantities.PERCENT`."""
     ordered: bool = False
     """Whether a bare list ("2, 3") has an order."""
 

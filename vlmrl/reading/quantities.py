@@ -11,6 +11,7 @@ Units convert within their kind (100 cm are 1 m). What is counted ("5 apples") i
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from fractions import Fraction
 from typing import NamedTuple
@@ -32,6 +33,12 @@ class Quantity(NamedTuple):
     """The units and their exponents, after conversion to one unit of each kind; empty without a unit."""
     factor: Fraction = Fraction(1)
     """How many of these make one of the unit that was written."""
+
+
+def vulgar_fraction(char: str, form: str) -> str:
+    """`½` with 1 and 2 in the form, any other character as it is."""
+    above, slash, below = unicodedata.normalize("NFKC", char).partition("⁄")
+    return form.format(above, below) if slash and above and below else char
 
 
 # --- units ------------------------------------------------------------------------------------------------

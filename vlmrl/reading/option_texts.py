@@ -2,7 +2,7 @@
 
     named_in("It is Paris, not London.", {"A": "london", "B": "paris"}, several=False)     -> {"B"}
 
-Spine of `vlmrl.options`; the texts are `normal`.
+Spine of `vlmrl.reading.options`; the texts are `normal`.
 """
 
 from __future__ import annotations

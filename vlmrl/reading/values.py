@@ -4,8 +4,8 @@ r"""Values: are two single expressions equal at fixed points? In bounded time.
     same_value(r"\sum_{k=1}^{n} k", "n(n+1)/2", 1e-6)       -> True
     constant(r"2\sqrt{3}")                                  -> 3.46...
 
-What `vlmrl.latex` refuses to read equals nothing. Finite sums and products of up to `MAX_TERMS` terms are added up,
-limits are taken by going close to them, derivatives are taken; any other sum, limit or integral equals only one of
+What `vlmrl.reading.latex` refuses to read equals nothing. Finite sums and products of up to `MAX_TERMS` terms are added
+up, limits are taken by going close to them, derivatives are taken; any other sum, limit or integral equals only one of
 the same parts. So nothing here stalls, and no signal, thread or process is needed for that.
 """
 
@@ -15,7 +15,7 @@ import math
 from functools import lru_cache
 from typing import Any
 
-from vlmrl import latex
+from vlmrl.reading import latex
 
 MAX_TERMS = 200
 

@@ -1,0 +1,89 @@
+"""Intake: what the service takes, and the refusal of all else. `vlmrl.service` says which codes there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import vlmrl
+from vlmrl.calls import call_from_row
+from vlmrl.dispatch import fingerprint
+from vlmrl.errors import UserError
+from vlmrl.reward import Call
+
+RETRY_AFTER = 1
+"""Seconds after which a client may ask again."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a service takes."""
+
+    body_mb: int = 16
+    """Of one request; sixteen times as much of all requests in flight."""
+    rows: int = 1024
+    """Responses in one request."""
+    rows_in_flight: int = 8192
+    """Responses in all requests that are judged or wait for it."""
+    grace: int = 60
+    """Seconds that requests in flight have to finish when the service is stopped."""
+
+
+class Refused(Exception):
+    """Ends a request with a status code and one line."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class Room:
+    """Counts what is in flight, up to a bound."""
+
+    def __init__(self, size: int, what: str) -> None:
+        self.size = size
+        self.what = what
+        self.taken = 0
+
+    def take(self, amount: int) -> None:
+        if self.taken + amount > self.size:
+            raise Refused(429, f"{self.taken} {self.what} are in flight; try again in {RETRY_AFTER} s")
+        self.taken += amount
+
+    def give(self, amount: int) -> None:
+        self.taken -= amount
+
+
+def calls_from(body: bytes, limit: int) -> list[Call]:
+    """The calls that a body asks for."""
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Refused(422, f"body: not valid JSON ({error})") from None
+    rows = asked.get("rows") if isinstance(asked, dict) else None
+    if not isinstance(rows, list):
+        raise Refused(422, 'body: expected {"rows": [...]}')
+    try:
+        calls = [call_from_row(row, f"rows.{i}") for i, row in enumerate(rows)]
+    except UserError as error:
+        raise Refused(422, str(error)) from None
+    _check_expected(asked.get("expect", {}), calls)
+    count = sum(len(call.members) for call in calls)
+    if count > limit:
+        raise Refused(413, f"rows: {count} responses in one request; send at most {limit}")
+    return calls
+
+
+def _check_expected(expected: Any, calls: Sequence[Call]) -> None:
+    """Refuses a client whose verifiers are not those of this process."""
+    if not isinstance(expected, dict):
+        raise Refused(422, "expect: expected an object")
+    for name in sorted({call.verifier for call in calls} & expected.keys()):
+        if expected[name] != fingerprint(name):
+            raise Refused(
+                409,
+                f"verifier {name!r} of the service (vlmrl {vlmrl.__version__}) is not the client's; "
+                "install the same files on both sides and restart the service",
+            )

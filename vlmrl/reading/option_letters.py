@@ -1,0 +1,108 @@
+"""Option letters: which letters of the options does a piece of an answer name?
+
+    at_start("B) because ...", options, several=False)          -> {"B"}
+    loose("It is B, as A is too small", options)                -> {"A", "B"}
+    without_negated("B, not A")                                 -> "B,  "
+
+Spine of `vlmrl.reading.options`; `options` has the letters as keys.
+"""
+
+from __future__ import annotations
+
+import re
+
+from vlmrl.reading.option_texts import OR
+
+_END = r"(?![A-Za-z0-9'’°+#])"
+_LETTER = rf"(?<![A-Za-z0-9'’])([A-Za-z]){_END}"
+_LIST = re.compile(
+    rf"[(\[{{]?\s*\"?{_LETTER}(?:[\")\]}}\s]*(?:,|，|、|/|\||&|;|\+)?\s*(?:\b(?:and|or)\b|或|和)?\s*[(\[{{]?\s*\"?"
+    rf"(?![AI]\s+[a-z]){_LETTER})*",
+    re.IGNORECASE,
+)
+_RUN = re.compile(r"[(\[]?\s*([A-Z]{2,10})(?![A-Za-z0-9])")
+_NAMED = r"(?:the\s+)?(?:option\s+|choice\s+|answer\s+)?[(\[*]{0,3}[A-Z](?![A-Za-z0-9'’])[)\]*]{0,3}"
+_WRONG = r"(?:wrong|incorrect|false|invalid|impossible|not\b|eliminated|excluded|ruled out|out\b)"
+_NEGATED = re.compile(
+    r"(?i:\b(?:not|neither|nor|never|except|(?:any|every)thing but|all but|rather than|instead of|exclud(?:e|es|ing)"
+    r"|eliminat(?:e|es|ing)|rul(?:e|es|ing) out|can\s?not be|isn['’]t)|n['’]t(?:\s+be)?|不是|不选|排除)"
+    rf"\s*(?<!\w){_NAMED}(?:\s*,?\s*(?:or|nor|and)?\s*,?\s*(?<!\w){_NAMED}(?!\s+(?:is|was)\b))*"
+    rf"|(?<![A-Za-z0-9]){_NAMED}\s*(?:(?:is|are|was|seems)\s+(?:\w+\s+)?{_WRONG}|isn['’]t|can['’]?t\b|cannot"
+    r"|does(?:n['’]t| not)|:\s*(?:no|wrong|false|incorrect)\b|(?:选项)?(?:是错|错误|不正确|不对))"
+)
+_VERB = r"\s+(?:is|was|seems|must|would|because|since|as it|and|or)\b"
+_LOOSE = re.compile(rf"(?<![A-Za-z0-9'’])([B-HJ-Z]|A(?!\s+[a-z])|A(?={_VERB}))(?!\s*\?){_END}")
+# What stands before a lone letter that is an answer.
+_ANSWERING = re.compile(
+    r"(?:^|[,;:.!?(\[\"'“*\n—-]|[\u4e00-\u9fff]|\b(?:is|be|was|it['’]?s|so|thus|therefore|hence|then|choose|chose|pick"
+    r"|select|with|for|to|option|choice|letter|answer|think|say|guess|believe|and|or|but|either|both|probably"
+    r"|definitely|clearly|only))\s*$",
+    re.IGNORECASE,
+)
+_HEDGE = re.compile(
+    rf"\b(?:or|maybe|perhaps|possibly|alternatively)[,\s]+(?:option\s+)?[(\[]?([A-Z]){_END}"
+    rf"|(?<![A-Za-z0-9'’])([A-Z])\)?\s+(?:is|could|may|might|can|would|seems|looks)\b[^.\n]{{0,20}}?"
+    r"\b(?:also|possible|right|correct|plausible|true|too)\b",
+    re.IGNORECASE,
+)
+_DONE = re.compile(r"[)\]\"'*}$]*\s*(?:$|[.!?\n])")
+_LEADING = re.compile(rf"(?:[(\[]{_LETTER}[)\]]|{_LETTER}(?:[.:)*]|{_VERB}|[,，]|\s+-|(?=[^\x00-\x7f])|\s*$|\n))")
+
+
+def without_negated(text: str) -> str:
+    """The text without options that it denies: "not A", "B is wrong"."""
+    return _NEGATED.sub(" ", text)
+
+
+def leading(text: str) -> str:
+    """The letter that a text begins with as an answer does ("B.", "(b)", "B because ..."), in upper case, or ""."""
+    head = _LEADING.match(text)
+    return (head[1] or head[2]).upper() if head else ""
+
+
+def run_together(text: str, options: dict[str, str]) -> set[str]:
+    """The letters of a text that is nothing but several of them: "AC"."""
+    run = _RUN.fullmatch(text)
+    return set(run[1]) if run and set(run[1]) <= set(options) else set()
+
+
+def loose(text: str, options: dict[str, str]) -> set[str]:
+    """All the option letters of a text, but for articles and pronouns."""
+    return set(_LOOSE.findall(text)) & set(options)
+
+
+def stands_as_answer(letter: str, text: str) -> bool:
+    places = [match.start() for match in _LOOSE.finditer(text) if match[1] == letter]
+    return any(_ANSWERING.search(text[max(0, place - 20) : place]) for place in places[-9:])
+
+
+def adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
+    """Whether the text after a committed letter offers another one: "A. Or B."."""
+    offered = {(a or b).upper() for a, b in _HEDGE.findall(without_negated(text[:300]))}
+    return bool((offered & set(options)) - said)
+
+
+def at_start(text: str, options: dict[str, str], several: bool) -> set[str] | None:
+    """The option letters a text begins with; empty if it names several and one is asked; None if it has none."""
+    run = _RUN.match(text)
+    if several and run and set(run[1]) <= set(options):
+        return set(run[1])
+    match = _LIST.match(text)
+    if match is None:
+        return None
+    first = match[1]
+    follows = text[match.end(1) :]
+    if first.upper() == "A" and re.match(r"\s+[a-z]", follows) and not re.match(_VERB, follows):
+        return None  # an article
+    if first.islower() and re.match(r"\s+[a-z]", follows):
+        return None
+    said = {letter.upper() for letter in re.findall(_LETTER, match[0])}
+    if not said <= set(options):
+        if first.upper() not in options:
+            return None
+        if len(said) > 1 and _DONE.match(text[match.end() :]):
+            return set()  # a list of letters, of which one is an option
+        return set() if several else {first.upper()}
+    if several:
+        return set() if OR.search(match[0]) else said
+    return said if len(said) == 1 else set()
