@@ -291,6 +291,23 @@ def test_every_part_of_the_policy_reaches_the_engine(
         assert max(difference(policy.core, banned, prompt, rollout) for rollout in group) < TOLERANCE
 
 
+def test_of_a_frozen_tower_the_engine_takes_the_learners_embeddings(
+    started: Started, prompts: dict[str, EncodedPrompt]
+) -> None:
+    """vLLM's own tower is broken: answers that agree can only come from the embeddings it was given."""
+    policy = Policy.load(ModelSettings(path=str(started.folder), device="cpu", freeze_vision=True))
+    engine = VllmEngine(started.engine._llm, policy)
+    engine.sync([(n, torch.zeros_like(w) if "visual" in n else w) for n, w in policy.weights()], 1)
+    batch = [prompts[name] for name in ("image", "large image", "two images", "text", "video", "image after video")]
+    groups = engine.generate(batch, 2, Sampling(max_new_tokens=8))
+    banned = policy.formatter.placeholder_ids
+    for prompt, group in zip(batch, groups, strict=True):
+        assert max(difference(policy.core, banned, prompt, rollout) for rollout in group) < TOLERANCE
+    assert policy.vision_cache is not None
+    distinct = {media.digest for prompt in batch for media in prompt.media}
+    assert policy.vision_cache.computed == len(distinct)
+
+
 def test_placeholders_are_never_sampled_however_likely(
     started: Started, engine: VllmEngine, reference: Any, prompts: dict[str, EncodedPrompt]
 ) -> None:

@@ -9,6 +9,7 @@ own `get_rope_index` gives the positions, so no model-specific arithmetic lives 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
@@ -47,6 +48,31 @@ VISION_KEYS = (
 )
 
 
+MEDIA = (
+    ("image", "pixel_values", "image_grid_thw"),
+    ("video", "pixel_values_videos", "video_grid_thw"),
+)
+"""Each kind of media, in the order of its number in `token_types`, and its two entries in `EncodedPrompt.vision`."""
+
+
+@dataclass(frozen=True)
+class MediaInput:
+    """One image or video as the vision tower takes it."""
+
+    kind: str
+    pixels: torch.Tensor
+    """[N, C]: patches."""
+    grid: torch.Tensor
+    """[3]: patches in time, height and width."""
+
+    @cached_property
+    def digest(self) -> bytes:
+        """Identifies it by its content, and so by its file and the settings of the processor."""
+        digest = hashlib.blake2b(f"{self.kind}{self.grid.tolist()}{self.pixels.dtype}".encode(), digest_size=16)
+        digest.update(self.pixels.contiguous().view(torch.uint8).numpy().data)
+        return digest.digest()
+
+
 @dataclass(frozen=True)
 class EncodedPrompt:
     """A prompt as the model takes it. P tokens, N patches of C values."""
@@ -73,6 +99,18 @@ class EncodedPrompt:
             return "video"
         images = len(self.vision.get("image_grid_thw", ()))
         return "text" if images == 0 else "image" if images == 1 else "images"
+
+    @cached_property
+    def media(self) -> list[MediaInput]:
+        """Its images, then its videos."""
+        return [
+            MediaInput(kind, pixels, grid)
+            for kind, values, grids in MEDIA
+            if grids in self.vision
+            for pixels, grid in zip(
+                self.vision[values].split(self.vision[grids].prod(-1).tolist()), self.vision[grids], strict=True
+            )
+        ]
 
     @cached_property
     def patches(self) -> int:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,9 @@ import torch
 from vlmrl import tiny
 from vlmrl.attention import NAME as TREE_ATTENTION
 from vlmrl.errors import UserError
-from vlmrl.formatting import Formatter, load_config
+from vlmrl.formatting import EncodedPrompt, Formatter, load_config
 from vlmrl.settings import LoraSettings, ModelSettings
+from vlmrl.vision_cache import VisionCache
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Policy:
     formatter: Formatter
     path: str
     compute: torch.dtype
+    vision_cache: VisionCache | None = None
+    """Of a frozen tower; made if it is not given."""
 
     @classmethod
     def load(cls, settings: ModelSettings) -> Policy:
@@ -58,6 +63,12 @@ class Policy:
             model = _with_lora(model, settings.lora)
         return cls(model.to(device), Formatter.load(path, settings), path, getattr(torch, compute))
 
+    def __post_init__(self) -> None:
+        settings, tower = self.formatter.limits, self.core.model.visual
+        if self.vision_cache is None and settings.vision_cache_mb and not _trains(tower):
+            folder = Path(settings.vision_cache_folder) if settings.vision_cache_folder else None
+            self.vision_cache = VisionCache(tower, self.compute, settings.vision_cache_mb, folder)
+
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -69,6 +80,26 @@ class Policy:
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.compute, enabled=self.compute != torch.float32)
+
+    @contextmanager
+    def pass_over(self, prompts: Sequence[EncodedPrompt]) -> Iterator[None]:
+        """Surrounds a forward call of the model: the compute type, and these prompts' media from the cache."""
+        with self.autocast(), self.vision_cache.serving(prompts) if self.vision_cache else nullcontext():
+            yield
+
+    def embeddings(self, prompt: EncodedPrompt) -> list[torch.Tensor] | None:
+        """Embeddings [tokens, hidden x levels] of a prompt's media; None without a cache."""
+        if self.vision_cache is None:
+            return None
+        with self.autocast():
+            return self.vision_cache.embeddings(prompt.media)
+
+    def frozen_copy(self) -> Policy:
+        """The policy as it is now, out of reach of the optimizer; a frozen tower and its cache serve both."""
+        tower = self.core.model.visual
+        shared = {} if _trains(tower) else {id(tower): tower}
+        model = deepcopy(self.model, shared).eval().requires_grad_(False)
+        return Policy(model, self.formatter, self.path, self.compute, self.vision_cache)
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Name and value of every weight as the base model names them, adapters merged in.
@@ -98,6 +129,10 @@ class Policy:
         tied = {"lm_head.weight"} if self.core.config.tie_word_embeddings else set()
         weights = {n: w.detach().to("cpu", dtype).contiguous() for n, w in self.weights() if n not in tied}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def _trains(module: torch.nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def choose_device(wanted: str) -> str:

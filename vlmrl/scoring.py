@@ -42,7 +42,7 @@ def score_row(policy: Policy, row: Row, temperature: float = 1.0, entropy_grad: 
 def hidden_states(policy: Policy, row: Row) -> torch.Tensor:
     """Last hidden state [T, H] of a row, in the compute type."""
     inputs = {key: _move(value, policy.device) for key, value in row.inputs.items()}
-    with policy.autocast():
+    with policy.pass_over([item.prompt for item in row.items]):
         return policy.core.model(**inputs, use_cache=False).last_hidden_state[0]
 
 

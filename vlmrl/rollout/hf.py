@@ -100,14 +100,15 @@ class HfEngine:
         real_BK = torch.arange(width, device=device) < lengths[:, None]
         causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
         cache = DynamicCache(config=self.policy.core.config.text_config)
-        hidden = self._forward(
-            input_ids=ids,
-            mm_token_type_ids=types,
-            position_ids=positions,
-            attention_mask=(causal & real_BK[:, None])[:, None],
-            past_key_values=cache,
-            **self._vision(prompts),
-        )
+        with self.policy.pass_over(prompts):
+            hidden = self._forward(
+                input_ids=ids,
+                mm_token_type_ids=types,
+                position_ids=positions,
+                attention_mask=(causal & real_BK[:, None])[:, None],
+                past_key_values=cache,
+                **self._vision(prompts),
+            )
         last_BH = hidden[torch.arange(len(prompts), device=device), lengths - 1]
         cache.batch_repeat_interleave(n)
         next_position = torch.tensor([p.next_position for p in prompts], device=device)

@@ -6,7 +6,8 @@
     engine.close()
 
 vLLM preprocesses nothing: it gets the token ids, pixel values and rotary positions of the `EncodedPrompt`
-that the learner trains on, and runs its own vision tower on them. Positions are handed over because the two
+that the learner trains on, and runs its own vision tower on them; of a frozen tower it gets the learner's own
+embeddings instead. Positions are handed over because the two
 disagree about them: after a video, vLLM 0.32 goes on behind its last frame, transformers 5 behind its height
 or width, whichever is larger.
 
@@ -18,7 +19,6 @@ as long as top_p is 1.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from vlmrl.errors import UserError
+from vlmrl.formatting import MEDIA
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.settings import VllmSettings
 
@@ -39,14 +40,8 @@ if TYPE_CHECKING:
     from vllm.multimodal.inputs import MultiModalKwargsItems, PlaceholderRange
     from vllm.outputs import CompletionOutput
 
-    from vlmrl.formatting import EncodedPrompt, Formatter
+    from vlmrl.formatting import EncodedPrompt
     from vlmrl.policy import Policy
-
-MEDIA = (
-    ("image", 1, "pixel_values", "image_grid_thw"),
-    ("video", 2, "pixel_values_videos", "video_grid_thw"),
-)
-"""vLLM's name of each modality, its number in `token_types`, and its two entries in `vision`."""
 
 POSITIONS = "prompt_positions"
 """Field of a media item that brings `_align` the [3, P + 1] positions of its prompt and the next token."""
@@ -103,15 +98,16 @@ def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
             use_tqdm_on_load=False,
         )
     llm.apply_model(partial(_align, banned=policy.formatter.placeholder_ids))
-    return VllmEngine(llm, policy.formatter)
+    return VllmEngine(llm, policy)
 
 
 class VllmEngine:
     """The engine; made by `create`."""
 
-    def __init__(self, llm: LLM, formatter: Formatter) -> None:
+    def __init__(self, llm: LLM, policy: Policy) -> None:
         self._llm = llm
-        self._formatter = formatter
+        self._policy = policy
+        self._formatter = policy.formatter
         self._version = 0
 
     def generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]:
@@ -181,8 +177,8 @@ class VllmEngine:
         ids = prompt.input_ids.tolist()
         if not prompt.vision:
             return tokens_input(ids)
-        items = _media_items(prompt)
-        hashes = {modality: [_digest(item.get_data()) for item in items[modality]] for modality in items}
+        items = _media_items(prompt, self._policy.embeddings(prompt))
+        hashes = {kind: [media.digest.hex() for media in prompt.media if media.kind == kind] for kind in items}
         positions = torch.cat([prompt.positions, torch.full((3, 1), prompt.next_position)], dim=1)
         for item in (item for modality in items for item in items[modality]):
             item[POSITIONS] = MultiModalFieldElem(positions, MultiModalBatchedField(keep_on_cpu=True))
@@ -197,19 +193,22 @@ class VllmEngine:
         return Rollout(token_ids, logprobs, self._formatter.decode(token_ids), finish, self._version)
 
 
-def _media_items(prompt: EncodedPrompt) -> MultiModalKwargsItems:
-    """The model inputs of each image and video, as vLLM's own processor would have left them."""
+def _media_items(prompt: EncodedPrompt, embeddings: list[torch.Tensor] | None) -> MultiModalKwargsItems:
+    """The model inputs of each image and video: its embedding, or the pixels as vLLM's own processor leaves them."""
     from transformers import BatchFeature
     from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
 
     data, fields = {}, {}
-    for modality, _, pixels, grid in MEDIA:
-        if grid not in prompt.vision:
+    for kind, pixels, grid in MEDIA:
+        numbers = [number for number, media in enumerate(prompt.media) if media.kind == kind]
+        if not numbers:
             continue
-        grids = prompt.vision[grid]
-        data |= {pixels: prompt.vision[pixels], grid: grids}
-        fields[pixels] = MultiModalFieldConfig.flat_from_sizes(modality, grids.prod(-1))
-        fields[grid] = MultiModalFieldConfig.batched(modality, keep_on_cpu=True)
+        name, parts = pixels, [prompt.media[number].pixels for number in numbers]
+        if embeddings is not None:
+            name, parts = f"{kind}_embeds", [embeddings[number].cpu() for number in numbers]
+        data |= {name: torch.cat(parts), grid: prompt.vision[grid]}
+        fields[name] = MultiModalFieldConfig.flat_from_sizes(kind, torch.tensor([len(part) for part in parts]))
+        fields[grid] = MultiModalFieldConfig.batched(kind, keep_on_cpu=True)
     return MultiModalKwargsItems.from_hf_inputs(BatchFeature(data), fields)
 
 
@@ -218,15 +217,15 @@ def _placeholders(prompt: EncodedPrompt, merge: int) -> dict[str, list[Placehold
     from vllm.multimodal.inputs import PlaceholderRange
 
     ranges = {}
-    for modality, kind, _, grid in MEDIA:
+    for number, (kind, _, grid) in enumerate(MEDIA, 1):
         if grid not in prompt.vision:
             continue
         sizes = (prompt.vision[grid].prod(-1) // merge**2).tolist()
-        ranges[modality] = []
-        for tokens in (prompt.token_types == kind).nonzero().flatten().split(sizes):
+        ranges[kind] = []
+        for tokens in (prompt.token_types == number).nonzero().flatten().split(sizes):
             start, stop = int(tokens[0]), int(tokens[-1]) + 1
-            embedded = prompt.token_types[start:stop] == kind
-            ranges[modality].append(PlaceholderRange(start, stop - start, None if embedded.all() else embedded))
+            embedded = prompt.token_types[start:stop] == number
+            ranges[kind].append(PlaceholderRange(start, stop - start, None if embedded.all() else embedded))
     return ranges
 
 
@@ -250,15 +249,6 @@ def _align(model: Any, banned: list[int]) -> None:
         return values
 
     model.get_mrope_input_positions, model.compute_logits = positions, logits
-
-
-def _digest(item: dict[str, Any]) -> str:
-    """Identifies one image or video by its content: pixel values and grid."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(item):
-        digest.update(f"{name}{tuple(item[name].shape)}".encode())
-        digest.update(item[name].contiguous().view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 @contextmanager
