@@ -14,8 +14,36 @@ from vlmrl import catalog
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("torch", "transformers", "vllm", "datasets", "wandb")
 SPINE = (
-    *("answers", "bench", "calls", "catalog", "check", "cli", "columns", "config", "convert", "data", "doctor"),
-    *("endpoint", "errors", "geometry", "group", "interop", "media", "monitor", "remote", "report", "reward", "rows"),
+    *(
+        "answers",
+        "bench/__init__",
+        "bench/isolation",
+        "bench/timing",
+        "bench/verifiers",
+        "calls",
+        "catalog",
+        "check",
+        "cli",
+        "columns",
+        "config",
+        "convert",
+        "data",
+        "doctor",
+    ),
+    *(
+        "endpoint",
+        "errors",
+        "geometry",
+        "group",
+        "interop",
+        "media",
+        "monitor",
+        "objectives/__init__",
+        "remote",
+        "report",
+        "reward",
+        "rows",
+    ),
     *("complaints", "dispatch", "intake", "prometheus", "sample", "sample_files", "service", "settings", "verdict"),
     "workers",
 )

@@ -7,14 +7,15 @@ loss of a token.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
+from vlmrl.divergence import k3
 from vlmrl.group import Group, TokenStats, UpdateReport
-from vlmrl.objectives import grpo
+from vlmrl.objective import Objective
+from vlmrl.objectives import Response, Tokens
 from vlmrl.packing import Item, Row, pack
 from vlmrl.policy import Policy
 from vlmrl.scoring import score_row
@@ -35,7 +36,7 @@ class Learner:
     ) -> None:
         self.policy = policy
         self.settings = settings
-        self.objective = objective
+        self.objective = Objective(objective, lambda token: policy.formatter.tokenizer.decode([token]))
         self.temperature = temperature
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad] + list(extra_parameters)
         self.optimizer = torch.optim.AdamW(
@@ -52,68 +53,78 @@ class Learner:
 
     # --- reinforcement ------------------------------------------------------------------------------------
 
-    def update(self, groups: Sequence[Group]) -> UpdateReport:
+    def update(self, groups: Sequence[Group], progress: float = 0.0) -> UpdateReport:
         """One step's optimizer updates on these groups; fills `group.stats` of those that took part.
 
-        A group without spread has no advantage, so it is left out, unless a KL term gives it a gradient.
+        A group without spread has no advantage, so it is left out, unless a KL or entropy term gives it a gradient.
+        `progress` is the share of the run that is done.
         """
-        useful = [g for g in groups if g.scores and (g.has_spread or self.reference)]
+        useful = [g for g in groups if g.scores and (g.has_spread or not self.objective.needs_spread)]
         if not useful:
             return UpdateReport(0.0, 0.0, self.rate, 0, 0)
         self.policy.model.train()
         count = min(self.settings.updates_per_step, len(useful))
-        reports = [self._update_on(useful[part::count], first=part == 0) for part in range(count)]
+        parts = [useful[part::count] for part in range(count)]
+        plans = [self.objective.responses(part) for part in parts]
+        for part, plan in zip(parts[1:], plans[1:], strict=True):
+            self._remember(part, plan)
+        reports = [
+            self._update_on(part, plan, progress, first=number == 0)
+            for number, (part, plan) in enumerate(zip(parts, plans, strict=True))
+        ]
         loss, norm = (math.fsum(values) / count for values in zip(*reports, strict=True))
         return UpdateReport(loss, norm, self.rate, len(useful), count)
 
-    def _update_on(self, groups: Sequence[Group], first: bool) -> tuple[float, float]:
+    def _update_on(
+        self, groups: Sequence[Group], plan: list[Response], progress: float, first: bool
+    ) -> tuple[float, float]:
         """One optimizer step; (loss, gradient norm). `first`: the policy is still the one that sampled."""
-        advantages = [self._advantages(g) for g in groups]
-        kept = [[i for i, a in enumerate(adv) if a is not None] for adv in advantages]
-        lengths = [len(g.rollouts[i].token_ids) for g, rows in zip(groups, kept, strict=True) for i in rows]
-        weights = iter(grpo.token_weights(lengths, self.objective))
-        weight = [{i: next(weights) for i in rows} for rows in kept]
-        items = [
-            Item(n, g.prompt, [g.rollouts[i].token_ids for i in rows])
-            for n, (g, rows) in enumerate(zip(groups, kept, strict=True))
-        ]
+        self.objective.weigh(plan, self._survey(groups, plan) if self.objective.needs_survey(plan) else None)
         for group in groups:
             group.stats = [TokenStats(0.0, 0.0, 0.0, None, None)] * len(group.rollouts)
         total = 0.0
-        for row in pack(items, self.settings.row_tokens, share_prompt=self.settings.share_prompt):
+        for row, responses in self._rows(groups, plan):
             reference = self._reference_logprobs(row)
             scores = score_row(self.policy, row, self.temperature)
-            old, advantage, token_weight = self._per_token(row, groups, kept, advantages, weight)
-            tokens = grpo.token_loss(scores.logprob_L, old, advantage, self.objective, reference)
-            loss = (tokens.loss_L * token_weight).sum()
+            tokens = self.objective.tokens(responses, scores.logprob_L, scores.entropy_L)
+            loss, clipped_L = self.objective.loss(tokens, reference, progress)
             loss.backward()
             total += loss.item()
-            _measure(row, groups, kept, scores.logprob_L.detach(), scores.entropy_L, old, tokens.clipped_L, first)
+            _measure(groups, tokens, clipped_L, first)
         return total, self._step()
 
-    def _advantages(self, group: Group) -> list[float | None]:
-        return grpo.advantages([v.score for v in group.verdicts], self.objective)
+    def _rows(self, groups: Sequence[Group], plan: Sequence[Response]) -> Iterator[tuple[Row, list[Response]]]:
+        """The rows of these responses, each with its responses in the order of its tokens."""
+        members: list[list[Response]] = [[] for _ in groups]
+        for response in plan:
+            members[response.group].append(response)
+        items = [
+            Item(n, group.prompt, [r.rollout.token_ids for r in responses])
+            for n, (group, responses) in enumerate(zip(groups, members, strict=True))
+            if responses
+        ]
+        for row in pack(items, self.settings.row_tokens, share_prompt=self.settings.share_prompt):
+            yield row, [members[span.item][span.response] for span in row.spans]
 
-    def _per_token(
-        self,
-        row: Row,
-        groups: Sequence[Group],
-        kept: list[list[int]],
-        advantages: list[list[float | None]],
-        weight: list[dict[int, float]],
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Behaviour logprob, advantage and weight of each scored token, all [L]."""
-        old: list[float] = []
-        advantage: list[float | None] = []
-        token_weight: list[float] = []
-        for span in row.spans:
-            index = kept[span.item][span.response]
-            length = span.stop - span.start
-            old += groups[span.item].rollouts[index].logprobs
-            advantage += [advantages[span.item][index]] * length
-            token_weight += [weight[span.item][index]] * length
-        device = self.policy.device
-        return tuple(torch.tensor(x, dtype=torch.float32, device=device) for x in (old, advantage, token_weight))  # pyright: ignore[reportReturnType]
+    @torch.no_grad()
+    def _survey(self, groups: Sequence[Group], plan: Sequence[Response]) -> Tokens:
+        """A pass over all rows of an update: what the policy makes of its tokens before the step."""
+        passes = [
+            (responses, score_row(self.policy, row, self.temperature)) for row, responses in self._rows(groups, plan)
+        ]
+        return self.objective.tokens(
+            [response for responses, _ in passes for response in responses],
+            torch.cat([scores.logprob_L for _, scores in passes]),
+            torch.cat([scores.entropy_L for _, scores in passes]),
+        )
+
+    def _remember(self, groups: Sequence[Group], plan: Sequence[Response]) -> None:
+        """Old logprobs under the policy as it is now, of the responses whose ratio is to it."""
+        proximal = [response for response in plan if response.old_T is None]
+        if proximal:
+            now = self._survey(groups, proximal)
+            for response, old_T in zip(now.responses, now.split(now.logprob_L), strict=True):
+                response.old_T = old_T
 
     # --- reference ----------------------------------------------------------------------------------------
 
@@ -121,8 +132,7 @@ class Learner:
         """The policy as it starts; with adapters the base model under them serves, and nothing is copied."""
         if hasattr(self.policy.model, "disable_adapter"):
             return self.policy
-        model = deepcopy(self.policy.model).eval().requires_grad_(False)
-        return Policy(model, self.policy.formatter, self.policy.path, self.policy.compute)
+        return self.policy.frozen_copy()
 
     @torch.no_grad()
     def _reference_logprobs(self, row: Row) -> torch.Tensor | None:
@@ -182,23 +192,16 @@ def _rate(schedule: str, warmup: int, total: int) -> Callable[[int], float]:
     return factor
 
 
-def _measure(
-    row: Row,
-    groups: Sequence[Group],
-    kept: list[list[int]],
-    logprob_L: torch.Tensor,
-    entropy_L: torch.Tensor,
-    old_L: torch.Tensor,
-    clipped_L: torch.Tensor,
-    first: bool,
-) -> None:
+def _measure(groups: Sequence[Group], tokens: Tokens, clipped_L: torch.Tensor, first: bool) -> None:
     """Writes each response's `TokenStats`. Agreement is measured where the policy is the one that sampled."""
-    diff_L, kl_L = (logprob_L - old_L).abs(), grpo.k3(old_L, logprob_L)
-    table = torch.stack([entropy_L, clipped_L.float(), kl_L, diff_L]).cpu()
-    for span in row.spans:
-        part = table[:, span.start : span.stop]
+    logprob_L = tokens.logprob_L.detach()
+    diff_L, kl_L = (logprob_L - tokens.behaviour_L).abs(), k3(tokens.behaviour_L, logprob_L)
+    table = torch.stack([tokens.entropy_L.detach(), clipped_L.float(), kl_L, diff_L]).cpu()
+    for response, part in zip(tokens.responses, table.split([len(r) for r in tokens.responses], 1), strict=True):
+        part = part[:, response.trained_T]
         entropy, clipped, kl, diff = part.mean(1).tolist()
         worst = part[3].max().item()
-        groups[span.item].stats[kept[span.item][span.response]] = TokenStats(
-            entropy, clipped, kl, diff if first else None, worst if first else None
+        sampled = first and response.rollout.kind == "policy"
+        groups[response.group].stats[response.index] = TokenStats(
+            entropy, clipped, kl, diff if sampled else None, worst if sampled else None
         )

@@ -50,10 +50,7 @@ class Policy:
         model: Any = AutoModelForImageTextToText.from_pretrained(
             path,
             dtype=torch.float32,
-            attn_implementation={
-                "text_config": TREE_ATTENTION,
-                "vision_config": "sdpa" if device == "cuda" else "eager",
-            },
+            attn_implementation={"text_config": TREE_ATTENTION, "vision_config": "sdpa"},
         )
         if settings.freeze_vision:
             model.model.visual.requires_grad_(False)

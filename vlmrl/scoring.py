@@ -23,20 +23,19 @@ CHUNK = 512
 
 
 class Scores(NamedTuple):
-    """Of the L scored tokens of a row, both float32."""
+    """Of the L scored tokens of a row, both float32 with gradient."""
 
     logprob_L: torch.Tensor
     entropy_L: torch.Tensor
     """In nats."""
 
 
-def score_row(policy: Policy, row: Row, temperature: float = 1.0, entropy_grad: bool = False) -> Scores:
-    """One forward pass over a packed row; the entropy has a gradient if it is asked for."""
+def score_row(policy: Policy, row: Row, temperature: float = 1.0) -> Scores:
+    """One forward pass over a packed row."""
     hidden_LH = hidden_states(policy, row)[row.predictor_L.to(policy.device)]
-    banned = torch.tensor(policy.formatter.placeholder_ids, device=policy.device)
+    banned = torch.tensor(policy.formatter.placeholder_ids, dtype=torch.long, device=policy.device)
     target_L = row.target_L.to(policy.device)
-    logprob_L, entropy_L = token_scores(hidden_LH, policy.core.lm_head.weight, target_L, banned, temperature)
-    return Scores(logprob_L, entropy_L if entropy_grad else entropy_L.detach())
+    return Scores(*token_scores(hidden_LH, policy.core.lm_head.weight, target_L, banned, temperature))
 
 
 def hidden_states(policy: Policy, row: Row) -> torch.Tensor:

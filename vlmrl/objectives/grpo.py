@@ -1,68 +1,55 @@
-"""GRPO with DAPO's token-level loss and clip-higher: the default objective.
+"""GRPO (DeepSeekMath, arXiv 2402.03300): group-normalised advantages, clipped ratio, k3 estimate of the KL.
 
-Group statistics (DeepSeekMath, arXiv 2402.03300): A_i = (R_i - mean) / (std + epsilon) over the scored
-rollouts of a group. Loss (DAPO, arXiv 2503.14476, eq. 8), ratio r_t = pi(o_t) / pi_old(o_t):
+For rollouts o_i of a group with scores R_i and ratios r_t = pi(o_t) / pi_old(o_t):
 
-    - 1 / sum_i |o_i|  *  sum_i sum_t  min(r_t A_i, clip(r_t, 1 - clip_low, 1 + clip_high) A_i)
+    A_i  = (R_i - mean) / std
+    loss = - mean_i mean_t  min(r_t A_i, clip(r_t, 1 - clip_low, 1 + clip_high) A_i)  +  kl_coef * k3
 
-`aggregation = "sequence"` is GRPO's own mean over rollouts of means over tokens; `scale = "none"` leaves
-the standard deviation out (Dr.GRPO, arXiv 2503.20783).
+The std is unbiased, as in verl and TRL. DeepSeek-R1 has kl_coef 0.001 and clip 10. `dual_clip` = c bounds the loss
+of tokens with A < 0 by -A c (arXiv 1912.09729; 3 in verl, 10 in DAPO's recipes).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import torch
+from vlmrl.objectives import TokenLoss
 
-from vlmrl.settings import ObjectiveSettings
+if TYPE_CHECKING:
+    import torch
 
+    from vlmrl.objectives import Tokens
+    from vlmrl.settings import ObjectiveSettings
 
-class TokenLoss(NamedTuple):
-    """Per token, not yet aggregated. Shapes [L]."""
-
-    loss_L: torch.Tensor
-    clipped_L: torch.Tensor
-    """Whether the clip decided the value, so that the token has no policy gradient."""
-
-
-def advantages(scores: Sequence[float | None], settings: ObjectiveSettings) -> list[float | None]:
-    """Advantage of each rollout of a group; None (unscored) has no part in the statistics and gets none."""
-    scored = torch.tensor([s for s in scores if s is not None], dtype=torch.float64)
-    if not len(scored):
-        return [None] * len(scores)
-    centre = scored.mean()
-    scale = scored.std() + settings.epsilon if settings.scale == "std" and len(scored) > 1 else 1.0
-    return [None if s is None else float((s - centre) / scale) for s in scores]
+PRESET: dict[str, Any] = {
+    "baseline": "mean",
+    "scale": "std",
+    "loss": "grpo",
+    "clip_low": 0.2,
+    "clip_high": 0.2,
+    "aggregation": "sequence",
+    "kl_coef": 0.04,
+    "kl": "k3",
+}
 
 
-def token_loss(
-    logprob_L: torch.Tensor,
-    old_logprob_L: torch.Tensor,
-    advantage_L: torch.Tensor,
-    settings: ObjectiveSettings,
-    reference_logprob_L: torch.Tensor | None = None,
-) -> TokenLoss:
-    """The loss of each token; the gradient flows through `logprob_L` alone."""
-    assert logprob_L.shape == old_logprob_L.shape == advantage_L.shape
-    ratio = torch.exp(logprob_L - old_logprob_L)
-    clipped = ratio.clamp(1 - settings.clip_low, 1 + settings.clip_high)
-    plain, bounded = ratio * advantage_L, clipped * advantage_L
-    loss = -torch.minimum(plain, bounded)
-    if reference_logprob_L is not None:
-        loss = loss + settings.kl_coef * k3(logprob_L, reference_logprob_L)
-    return TokenLoss(loss, (bounded < plain).detach())
+def loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+    """The clipped surrogate with the ratio of each token."""
+    return surrogate(tokens.ratio_L, tokens.advantage_L, settings)
 
 
-def k3(logprob: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Schulman's estimate of KL(policy || other) on the policy's tokens: e^d - d - 1 >= 0, d = other - policy."""
-    d = other - logprob
-    return torch.exp(d) - d - 1
+def surrogate(ratio_L: torch.Tensor, advantage_L: torch.Tensor, settings: ObjectiveSettings) -> TokenLoss:
+    """PPO's pessimistic bound -min(r A, clip(r) A), with the dual clip if it is on."""
+    clipped_L = ratio_L.clamp(1 - settings.clip_low, upper_bound(settings))
+    plain_L, bounded_L = ratio_L * advantage_L, clipped_L * advantage_L
+    loss_L, is_clipped_L = -plain_L.minimum(bounded_L), bounded_L < plain_L
+    if settings.dual_clip:
+        floor_L = settings.dual_clip * advantage_L
+        below_L = (advantage_L < 0) & (-loss_L < floor_L)
+        loss_L, is_clipped_L = loss_L.where(~below_L, -floor_L), is_clipped_L | below_L
+    return TokenLoss(loss_L, is_clipped_L.detach())
 
 
-def token_weights(lengths: Sequence[int], settings: ObjectiveSettings) -> list[float]:
-    """The weight of each token of a rollout in an update over all these rollouts; `lengths` in tokens."""
-    if settings.aggregation == "token":
-        return [1.0 / sum(lengths)] * len(lengths)
-    return [1.0 / (len(lengths) * length) for length in lengths]
+def upper_bound(settings: ObjectiveSettings) -> float:
+    """Of the ratio: 1 + clip_high (verl), or clip_high itself (TRL's CISPO)."""
+    return settings.clip_high if settings.upper_clip == "absolute" else 1 + settings.clip_high

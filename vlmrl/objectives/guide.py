@@ -1,0 +1,44 @@
+"""Guide-GRPO (arXiv 2506.13923): rollouts that saw a hint teach the policy that does not see it.
+
+A hinted rollout was sampled with the hint in its prompt and is trained on the prompt without it:
+r = pi(o | q) / pi_old(o | q, hint). Its tokens have the loss -A r / (r + gamma), unclipped; gamma is the 0.9-quantile
+of r. All other rollouts have GRPO's loss with clip 0.2. No KL.
+
+The authors take the quantile over a micro-batch and its padding (where r is 1); here it is over the hinted tokens
+that are trained on in the whole update. A hinted rollout is a `Rollout` of kind "hint", whose logprobs are those under
+the hinted prompt; the group holds the prompt without it. Which prompts get hints is not the objective's matter.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vlmrl.objectives import TokenLoss
+
+if TYPE_CHECKING:
+    from vlmrl.objectives import Tokens
+    from vlmrl.settings import ObjectiveSettings
+
+PRESET: dict[str, Any] = {
+    "baseline": "mean",
+    "scale": "std",
+    "loss": "grpo",
+    "clip_low": 0.2,
+    "clip_high": 0.2,
+    "hint_loss": "guide",
+    "hint_quantile": 0.9,
+    "aggregation": "token",
+}
+
+
+def hint_gamma(tokens: Tokens, settings: ObjectiveSettings) -> float:
+    """The quantile of the hinted tokens' ratios, at least 1e-4."""
+    ratio_L = tokens.ratio_L[tokens.is_kind("hint") & tokens.trained_L]
+    return max(ratio_L.quantile(settings.hint_quantile).item(), 1e-4) if len(ratio_L) else 1.0
+
+
+def hint_loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+    """-A r / (r + gamma); the gradient flows through both r."""
+    ratio_L = tokens.ratio_L
+    shaped_L = ratio_L / (ratio_L + tokens.spread([r.hint_gamma for r in tokens.responses]))
+    return TokenLoss(-shaped_L * tokens.advantage_L, tokens.trained_L & False)

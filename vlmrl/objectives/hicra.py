@@ -1,0 +1,65 @@
+"""HICRA (arXiv 2509.03646): planning tokens take A + alpha |A| for their advantage.
+
+A = R - mean, alpha = 0.2: what was right is reinforced 1.2 times at planning tokens, what was wrong punished 0.8
+times. Planning tokens are those of strategic n-grams ("let us try another way"), which the paper mines from right
+answers: n-grams that many of them have, and each has once. They are read from the text file `planning_ngrams`, one a
+line, and matched in the response without regard to case and spacing, at word boundaries.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cache
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlmrl.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from vlmrl.objectives import Tokens
+    from vlmrl.settings import ObjectiveSettings
+
+PRESET: dict[str, Any] = {
+    "baseline": "mean",
+    "scale": "none",
+    "token_weight": ["hicra"],
+    "hicra_alpha": 0.2,
+    "loss": "grpo",
+    "clip_low": 0.2,
+    "clip_high": 0.2,
+    "aggregation": "token",
+}
+
+
+def token_weight(tokens: Tokens, settings: ObjectiveSettings) -> torch.Tensor:
+    """1 + alpha sign(A) at planning tokens, 1 at all others."""
+    assert settings.planning_ngrams is not None
+    pattern = planning_pattern(settings.planning_ngrams)
+    texts = [[tokens.decode(i) for i in r.rollout.token_ids] for r in tokens.responses]
+    planning_L = tokens.logprob_L.new_tensor([flag for pieces in texts for flag in planning(pieces, pattern)])
+    return 1 + settings.hicra_alpha * tokens.advantage_L.sign() * planning_L
+
+
+@cache
+def planning_pattern(path: str) -> re.Pattern[str]:
+    """Matches any n-gram of the file; `UserError` if there is none."""
+    grams = [line.split() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not grams:
+        raise UserError(f"{path}: holds no n-gram; write one a line")
+    longest_first = sorted((r"\s+".join(map(re.escape, gram)) for gram in grams), key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(longest_first)})(?!\w)", re.IGNORECASE)
+
+
+def planning(pieces: Sequence[str], pattern: re.Pattern[str]) -> list[bool]:
+    """Whether each token, given as its text, has a part in a planning n-gram."""
+    ends = list(accumulate(map(len, pieces)))
+    flags = [False] * len(pieces)
+    for match in pattern.finditer("".join(pieces)):
+        for number in range(bisect_right(ends, match.start()), bisect_right(ends, match.end() - 1) + 1):
+            flags[number] = True
+    return flags

@@ -1,0 +1,45 @@
+"""Beyond the 80/20 rule (arXiv 2506.01939): only the fifth of tokens with the highest entropy has a policy loss.
+
+k = ceil(0.2 N) of N tokens, by the entropy of the policy at the update. DAPO's loss with dual clip 10 and no
+overlong filter; the KL and entropy terms are not masked.
+
+The authors take the share over a micro-batch of one device. Here it is over the update, so that it does not depend on
+the hardware, or over each group (`entropy_scope`). They divide by the tokens that are kept
+(`denominator = "kept"`); TRL divides by all (`"trained"`), which makes the gradient a fifth as large.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from vlmrl.objectives import Tokens
+    from vlmrl.settings import ObjectiveSettings
+
+PRESET: dict[str, Any] = {
+    "baseline": "mean",
+    "scale": "std",
+    "token_mask": "high_entropy",
+    "top_entropy": 0.2,
+    "entropy_scope": "update",
+    "loss": "grpo",
+    "clip_low": 0.2,
+    "clip_high": 0.28,
+    "dual_clip": 10.0,
+    "aggregation": "token",
+    "denominator": "kept",
+}
+
+
+def token_mask(tokens: Tokens, settings: ObjectiveSettings) -> torch.Tensor:
+    """bool [L] over an update: the tokens that are kept, of those that may be trained on."""
+    scope_L = tokens.spread([r.group * (settings.entropy_scope == "group") for r in tokens.responses])
+    kept_L = tokens.trained_L & False
+    for scope in scope_L.unique():
+        place = ((scope_L == scope) & tokens.trained_L).nonzero()[:, 0]
+        count = math.ceil(settings.top_entropy * len(place))
+        kept_L[place[tokens.entropy_L[place].topk(count).indices]] = True
+    return kept_L

@@ -1,0 +1,53 @@
+"""RL-PLUS (arXiv 2508.00222): one external demonstration in each group, with multiple importance sampling.
+
+For a token of a demonstration, whose writer's probabilities nobody knows:
+
+    loss = - 2 pi / (pi_old + w) A (1 - sg pi)^0.5,    w = (pi_old + 1) / 2
+
+The root is the exploration advantage (`token_weight`), large where the policy would not have gone. Tokens of the
+policy have -r A, unclipped. A = R - mean over the group with its demonstration; pi_old is the learner's policy as
+the step begins. Summed over tokens / 8192 and over the batch; entropy bonus 0.001; no KL.
+A demonstration is a `Rollout` of kind "demo" with a score and with no logprobs at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vlmrl.objectives import TokenLoss
+
+if TYPE_CHECKING:
+    import torch
+
+    from vlmrl.objectives import Tokens
+    from vlmrl.settings import ObjectiveSettings
+
+PRESET: dict[str, Any] = {
+    "baseline": "mean",
+    "scale": "none",
+    "token_weight": ["rl_plus"],
+    "exploration_power": 0.5,
+    "loss": "rl_plus",
+    "demo_loss": "rl_plus",
+    "aggregation": "sum",
+    "length_divisor": 8192.0,
+    "entropy_coef": 0.001,
+}
+
+
+def token_weight(tokens: Tokens, settings: ObjectiveSettings) -> torch.Tensor:
+    """(1 - pi)^power at the tokens of demonstrations, 1 at all others."""
+    unlikely_L = (1 - tokens.logprob_L.detach().exp()).clamp(min=0) ** settings.exploration_power
+    return unlikely_L.masked_fill(~tokens.is_kind("demo"), 1.0)
+
+
+def loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+    """-r A without a clip."""
+    return TokenLoss(-tokens.ratio_L * tokens.advantage_L, tokens.trained_L & False)
+
+
+def demo_loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+    """-A times the ratio to the mixture of the old policy and an unknown, uniformly likely writer."""
+    old_L = tokens.old_L.exp()
+    ratio_L = 2 * tokens.logprob_L.exp() / (old_L + (old_L + 1) / 2)
+    return TokenLoss(-ratio_L * tokens.advantage_L, tokens.trained_L & False)
