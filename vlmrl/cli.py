@@ -7,6 +7,9 @@ a traceback) a failure of the toolkit. Every import of weight happens inside the
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -27,9 +30,11 @@ examples:
   vlmrl data check train.jsonl                             prove it fit for a run
   vlmrl data show train.jsonl --n 2                        look at rows
   vlmrl data convert geo3k.parquet --from easyr1 --out geo3k.jsonl
+  vlmrl data mix plan run.toml --out mix                   find weights of the data sources by pilot runs
   vlmrl check my_verifier.py                               is it right, fast, and hard to trick
   vlmrl serve --port 8765                                  judge answers over HTTP
   vlmrl bench verifiers                                    how fast each of them judges
+  vlmrl bench update --against trl                         how fast the model learns, beside TRL
   vlmrl list verifiers                                     what there is, by kind
   vlmrl doctor                                             what would run on this machine
 
@@ -37,6 +42,33 @@ examples:
 """
 
 
+UPDATE = """\
+Times an update (forward, backward, clipping, optimizer step) of the learner beside another one that starts from the
+same weights, prompts, completions and advantages, in rounds A B A B. Refuses to report if losses differ.
+
+  vlmrl bench update                                                beside the same learner with repeated prompts
+  vlmrl bench update --against trl --completion 32 128 --group 8 16
+  vlmrl bench update --model Qwen/Qwen2.5-VL-3B-Instruct --image 896 --completion 512 --json
+
+speedup: theirs / ours. bound: FLOPs with each prompt repeated / FLOPs with each prompt once. efficiency: their
+quotient. docs/bench.md has the formulas, and tables.
+"""
+ROLLOUT = """\
+Times the hf engine, whose responses share their prompt's cache, beside transformers' generate on the same model,
+prompts, number and length of responses. Against trl: a whole training step (rollout, reward, update, sync).
+
+  vlmrl bench rollout
+  vlmrl bench rollout --against trl --groups 4 --json
+"""
+MIX = """\
+Finds weights of the data sources: short runs, the pilots, differ in nothing but the weights; from their held-out
+scores a quadratic predicts those of all other weights (MoDoMoDo). docs/mixtures.md tells how to read its report.
+
+  vlmrl data mix plan run.toml --out mix --run.steps 50       ten pilots for three sources
+  vlmrl data mix run mix                                      trains them one after another; the same command goes on
+  vlmrl data mix fit mix                                      mix/report.md, and mix/weights.toml if it can be trusted
+  vlmrl train run.toml mix/weights.toml
+"""
 SCHEMAS = ("v_triune", "easyr1", "trl", "verl")
 
 
@@ -70,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     overrides: list[str] = []
-    if arguments[:1] == ["train"]:
+    if arguments[:1] == ["train"] or arguments[:2] == ["data", "grade"] or arguments[:3] == ["data", "mix", "plan"]:
         arguments, overrides = split_overrides(arguments)
     options = build_parser().parse_args(arguments)
     command = options.command
@@ -81,7 +113,7 @@ def _run(arguments: list[str]) -> int:
     if command == "score":
         return _run_score(options)
     elif command == "data":
-        return _run_data(options)
+        return _run_data(options, overrides)
     elif command == "report":
         from pathlib import Path
 
@@ -95,13 +127,7 @@ def _run(arguments: list[str]) -> int:
     elif command == "serve":
         _run_serve(options)
     elif command == "bench":
-        from vlmrl import bench
-
-        _add_verifiers(options)
-        if options.subject == "isolation":
-            bench.bench_isolation(options.json)
-        else:
-            bench.bench_verifiers(options.names, options.json)
+        _run_bench(options)
     elif command == "list":
         _list(options.kind)
     else:
@@ -130,12 +156,43 @@ def _run_serve(options: argparse.Namespace) -> None:
     serve(options.host, options.port, token, options.workers, options.deadline, options.memory_mb, limits)
 
 
+def _run_bench(options: argparse.Namespace) -> None:
+    if options.subject == "verifiers":
+        from vlmrl.bench.verifiers import bench_verifiers
+
+        _add_verifiers(options)
+        bench_verifiers(options.names, options.json)
+    elif options.subject == "isolation":
+        from vlmrl.bench.isolation import bench_isolation
+
+        bench_isolation(options.json)
+    else:
+        _run_side_by_side(options)
+
+
+def _run_side_by_side(options: argparse.Namespace) -> None:
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # libraries log to standard output as they load
+        from vlmrl.bench.geometry import Geometry
+
+        axes = (options.prompt_tokens, options.image, options.completion, options.group, options.groups)
+        cells = [Geometry(options.model, *cell, options.gradient_checkpointing) for cell in itertools.product(*axes)]
+        if options.subject == "update":
+            from vlmrl.bench.update import bench_update
+
+            bench_update(cells, options.against, options.rounds, options.memory, options.json, out)
+        else:
+            from vlmrl.bench.rollout import bench_rollout
+
+            bench_rollout(cells, options.against, options.rounds, options.json, out)
+
+
 def _add_verifiers(options: argparse.Namespace) -> None:
     if options.verifiers_path:
         catalog.add_verifiers(options.verifiers_path)
 
 
-def _run_data(options: argparse.Namespace) -> int:
+def _run_data(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vlmrl import data
 
     if options.action == "build":
@@ -149,8 +206,29 @@ def _run_data(options: argparse.Namespace) -> int:
         print(f"{options.out}: {count} samples")
     elif options.action == "show":
         data.show(options.file, options.n, options.source)
+    elif options.action == "grade":
+        from vlmrl.grade import grade
+
+        print(f"{options.out}: {grade(options.files, overrides, options.out)} prompts")
+    elif options.action == "mix":
+        return _run_mix(options, overrides)
     elif not data.check(options.file):
         return 2
+    return 0
+
+
+def _run_mix(options: argparse.Namespace, overrides: Sequence[str]) -> int:
+    from vlmrl import pilots
+
+    if options.part == "plan":
+        count = pilots.plan(options.files, overrides, options.out, options.pilots, options.seeds, dict(options.bounds))
+        print(f"{options.out}: {count} pilots; train them with `vlmrl data mix run {options.out}`")
+    elif options.part == "run":
+        return pilots.run(options.folder)
+    else:
+        from vlmrl.mixture_report import fit_pilots
+
+        print(fit_pilots(options.folder, dict(options.objective), options.min_r2))
     return 0
 
 
@@ -170,6 +248,10 @@ def _list(kind: str) -> None:
     Console().print(table)
 
 
+OWN_FLAGS = ("--resume", "--dry-run", "--help", "--out", "--pilots", "--seeds", "--bounds")
+"""Of the commands that also take settings."""
+
+
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Splits `--section.field VALUE` pairs from the arguments that argparse knows; the order is kept."""
     own: list[str] = []
@@ -178,7 +260,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for token in rest:
         if token.partition("=")[0] == "--verifiers-path":
             token = token.replace("--verifiers-path", "--reward.verifiers_path", 1)
-        if not token.startswith("--") or token in ("--resume", "--dry-run", "--help"):
+        if not token.startswith("--") or token.partition("=")[0] in OWN_FLAGS:
             own.append(token)
             continue
         overrides.append(token)
@@ -220,11 +302,7 @@ def build_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write a run's report page")
     report.add_argument("run_dir", metavar="RUN_DIR", help="as `runs/quickstart`")
 
-    bench = commands.add_parser("bench", help="measure speed, as ratios side by side")
-    bench.add_argument("subject", choices=("verifiers", "isolation"), metavar="SUBJECT", help="verifiers, isolation")
-    bench.add_argument("names", nargs="*", metavar="NAME", help="some of the verifiers (default all)")
-    bench.add_argument("--json", action="store_true", help="print JSON")
-    bench.add_argument("--verifiers-path", metavar="PATH", help="your own verifiers: a folder of files, or one file")
+    _add_bench(commands.add_parser("bench", help="measure speed, as ratios side by side"))
 
     listing = commands.add_parser("list", help="list verifiers, recipes, engines, ...")
     listing.add_argument("kind", choices=catalog.FOLDERS, metavar="KIND", help=", ".join(catalog.FOLDERS))
@@ -248,6 +326,58 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grace", type=_count, default=60, metavar="S", help="for requests to finish when stopped (default 60)"
     )
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
+    common = Parser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON")
+    add = functools.partial(subjects.add_parser, parents=[common])
+
+    update = add("update", help="the learner's update beside TRL's, or beside repeated prompts")
+    update.description = UPDATE
+    update.add_argument(
+        "--against", choices=("plain", "trl"), default="plain", help="our own repeated prompts (default), or TRL"
+    )
+    _add_geometry(update, completion=128)
+    update.add_argument(
+        "--no-memory", dest="memory", action="store_false", help="leave out the peak memory, two more processes"
+    )
+
+    rollout = add("rollout", help="the hf engine beside transformers' generate; a whole step beside TRL's")
+    rollout.description = ROLLOUT
+    rollout.add_argument(
+        "--against", choices=("generate", "trl"), default="generate", help="transformers' generate (default), or TRL"
+    )
+    _add_geometry(rollout, completion=64)
+
+    verifiers = add("verifiers", help="answers per second on one core, beside the library called directly")
+    verifiers.add_argument("names", nargs="*", metavar="NAME", help="some of the verifiers (default all)")
+    verifiers.add_argument("--verifiers-path", metavar="PATH", help="your own: a folder of files, or one file")
+
+    add("isolation", help="what hostile answers cost a batch of clean ones")
+
+
+def _add_geometry(parser: argparse.ArgumentParser, completion: int) -> None:
+    """Several values for a flag are measured one after the other, each with each of the other flags'."""
+    several: dict[str, Any] = {"type": _count, "nargs": "+", "metavar": "N"}
+    parser.add_argument("--model", metavar="PATH", help="folder or hub id (default: 7 M parameters, random weights)")
+    parser.add_argument(
+        "--prompt-tokens", **several, default=[74], help="text tokens of a prompt with its template (default 74)"
+    )
+    parser.add_argument(
+        "--image",
+        type=_image,
+        nargs="+",
+        default=[(448, 448)],
+        metavar="SIZE",
+        help="pixels of the prompt's image, as 448 or 640x480; none: text only (default 448: 256 tokens)",
+    )
+    parser.add_argument("--completion", **several, default=[completion], help=f"its tokens (default {completion})")
+    parser.add_argument("--group", **several, default=[8], help="completions of a prompt, G (default 8)")
+    parser.add_argument("--groups", **several, default=[1], help="prompts of an update (default 1)")
+    parser.add_argument("--gradient-checkpointing", action="store_true", help="on both sides")
+    parser.add_argument("--rounds", type=_count, default=9, help="in which the sides take turns (default 9)")
 
 
 def _add_isolation(parser: argparse.ArgumentParser) -> None:
@@ -283,6 +413,82 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     convert.add_argument("--out", required=True, metavar="FILE", help=".jsonl or .parquet")
     convert.add_argument("--verifier", default="math", help="judges rows that name none (default math)")
 
+    grade = actions.add_parser("grade", help="measure how hard each training prompt of a run is for its model")
+    grade.usage = "vlmrl data grade RUN.toml [OVERLAY.toml ...] --out FILE [--section.field VALUE ...]"
+    grade.add_argument("files", nargs="+", metavar="RUN.toml", help="the run whose data.train and model are meant")
+    grade.add_argument("--out", required=True, metavar="FILE", help=".parquet; for sampler.history")
+
+    _add_mix(actions.add_parser("mix", help="find weights of the data sources by pilot runs"))
+
+
+def _add_mix(parser: argparse.ArgumentParser) -> None:
+    parser.description = MIX
+    parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
+
+    plan = parts.add_parser("plan", help="write the run files of the pilots")
+    plan.usage = "vlmrl data mix plan RUN.toml [OVERLAY.toml ...] --out DIR [--pilots N] [--seeds N]\n"
+    plan.usage += "                           [--bounds SOURCE=LOW:HIGH ...] [--section.field VALUE ...]"
+    plan.add_argument("files", nargs="+", metavar="RUN.toml", help="the run whose sources are to be mixed")
+    plan.add_argument("--out", required=True, metavar="DIR", help="for run files and runs")
+    plan.add_argument(
+        "--pilots",
+        type=_count,
+        metavar="N",
+        help="different mixtures; M sources need M (M + 1) / 2 + 1 (default: and M more)",
+    )
+    plan.add_argument("--seeds", type=_count, default=1, metavar="N", help="runs of each mixture (default 1)")
+    plan.add_argument(
+        "--bounds",
+        type=_bounds,
+        nargs="+",
+        default=[],
+        metavar="SOURCE=LOW:HIGH",
+        help="of a source's weight, as counting=0.1:0.5 (default 0:1)",
+    )
+
+    run = parts.add_parser("run", help="train the pilots that are not done")
+    run.add_argument("folder", metavar="DIR", help="that `plan` wrote")
+
+    fit = parts.add_parser("fit", help="predict the score of all mixtures, and write the best one")
+    fit.add_argument("folder", metavar="DIR", help="whose pilots are done")
+    fit.add_argument(
+        "--objective",
+        type=_weight,
+        nargs="+",
+        default=[],
+        metavar="SOURCE=WEIGHT",
+        help="of held-out sources in the score, as ocr=2; those not named: 0 (default: all alike)",
+    )
+    fit.add_argument(
+        "--min-r2",
+        type=float,
+        default=0.5,
+        metavar="R2",
+        help="refuse if mixtures left out are predicted worse (default 0.5)",
+    )
+
+
+def _bounds(text: str) -> tuple[str, tuple[float, float]]:
+    source, _, values = text.rpartition("=")
+    try:
+        low, high = map(float, values.split(":"))
+    except ValueError:
+        low, high = 1.0, 0.0
+    if not (source and 0 <= low <= high <= 1):
+        raise argparse.ArgumentTypeError(f"expected SOURCE=LOW:HIGH within 0 and 1, got {text!r}")
+    return source, (low, high)
+
+
+def _weight(text: str) -> tuple[str, float]:
+    source, _, value = text.rpartition("=")
+    try:
+        weight = float(value)
+    except ValueError:
+        weight = 0.0
+    if not (source and 0 < weight < float("inf")):
+        raise argparse.ArgumentTypeError(f"expected SOURCE=WEIGHT with a weight above 0, got {text!r}")
+    return source, weight
+
 
 def _seconds(text: str) -> float:
     try:
@@ -292,6 +498,15 @@ def _seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
     return value
+
+
+def _image(text: str) -> tuple[int, int] | None:
+    if text == "none":
+        return None
+    width, by, height = text.partition("x")
+    if not (width.isdecimal() and (height.isdecimal() if by else True)):
+        raise argparse.ArgumentTypeError(f"expected pixels as 448 or 640x480, or none, got {text!r}")
+    return _count(width), _count(height or width)
 
 
 def _count(text: str) -> int:

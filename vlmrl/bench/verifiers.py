@@ -1,28 +1,18 @@
-"""Bench: how fast, as ratios of things that run side by side.
-
-    vlmrl bench verifiers               every verifier: answers per second on one core, isolation off and on, and
-                                        the domain library called directly where there is one
-    vlmrl bench verifiers math ocr --json
-    vlmrl bench isolation               1,000 answers of which 1 % are hostile, beside 1,000 clean ones
-
-One row of figures is the median of rounds that alternate between the things compared, so that a busy machine
-slows all of them.
-"""
+"""vlmrl bench verifiers: answers per second on one core, isolation off and on, and the domain library called
+directly where there is one."""
 
 from __future__ import annotations
 
 import json
 import statistics
-import tempfile
-import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from rich.progress import track
 
 from vlmrl import catalog
+from vlmrl.bench.timing import ratio, take_turns
 from vlmrl.reward import Call, is_group_level, run_calls
 from vlmrl.verdict import Member
 from vlmrl.workers import Workers
@@ -56,84 +46,16 @@ def bench_verifiers(names: Sequence[str], as_json: bool) -> None:
         _print(speeds)
 
 
-class Isolation(NamedTuple):
-    """What ten hostile answers cost a batch of 1,000, in seconds."""
-
-    hostile: str
-    clean_s: float
-    with_hostile_s: float
-    unscored: int
-    deadline_s: float
-    bound_s: float
-    """1.5 times the clean batch, and the deadlines that were waited for, shared by the workers."""
-
-
-_HANGS = '''
-"""Hangs in C for the response `hang`, as a regular expression or a number can; else it is `math`."""
-import ctypes
-from vlmrl import catalog
-from vlmrl.verdict import Example
-EXAMPLES = [Example("1", "1", 1.0)]
-gold, check_target = (getattr(catalog.load("verifiers", "math"), name) for name in ("gold", "check_target"))
-def verify(response, target):
-    if response == "hang":
-        ctypes.CDLL(None).sleep(3600)
-    return catalog.load("verifiers", "math").verify(response, target)
-'''
-_TOWERS = (r"\boxed{9^{9^{9^{9^9}}}}", r"\boxed{" + r"\sqrt{1+" * 60 + "1" + "}" * 61, r"\boxed{((99!)!)!}")
-
-
-def bench_isolation(as_json: bool) -> None:
-    """Prints what exponent towers and nested radicals, and what a verifier that never returns, cost a batch."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "bench_hangs.py"
-        path.write_text(_HANGS)
-        catalog.add_verifiers(path)
-        clean = [Call("bench_hangs", (Member(response),), target, {}) for response, target in map(_math, range(1000))]
-        with Workers(2, deadline=1.0) as workers:
-            workers(clean)
-            found = [_isolation(kind, clean, workers) for kind in ("towers", "hangs")]
-    if as_json:
-        print(json.dumps([one._asdict() for one in found], indent=2))
-        return
-    for one in found:
-        print(
-            f"{one.hostile}: clean {one.clean_s:.2f} s, with 10 hostile {one.with_hostile_s:.2f} s "
-            f"(bound {one.bound_s:.2f} s), {one.unscored} unscored"
-        )
-
-
-def _isolation(kind: str, clean: list[Call], workers: Workers) -> Isolation:
-    hostile = list(clean)
-    for n in range(10):
-        response = _TOWERS[n % 3] if kind == "towers" else "hang"
-        hostile[100 * n + 37] = clean[0]._replace(members=(Member(response),))
-    clean_s = statistics.median(_seconds(lambda: workers(clean)) for _ in range(3))
-    start = time.perf_counter()
-    unscored = sum(verdicts[0].score is None for verdicts in workers(hostile))
-    with_hostile_s = time.perf_counter() - start
-    bound = 1.5 * clean_s + unscored * workers.deadline / workers.count
-    return Isolation(kind, clean_s, with_hostile_s, unscored, workers.deadline, bound)
-
-
 def _measure(name: str, calls: list[Call], workers: Workers) -> Speed:
     direct = _DIRECT.get(name)
     runs: list[Callable[[], Any]] = [lambda: run_calls(calls), lambda: workers(calls)]
     if direct:
         runs.append(lambda: [direct(call.members[0].response, call.target) for call in calls])
-    for run in runs * 2:
-        run()
-    seconds = [[_seconds(run) for run in runs] for _ in range(ROUNDS)]
+    seconds = take_turns(runs, ROUNDS)
     answers = sum(len(call.members) for call in calls)
-    per_second = [answers / statistics.median(column) for column in zip(*seconds, strict=True)]
-    cost = 1 - statistics.median(round_[0] / round_[1] for round_ in seconds)
+    per_second = [answers / statistics.median(column) for column in seconds]
+    cost = 1 - ratio(seconds[0], seconds[1]).median
     return Speed(name, per_second[0], per_second[1], cost, per_second[2] if direct else None)
-
-
-def _seconds(run: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 # --- what is judged ---------------------------------------------------------------------------------------
@@ -156,7 +78,8 @@ def _reasoned(answer: str) -> str:
     return answer if "<" in answer else f"<think>{'We look at the figure. ' * 20}</think>{answer}"
 
 
-def _math(i: int) -> tuple[str, str]:
+def math_answer(i: int) -> tuple[str, str]:
+    """A response that ends in the i-th expression, and the target: the same one where i is odd."""
     forms = (rf"\frac{{{i}}}{{7}}", rf"{i}\sqrt{{2}}", rf"x^2 + {i}x + 1", rf"({i}, {i + 1}]")
     answer, target = forms[i % 4], forms[i % 4] if i % 2 else forms[(i + 1) % 4]
     return _reasoned(rf"So \boxed{{{answer}}}."), target
@@ -169,7 +92,7 @@ def _boxes(i: int) -> tuple[str, Any]:
     return _reasoned(json.dumps(said)), true
 
 
-_ANSWERS: dict[str, Callable[[int], tuple[str, Any]]] = {"math": _math, "dynamic_iou": _boxes}
+_ANSWERS: dict[str, Callable[[int], tuple[str, Any]]] = {"math": math_answer, "dynamic_iou": _boxes}
 
 
 def _math_verify(response: str, target: str) -> Any:

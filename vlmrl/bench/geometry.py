@@ -1,0 +1,187 @@
+"""Geometry: the model, prompts and completions that an update or a rollout is measured on. Nothing here is learnt:
+weights, pixels, digits and completions are random, of the sizes asked for.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vlmrl import tiny
+from vlmrl.errors import UserError
+from vlmrl.formatting import EncodedPrompt, Formatter
+from vlmrl.group import Group
+from vlmrl.packing import Item, pack
+from vlmrl.policy import Policy
+from vlmrl.rollout import Rollout
+from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
+from vlmrl.scoring import score_row
+from vlmrl.settings import ModelSettings
+from vlmrl.verdict import Verdict
+
+DRIFT = 0.1
+"""Standard deviation, in nats, between behaviour and policy logprobs: some tokens of every update are clipped."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One cell of a table."""
+
+    model: str | None
+    """A folder or hub id; None before `create_model` has built one."""
+    prompt_tokens: int
+    """Text tokens of a prompt with its chat template; the image's come on top."""
+    image: tuple[int, int] | None
+    """Width and height in pixels of the one image of a prompt."""
+    completion: int
+    """Tokens of every completion, the end of turn among them."""
+    group: int
+    groups: int
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.group < 2:
+            raise UserError(f"--group {self.group}: one completion has no advantage; give at least 2")
+
+    def load(self) -> Policy:
+        """The policy as a run would load it."""
+        assert self.model
+        limits = ModelSettings(
+            path=self.model, gradient_checkpointing=self.gradient_checkpointing, max_prompt_tokens=10**9
+        )
+        return Policy.load(limits)
+
+    def describe(self) -> dict[str, Any]:
+        """For people and JSON."""
+        return asdict(self) | {"image": "x".join(map(str, self.image)) if self.image else None}
+
+
+def samples(geometry: Geometry, formatter: Formatter, seed: int = 0) -> list[Sample]:
+    """One sample for each group. `UserError` where the chat template alone is longer than the prompt."""
+    random = np.random.default_rng(seed)
+    media = [() if geometry.image is None else (_image(geometry.image, random),) for _ in range(geometry.groups)]
+    mark = "" if geometry.image is None else "<image>"
+    empty = _sample(0, mark, media[0])
+    template = _text_tokens(formatter.encode([empty])[0])
+    # Every Qwen tokenizer spells numbers out, so that a digit is a token.
+    digits = geometry.prompt_tokens - template
+    if digits < 1:
+        least = f"the chat template takes {template}; give at least {template + 1}"
+        raise UserError(f"--prompt-tokens {geometry.prompt_tokens}: {least}")
+    texts = ["".join(map(str, random.integers(0, 10, digits))) for _ in media]
+    return [_sample(n, mark + text, images) for n, (text, images) in enumerate(zip(texts, media, strict=True))]
+
+
+def groups(geometry: Geometry, policy: Policy, seed: int = 0) -> list[Group]:
+    """Groups as the learner gets them, with behaviour logprobs a little off the policy's and a spread of scores."""
+    random = np.random.default_rng(seed)
+    chosen = samples(geometry, policy.formatter, seed)
+    prompts = policy.formatter.encode(chosen)
+    text = _text_tokens(prompts[0])
+    assert text == geometry.prompt_tokens, f"{text} text tokens"
+    found = []
+    for sample, prompt in zip(chosen, prompts, strict=True):
+        completions = _completions(policy.formatter, geometry, random)
+        behaviour = _behaviour(policy, prompt, completions, random)
+        scores = random.permutation(np.linspace(0, 1, geometry.group))
+        rollouts = [
+            Rollout(tuple(ids), tuple(logprobs), policy.formatter.decode(ids), "stop", 0)
+            for ids, logprobs in zip(completions, behaviour, strict=True)
+        ]
+        found.append(Group(sample, prompt, rollouts, [Verdict(float(score)) for score in scores]))
+    return found
+
+
+def _sample(number: int, text: str, images: Sequence[Media]) -> Sample:
+    return Sample(
+        id=f"bench-{number}",
+        source="bench",
+        messages=(Message(role="user", content=text),),
+        media=MediaSet(images=tuple(images)),
+        # Random text is more or less like any other: every group has a spread of scores.
+        reward=(RewardSpec(verifier="ocr", target=text.removeprefix("<image>") or "?"),),
+    )
+
+
+def _image(size: tuple[int, int], random: np.random.Generator) -> Media:
+    width, height = size
+    pixels = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=0)
+    return Media(data=buffer.getvalue())
+
+
+def _text_tokens(prompt: EncodedPrompt) -> int:
+    return int((prompt.token_types == 0).sum())
+
+
+def _completions(formatter: Formatter, geometry: Geometry, random: np.random.Generator) -> list[list[int]]:
+    special = {*formatter.tokenizer.all_special_ids, *formatter.tokenizer.get_added_vocab().values()}
+    words = np.array([i for i in range(len(formatter.tokenizer)) if i not in special])
+    shape = (geometry.group, geometry.completion - 1)
+    return [[*map(int, row), formatter.tokenizer.eos_token_id] for row in random.choice(words, shape)]
+
+
+@torch.no_grad()
+def _behaviour(
+    policy: Policy, prompt: EncodedPrompt, completions: list[list[int]], random: np.random.Generator
+) -> list[list[float]]:
+    found: list[list[float]] = []
+    for row in pack([Item(0, prompt, completions)], row_tokens=8192):
+        logprob_L = score_row(policy, row).logprob_L.cpu().numpy()
+        logprob_L = np.minimum(logprob_L + random.normal(0, DRIFT, len(logprob_L)), 0)
+        found += [logprob_L[span.start : span.stop].tolist() for span in row.spans]
+    return found
+
+
+@contextmanager
+def model_folder(path: str | None) -> Iterator[str]:
+    """The model that was asked for, or one built for the occasion."""
+    if path is not None:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="vlmrl-bench-") as folder:
+        yield str(create_model(Path(folder)))
+
+
+def create_model(folder: Path, seed: int = 0) -> Path:
+    """Writes a Qwen2.5-VL of 7.3 M parameters with random weights, and returns its folder.
+
+    Proportions follow the 3B model: a patch costs the vision tower 0.2 times what a token costs the language
+    layers. The vocabulary is the embedded tokenizer's, so that the output head is a small part of the work for
+    everyone: libraries that score prompt positions too would otherwise lose by that alone.
+    """
+    from transformers import AutoConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    tiny.create(folder, seed)  # its tokenizer, processor and token ids
+    config: Any = AutoConfig.from_pretrained(folder).to_dict()
+    text = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 7, "num_attention_heads": 4}
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}
+    text |= {"num_key_value_heads": 2, "rope_parameters": rope, "max_position_embeddings": 32768, "layer_types": None}
+    vision = {"depth": 6, "hidden_size": 128, "intermediate_size": 340, "out_hidden_size": 256}
+    config["text_config"] |= text
+    config["vision_config"] |= vision | {"fullatt_block_indexes": [2, 5]}
+    torch.manual_seed(seed)
+    Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**config)).save_pretrained(folder)
+    _raise_pixel_limit(folder)
+    return folder
+
+
+def _raise_pixel_limit(folder: Path) -> None:
+    """Images up to 4096 pixels square pass unresized."""
+    from transformers import AutoProcessor
+
+    processor: Any = AutoProcessor.from_pretrained(folder)
+    processor.image_processor.size = {"shortest_edge": 28 * 28, "longest_edge": 4096 * 4096}
+    processor.save_pretrained(folder)

@@ -1,0 +1,205 @@
+"""TRL's side of `vlmrl bench`: its own GRPOTrainer on the groups of ours. Needs the extra `bench`.
+
+What is measured is TRL's code from end to end: `GRPOTrainer` builds its batch from data rows with images, our
+completions and our scores come in through its `rollout_func` and a reward function, and an update is its
+`training_step` (loss and backward pass), gradient clipping and optimizer. Settings are TRL's defaults (loss `dapo`,
+no KL term, images through the processor, prompts left-padded, completions right-padded) but for these:
+
+    epsilon_high, Adam's betas, learning rate    those of our objective and learner, so that both learn the same
+    gradient_checkpointing                       as on our side; TRL's default, on, is slower and smaller
+    bf16                                         as on our side: off on CPU
+    per_device_train_batch_size                  of several, the fastest here; gradients accumulate over the rest
+    attn_implementation                          of several, the fastest here
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from vlmrl.errors import UserError
+from vlmrl.group import Group
+from vlmrl.media import load_image
+from vlmrl.rollout import Rollout
+from vlmrl.sample import Sample
+from vlmrl.settings import LearnerSettings, ObjectiveSettings
+
+ATTENTION = {
+    "sdpa": "sdpa",
+    "eager": "eager",
+    "sdpa, vision eager": {"text_config": "sdpa", "vision_config": "eager"},
+}
+
+
+def require() -> None:
+    """`UserError` where TRL is not installed."""
+    try:
+        import trl  # noqa: F401
+    except ImportError:
+        raise UserError("--against trl: TRL is not installed; uv pip install 'vlmrl-toolkit[bench]'") from None
+
+
+class TrlUpdate:
+    """TRL's update on these groups, as a call that returns (loss, gradient norm). All groups are of one size."""
+
+    def __init__(
+        self,
+        path: str,
+        groups: Sequence[Group],
+        learner: LearnerSettings,
+        objective: ObjectiveSettings,
+        attention: str,
+        micro_batch: int,
+        **settings: Any,
+    ) -> None:
+        longest = max(len(rollout.token_ids) for rollout in _rollouts(groups))
+        size, total = len(groups[0].rollouts), sum(len(group.rollouts) for group in groups)
+        settings |= _batch(total, micro_batch, size, longest) | _learning(learner, objective)
+        self.trainer = _replayed(path, groups, attention, settings)
+        self.trainer.model.train()
+        self.trainer.buffer([row for group in groups for row in rows(group.sample, size)])
+
+    def __call__(self) -> tuple[float, float]:
+        return optimizer_step(self.trainer, [])
+
+
+class TrlStep:
+    """TRL's whole training step on these samples, as a call: generation by transformers, reward, update."""
+
+    def __init__(
+        self,
+        path: str,
+        samples: Sequence[Sample],
+        group: int,
+        completion: int,
+        reward: Callable[..., list[float | None]],
+        learner: LearnerSettings,
+        objective: ObjectiveSettings,
+        **settings: Any,
+    ) -> None:
+        from trl.trainer.grpo_trainer import GRPOTrainer
+
+        total = group * len(samples)
+        settings |= _batch(total, total, group, completion) | _learning(learner, objective)
+        self.trainer = GRPOTrainer(reward_funcs=reward, **_parts(path, "sdpa", settings))
+        _ready(self.trainer)
+        self.rows = [row for sample in samples for row in rows(sample, group)]
+
+    def __call__(self) -> int:
+        """Returns the number of completion tokens generated."""
+        optimizer_step(self.trainer, self.rows)
+        batches: Any = self.trainer._buffered_inputs
+        return sum(int(batch["completion_mask"].sum()) for batch in batches)
+
+
+def optimizer_step(trainer: Any, batch: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """As transformers' training loop does it: backward passes, clipping, optimizer; (loss, gradient norm)."""
+    losses = [
+        trainer.training_step(trainer.model, batch, None) for _ in range(trainer.args.gradient_accumulation_steps)
+    ]
+    norm = trainer.accelerator.clip_grad_norm_(trainer.model.parameters(), trainer.args.max_grad_norm)
+    trainer.optimizer.step()
+    trainer.model.zero_grad()
+    return float(sum(losses)), float(norm)
+
+
+def rows(sample: Sample, copies: int) -> list[dict[str, Any]]:
+    """Data rows as TRL's sampler repeats them, with the sample's reward as JSON text."""
+    prompt = [{"role": turn.role, "content": turn.content.replace("<image>", "")} for turn in sample.prompt]
+    row: dict[str, Any] = {"prompt": prompt, "reward": json.dumps([spec.model_dump() for spec in sample.reward])}
+    if sample.media.images:
+        row["images"] = [load_image(image) for image in sample.media.images]
+    return [row] * copies
+
+
+def _replayed(path: str, groups: Sequence[Group], attention: str, settings: dict[str, Any]) -> Any:
+    """A trainer whose completions and scores are those of the groups."""
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    class Replayed(GRPOTrainer):
+        """Generates once, and updates on that batch again and again, in its own order."""
+
+        def _generate_and_score_completions(self, inputs: Any) -> Any:
+            batch = super()._generate_and_score_completions(inputs)
+            old = torch.zeros_like(batch["completion_ids"], dtype=torch.float32)
+            for row, rollout in zip(old, _rollouts(groups), strict=True):
+                row[: len(rollout.logprobs)] = torch.tensor(rollout.logprobs)
+            return batch | {"old_per_token_logps": old}
+
+        def buffer(self, inputs: Any) -> None:
+            super()._prepare_inputs(inputs)
+
+        def _prepare_inputs(self, generation_batch: Any) -> Any:
+            batches = self._buffered_inputs
+            assert batches is not None
+            return batches[self._step % len(batches)]
+
+    def replay(prompts: Any, trainer: Any) -> dict[str, Any]:
+        return {
+            "prompt_ids": [g.prompt.input_ids.tolist() for g in groups for _ in g.rollouts],
+            "completion_ids": [list(rollout.token_ids) for rollout in _rollouts(groups)],
+            "logprobs": None,
+        }
+
+    def score(**told: Any) -> list[float | None]:
+        return [verdict.score for group in groups for verdict in group.verdicts]
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are using 'rollout_func'")
+        trainer = Replayed(reward_funcs=score, rollout_func=replay, **_parts(path, attention, settings))
+    _ready(trainer)
+    return trainer
+
+
+def _parts(path: str, attention: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a GRPOTrainer on the model in that folder."""
+    from datasets import Dataset
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from trl.trainer.grpo_config import GRPOConfig
+
+    model = AutoModelForImageTextToText.from_pretrained(
+        path, dtype=torch.float32, attn_implementation=ATTENTION[attention]
+    )
+    cpu = not torch.cuda.is_available()
+    return {
+        "model": model,
+        "args": GRPOConfig(output_dir=tempfile.gettempdir(), report_to=[], use_cpu=cpu, **settings),
+        "train_dataset": Dataset.from_list([{"prompt": [{"role": "user", "content": "?"}]}]),  # it is never drawn from
+        "processing_class": AutoProcessor.from_pretrained(path),
+    }
+
+
+def _ready(trainer: Any) -> None:
+    """What transformers' training loop sets up before the first step."""
+    trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
+    trainer.create_optimizer()
+
+
+def _batch(total: int, micro_batch: int, group: int, completion: int) -> dict[str, Any]:
+    return {
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": total // micro_batch,
+        "num_generations": group,
+        "max_completion_length": completion,
+    }
+
+
+def _learning(learner: LearnerSettings, objective: ObjectiveSettings) -> dict[str, Any]:
+    return {
+        "learning_rate": learner.learning_rate,
+        "adam_beta1": learner.betas[0],
+        "adam_beta2": learner.betas[1],
+        "weight_decay": learner.weight_decay,
+        "max_grad_norm": learner.max_grad_norm,
+        "epsilon": objective.clip_low,
+        "epsilon_high": objective.clip_high,
+    }
+
+
+def _rollouts(groups: Sequence[Group]) -> Iterator[Rollout]:
+    return (rollout for group in groups for rollout in group.rollouts)
