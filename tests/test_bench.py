@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmrl.bench import rollout, update
-from vlmrl.bench.flops import update_flops, vision_flops
+from vlmrl.flops import update_flops, vision_flops
 from vlmrl.bench.geometry import Geometry, groups
 from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.timing import estimate, take_turns

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from vlmrl import catalog
-from vlmrl.curriculum.uniform import create
+from vlmrl.curriculum import create_sampler
 from vlmrl.dataset import open_dataset
 from vlmrl.errors import UserError
-from vlmrl.sample import write_samples
+from vlmrl.prompt_memory import PromptMemory
+from vlmrl.sample_files import write_samples
+from vlmrl.sampler_settings import SamplerSettings
 from vlmrl.settings import Source
 
 
@@ -42,18 +45,21 @@ def test_wrong_entries_are_refused(tmp_path):
         open_dataset([Source(path=str(tmp_path / "empty.jsonl"))], tmp_path / "t3")
 
 
-def test_uniform_gives_every_sample_once_an_epoch(dataset):
-    sampler = create(dataset, seed=1)
-    first, second = ([s.id for s in sampler.next(20)] for _ in range(2))
-    assert sorted(first) == sorted(second) == sorted(s.id for s in dataset)
+def test_a_table_knows_the_source_of_each_sample(dataset):
+    numbers, names = dataset.sources()
+    assert [names[number] for number in numbers] == [sample.source for sample in dataset]
+
+
+def test_uniform_gives_every_prompt_once_an_epoch(dataset):
+    sampler = create_sampler(SamplerSettings(), PromptMemory(*dataset.sources()), seed=1)
+    first, second = (sampler.next(20).tolist() for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(20))
     assert first != second
     assert sampler.metrics() == {"epoch": 2.0}
 
 
-def test_uniform_continues_from_its_state(dataset):
-    whole, cut = create(dataset, seed=1), create(dataset, seed=1)
-    expected = [s.id for n in (7, 9, 13) for s in whole.next(n)]
-    got = [s.id for n in (7, 9) for s in cut.next(n)]
-    restored = create(dataset, seed=1)
-    restored.load_state_dict(cut.state_dict())
-    assert got + [s.id for s in restored.next(13)] == expected
+def test_the_order_of_an_epoch_is_numpys_permutation(dataset):
+    sampler = create_sampler(SamplerSettings(), PromptMemory(*dataset.sources()), seed=1)
+    expected = [np.random.default_rng([1, epoch]).permutation(20).tolist() for epoch in range(2)]
+    drawn = [index for n in (7, 9, 13, 11) for index in sampler.next(n).tolist()]
+    assert drawn == expected[0] + expected[1]

@@ -8,7 +8,7 @@ import torch
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
-from vlmrl.rollout.hf import HfEngine, create
+from vlmrl.rollout.hf import HfEngine, _draw, create
 from vlmrl.scoring import score_row
 from vlmrl.settings import HfSettings, ModelSettings
 
@@ -115,3 +115,12 @@ def test_a_changed_vision_tower_changes_the_answer(model_folder, mixed_samples):
     after = engine.generate(prompts, 1, sampling)[0][0]
     assert before.logprobs != after.logprobs
     assert after.version == 1
+
+
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    probability = torch.tensor([0.0, 0.5, 0.0, 0.3, 0.2, 0.0])
+    generator = torch.Generator().manual_seed(0)
+    drawn = _draw(probability.log().expand(20_000, -1), generator)
+    shares = drawn.bincount(minlength=6) / len(drawn)
+    assert (shares[probability == 0] == 0).all()
+    torch.testing.assert_close(shares, probability, rtol=0, atol=0.012)

@@ -1,7 +1,7 @@
 """Tree attention: several prompts and their responses in one row, each response seeing [its prompt, itself].
 
 Registered with transformers as `vlmrl_tree`, so the models run unmodified: a forward call that passes
-`tree=Tree(...)` gets it, any other call gets plain attention.
+`tree=Tree(...)` gets it, one that passes a `SharedPrefix` decodes, any other call gets plain attention.
 
 On CPU the three kinds of blocks (prompt on itself, responses on their prompt, response on itself) go through
 the fused kernel one by one, and their results are merged by their log-sum-exp (the decomposition of
@@ -21,6 +21,8 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+
+from vlmrl.shared_prefix import SharedPrefix
 
 NAME = "vlmrl_tree"
 
@@ -105,12 +107,14 @@ def tree_attention(
     attention_mask: torch.Tensor | None,
     scaling: float,
     dropout: float = 0.0,
-    tree: Tree | None = None,
+    tree: Tree | SharedPrefix | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of queries [B, heads, T, D] over keys and values [B, kv heads, T, D]; returns [B, T, heads, D]."""
     if tree is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+    if isinstance(tree, SharedPrefix):
+        return tree.attend(module, query, key, value, scaling), None
     assert query.shape[0] == 1, "a packed row is a batch of one"
     attend = flex_tree if query.is_cuda else fused_tree
     return attend(query, key, value, scaling, tree).transpose(1, 2).contiguous(), None

@@ -19,6 +19,7 @@ from vlmrl.complaints import one_line
 from vlmrl.errors import UserError, nearest
 from vlmrl.sampler_settings import SamplerSettings
 from vlmrl.settings import (
+    AgreementSettings,
     DataSettings,
     EvalSettings,
     LearnerSettings,
@@ -43,6 +44,7 @@ class RunConfig(Section):
     reward: RewardSettings = RewardSettings()
     objective: ObjectiveSettings = ObjectiveSettings()
     learner: LearnerSettings = LearnerSettings()
+    agreement: AgreementSettings = AgreementSettings()
     eval: EvalSettings = EvalSettings()
     sft: SftSettings | None = None
 

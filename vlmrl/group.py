@@ -38,6 +38,8 @@ class Group:
     verdicts: list[Verdict]
     stats: list[TokenStats] = field(default_factory=list)
     """One for each rollout; empty if the group was left out of the update (no spread in its rewards)."""
+    index: int = -1
+    """Number of the sample in the training data; -1 if it is from elsewhere."""
 
     @property
     def scores(self) -> list[float]:

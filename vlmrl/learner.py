@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from vlmrl.agreement import AgreementGate
 from vlmrl.divergence import k3
 from vlmrl.group import Group, TokenStats, UpdateReport
 from vlmrl.objective import Objective
@@ -33,11 +34,13 @@ class Learner:
         run_updates: int,
         temperature: float = 1.0,
         extra_parameters: Iterable[torch.nn.Parameter] = (),
+        gate: AgreementGate | None = None,
     ) -> None:
         self.policy = policy
         self.settings = settings
         self.objective = Objective(objective, lambda token: policy.formatter.tokenizer.decode([token]))
         self.temperature = temperature
+        self.gate = gate
         self.parameters = [p for p in policy.model.parameters() if p.requires_grad] + list(extra_parameters)
         self.optimizer = torch.optim.AdamW(
             self.parameters,
@@ -53,11 +56,12 @@ class Learner:
 
     # --- reinforcement ------------------------------------------------------------------------------------
 
-    def update(self, groups: Sequence[Group], progress: float = 0.0) -> UpdateReport:
+    def update(self, groups: Sequence[Group], progress: float = 0.0, version: int | None = None) -> UpdateReport:
         """One step's optimizer updates on these groups; fills `group.stats` of those that took part.
 
         A group without spread has no advantage, so it is left out, unless a KL or entropy term gives it a gradient.
-        `progress` is the share of the run that is done.
+        `progress` is the share of the run that is done; agreement is measured on rollouts of the policy's `version`, or
+        on all. `UserError`, before any weight changes, if the gate does not accept it.
         """
         useful = [g for g in groups if g.scores and (g.has_spread or not self.objective.needs_spread)]
         if not useful:
@@ -69,16 +73,16 @@ class Learner:
         for part, plan in zip(parts[1:], plans[1:], strict=True):
             self._remember(part, plan)
         reports = [
-            self._update_on(part, plan, progress, first=number == 0)
+            self._update_on(part, plan, progress, version, first=number == 0)
             for number, (part, plan) in enumerate(zip(parts, plans, strict=True))
         ]
         loss, norm = (math.fsum(values) / count for values in zip(*reports, strict=True))
         return UpdateReport(loss, norm, self.rate, len(useful), count)
 
     def _update_on(
-        self, groups: Sequence[Group], plan: list[Response], progress: float, first: bool
+        self, groups: Sequence[Group], plan: list[Response], progress: float, version: int | None, first: bool
     ) -> tuple[float, float]:
-        """One optimizer step; (loss, gradient norm). `first`: the policy is still the one that sampled."""
+        """One optimizer step; (loss, gradient norm). `first`: the policy is still the one that has this version."""
         self.objective.weigh(plan, self._survey(groups, plan) if self.objective.needs_survey(plan) else None)
         for group in groups:
             group.stats = [TokenStats(0.0, 0.0, 0.0, None, None)] * len(group.rollouts)
@@ -90,7 +94,9 @@ class Learner:
             loss, clipped_L = self.objective.loss(tokens, reference, progress)
             loss.backward()
             total += loss.item()
-            _measure(groups, tokens, clipped_L, first)
+            _measure(groups, tokens, clipped_L, version, first)
+        if first and self.gate:
+            self.gate.judge(groups)
         return total, self._step()
 
     def _rows(self, groups: Sequence[Group], plan: Sequence[Response]) -> Iterator[tuple[Row, list[Response]]]:
@@ -192,7 +198,9 @@ def _rate(schedule: str, warmup: int, total: int) -> Callable[[int], float]:
     return factor
 
 
-def _measure(groups: Sequence[Group], tokens: Tokens, clipped_L: torch.Tensor, first: bool) -> None:
+def _measure(
+    groups: Sequence[Group], tokens: Tokens, clipped_L: torch.Tensor, version: int | None, first: bool
+) -> None:
     """Writes each response's `TokenStats`. Agreement is measured where the policy is the one that sampled."""
     logprob_L = tokens.logprob_L.detach()
     diff_L, kl_L = (logprob_L - tokens.behaviour_L).abs(), k3(tokens.behaviour_L, logprob_L)
@@ -201,7 +209,8 @@ def _measure(groups: Sequence[Group], tokens: Tokens, clipped_L: torch.Tensor, f
         part = part[:, response.trained_T]
         entropy, clipped, kl, diff = part.mean(1).tolist()
         worst = part[3].max().item()
-        sampled = first and response.rollout.kind == "policy"
+        rollout = response.rollout
+        sampled = first and rollout.kind == "policy" and version in (None, rollout.version)
         groups[response.group].stats[response.index] = TokenStats(
             entropy, clipped, kl, diff if sampled else None, worst if sampled else None
         )

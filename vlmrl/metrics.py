@@ -41,12 +41,14 @@ def figures(scores: Iterable[float | None]) -> Figures:
     return {"mean": centre, "low": max(0.0, centre - half), "high": min(1.0, centre + half), "n": n}
 
 
-def step_metrics(groups: Sequence[Group]) -> Metrics:
-    """All metrics of a step's groups under their full names."""
-    metrics = _named("all", group_metrics(groups))
-    for source, part in by(groups, lambda group: group.sample.source).items():
-        metrics |= _named(f"source/{source}", group_metrics(part))
-    for modality, part in by(groups, lambda group: group.prompt.modality).items():
+def step_metrics(groups: Sequence[Group], trained: Sequence[Group] | None = None) -> Metrics:
+    """All metrics of a step by full name: `groups` were rolled out, `trained` (if not the same) trained on."""
+    trained = groups if trained is None else trained
+    metrics = _named("all", group_metrics(groups, trained))
+    parts, trained_parts = (by(some, lambda group: group.sample.source) for some in (groups, trained))
+    for source in sorted(parts.keys() | trained_parts.keys()):
+        metrics |= _named(f"source/{source}", group_metrics(parts.get(source, ()), trained_parts.get(source, ())))
+    for modality, part in by(trained, lambda group: group.prompt.modality).items():
         metrics |= _named(f"modality/{modality}", agreement_metrics(part))
     return metrics
 
@@ -68,15 +70,17 @@ def verdict_metrics(verdicts: Sequence[Verdict]) -> Metrics:
     }
 
 
-def group_metrics(groups: Sequence[Group]) -> Metrics:
+def group_metrics(groups: Sequence[Group], trained: Sequence[Group]) -> Metrics:
     """The metrics of groups. Lengths in response tokens; `correct` is a perfect score, `wrong` any other.
 
-    `entropy`, `clip_fraction` and `behaviour_kl` are means over response tokens that took part in the update;
-    `tokens` counts each prompt once, `patches` are vision patches, `zero_variance` is a share of groups.
+    `entropy`, `clip_fraction` and `behaviour_kl` are means over response tokens of `trained` that took part in the
+    update, `diff_mean` and `diff_max` are of `agreement_metrics`, and `groups_trained` counts its groups with spread. All else is of `groups`, those paid for: `tokens`
+    counts each prompt once, `patches` are vision patches, `zero_variance` is a share of groups.
     """
     judged = [(r, v) for g in groups for r, v in zip(g.rollouts, g.verdicts, strict=True)]
     lengths = [(len(r.token_ids), v.score) for r, v in judged]
-    stats, weights = _measured(groups)
+    stats, weights = _measured(trained)
+    agreement = agreement_metrics(trained)
     return {
         **verdict_metrics([v for _, v in judged]),
         "zero_variance": mean(not g.has_spread for g in groups),
@@ -87,7 +91,10 @@ def group_metrics(groups: Sequence[Group]) -> Metrics:
         "entropy": mean((s.entropy for s in stats), weights),
         "clip_fraction": mean((s.clip_fraction for s in stats), weights),
         "behaviour_kl": mean((s.behaviour_kl for s in stats), weights),
+        "diff_mean": agreement["diff_mean"],
+        "diff_max": agreement["diff_max"],
         "groups": len(groups),
+        "groups_trained": sum(g.has_spread for g in trained),
         "rollouts": len(judged),
         "tokens": sum(g.tokens for g in groups),
         "patches": sum(g.prompt.patches for g in groups),
@@ -95,21 +102,23 @@ def group_metrics(groups: Sequence[Group]) -> Metrics:
 
 
 def agreement_metrics(groups: Sequence[Group]) -> Metrics:
-    """|learner - engine| logprob differences over `tokens` response tokens: those sampled
+    """|learner - engine| logprob differences and KL(engine || learner) over `tokens` response tokens: those sampled
     by the very weights the learner measured with."""
     stats, weights = _measured(groups)
-    means = [(s.diff_mean, tokens) for s, tokens in zip(stats, weights, strict=True) if s.diff_mean is not None]
+    judged = [(s, tokens) for s, tokens in zip(stats, weights, strict=True) if s.diff_mean is not None]
+    tokens = [tokens for _, tokens in judged]
     return {
-        "diff_max": max((s.diff_max for s in stats if s.diff_max is not None), default=None),
-        "diff_mean": mean((diff for diff, _ in means), [tokens for _, tokens in means]),
-        "tokens": sum(tokens for _, tokens in means) or None,
+        "diff_max": max((s.diff_max for s, _ in judged if s.diff_max is not None), default=None),
+        "diff_mean": mean((s.diff_mean for s, _ in judged if s.diff_mean is not None), tokens),
+        "kl": mean((s.behaviour_kl for s, _ in judged), tokens),
+        "tokens": sum(tokens) or None,
     }
 
 
 def _measured(groups: Iterable[Group]) -> tuple[list[TokenStats], list[int]]:
-    """The token statistics of all measured rollouts, and each one's number of tokens."""
+    """The token statistics of all measured rollouts, and each one's number of tokens that may be trained on."""
     pairs = [
-        (stats, len(rollout.token_ids))
+        (stats, sum(rollout.trained) if rollout.trained else len(rollout.token_ids))
         for group in groups
         if group.stats
         for stats, rollout in zip(group.stats, group.rollouts, strict=True)

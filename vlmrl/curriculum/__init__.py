@@ -1,25 +1,89 @@
-"""Samplers: which prompts come next. One file each, made by its `create(dataset, seed)`."""
+"""Samplers: which prompts to pay for next, and which groups to train on. One file each; docs/curriculum.md.
+
+    sampler = create_sampler(settings, memory, seed)
+    sampler.begin(step, progress)
+    while missing := sampler.missing(n):                        # an update of n groups
+        groups = roll_out(sampler.next(missing))
+        memory.observe(groups)
+        sampler.observe(groups)
+    train_on(sampler.batch(n))
+
+A sampler is made by its file's `create(memory, settings, seed)`. It sees prompts by their number in the data set, and
+what the run knows of them in the `PromptMemory`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
+from vlmrl import catalog
 from vlmrl.group import Group
-from vlmrl.sample import Sample
+from vlmrl.prompt_memory import PromptMemory
+from vlmrl.sampler_settings import SamplerSections, SamplerSettings
+
+Seed = tuple[int, ...]
 
 
 class Sampler(Protocol):
-    """The protocol of every sampler. Its state is part of the checkpoint."""
+    """The protocol of every sampler. Its state is part of the checkpoint, and its draws depend on that, on the
+    memory and on the seed alone."""
 
-    def next(self, n: int) -> list[Sample]: ...
+    @property
+    def pending(self) -> list[Group]:
+        """Groups waiting to be trained on."""
+        ...
+
+    def begin(self, step: int, progress: float) -> None:
+        """A step starts: its number, from 1, and its share of the run's steps."""
+        ...
+
+    def missing(self, n: int) -> int:
+        """How many groups are still to be rolled out for an update of n; 0 ends the rollouts of the step."""
+        ...
+
+    def next(self, n: int) -> np.ndarray:
+        """Numbers of the prompts to roll out for n more groups; a sampler may choose more than n."""
+        ...
 
     def observe(self, groups: Sequence[Group]) -> None:
-        """Learns how the last prompts went."""
+        """Learns how these prompts went. The memory has seen the groups already."""
+        ...
+
+    def batch(self, n: int) -> list[Group]:
+        """The groups to train on."""
         ...
 
     def metrics(self) -> dict[str, float]: ...
 
     def state_dict(self) -> dict[str, Any]: ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up a state. The pending groups in it have no encoded prompts: whoever loads encodes them again."""
+        ...
+
+
+def create_sampler(settings: SamplerSettings, memory: PromptMemory, seed: int) -> Sampler:
+    """The sampler that [sampler] describes, or a schedule of several."""
+    if not settings.stages:
+        return create_one(settings, memory, (seed,))
+    from vlmrl.curriculum._stages import Stages
+
+    return Stages(settings, memory, seed)
+
+
+def create_one(settings: SamplerSections, memory: PromptMemory, seed: Seed, name: str | None = None) -> Sampler:
+    """The sampler `settings.name`, or the one of another name with the same settings."""
+    return catalog.load("samplers", name or settings.name).create(memory, settings, seed)
+
+
+def pack_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Groups for a checkpoint: without their encoded prompts, whose pixels would swell it."""
+    return [{"sample": g.sample, "rollouts": g.rollouts, "verdicts": g.verdicts, "index": g.index} for g in groups]
+
+
+def unpack_groups(packed: Sequence[dict[str, Any]]) -> list[Group]:
+    """Groups of a checkpoint, their prompts yet to be encoded."""
+    return [Group(prompt=None, **fields) for fields in packed]  # pyright: ignore[reportArgumentType]

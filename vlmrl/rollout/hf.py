@@ -1,23 +1,27 @@
 """hf: the learner's own transformers model as rollout engine, for small models and for tests.
 
-Each prompt is prefilled once, its KV cache is shared out to its n responses, and rows that have ended
-leave the batch. Weights are the learner's own, so `sync` has nothing to copy.
+Prompts are prefilled as one packed row, the keys of a prompt stand once for all of its responses, and rows
+that have ended leave the batch. Weights are the learner's own, so `sync` has nothing to copy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from transformers import DynamicCache
 
+from vlmrl.attention import Branch, Tree
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.scoring import log_distribution
 from vlmrl.settings import HfSettings
+from vlmrl.shared_prefix import SharedPrefix
+
+DROP_AT = 0.75
+"""Share of rows still open at which the others leave the batch: moving rows costs more than a few idle ones."""
 
 
 def create(settings: HfSettings, policy: Policy) -> HfEngine:
@@ -26,14 +30,15 @@ def create(settings: HfSettings, policy: Policy) -> HfEngine:
 
 @dataclass
 class _Decoding:
-    """Responses in the making. B rows are still open; `rows[b]` is the number of the response in the output."""
+    """Responses in the making. B rows are computed; `rows_B[b]` is the number of the response in the output."""
 
-    rows: torch.Tensor
+    rows_B: torch.Tensor
+    open_B: torch.Tensor
+    """Which of them have not ended."""
     position_B: torch.Tensor
-    cache: DynamicCache
-    mask_BK: torch.Tensor
-    tokens: list[list[int]] = field(default_factory=list)
-    logprobs: list[list[float]] = field(default_factory=list)
+    prefix: SharedPrefix
+    tokens: list[list[int]]
+    logprobs: list[list[float]]
 
 
 class HfEngine:
@@ -73,55 +78,48 @@ class HfEngine:
         state, hidden_BH = self._prefill(prompts, n)
         for step in range(sampling.max_new_tokens):
             token_B, logprob_B = self._sample(hidden_BH, sampling, generator)
-            for row, token, logprob in zip(state.rows.tolist(), token_B.tolist(), logprob_B.tolist(), strict=True):
-                state.tokens[row].append(token)
-                state.logprobs[row].append(logprob)
-            open_B = ~torch.isin(token_B, self._stop)
-            if step == sampling.max_new_tokens - 1 or not open_B.any():
+            drawn = zip(*(x.tolist() for x in (state.open_B, state.rows_B, token_B, logprob_B)), strict=True)
+            for open_, row, token, logprob in drawn:
+                if open_:
+                    state.tokens[row].append(token)
+                    state.logprobs[row].append(logprob)
+            state.open_B &= ~torch.isin(token_B, self._stop)
+            count = int(state.open_B.sum())
+            if step == sampling.max_new_tokens - 1 or count == 0:
                 break
-            if not open_B.all():
-                self._drop(state, open_B)
-            hidden_BH = self._step(state, token_B[open_B])
+            if count <= DROP_AT * len(token_B):
+                token_B = token_B[state.open_B]
+                self._drop_ended(state)
+            hidden_BH = self._step(state, token_B)
         return [[self._rollout(state, p * n + i) for i in range(n)] for p in range(len(prompts))]
 
     def _prefill(self, prompts: Sequence[EncodedPrompt], n: int) -> tuple[_Decoding, torch.Tensor]:
-        """Right-padded prompts through the model; state for n rows a prompt, and their last hidden states."""
+        """The prompts through the model as one packed row; state for n rows a prompt, and their last hidden states."""
         device = self.policy.device
-        lengths = torch.tensor([len(p) for p in prompts], device=device)
-        width = int(lengths.max())
-        pad = self._stop[0].item()
-        ids = torch.full((len(prompts), width), pad, device=device)
-        types = torch.zeros_like(ids)
-        positions = torch.zeros((3, len(prompts), width), dtype=torch.long, device=device)
-        for row, prompt in enumerate(prompts):
-            ids[row, : len(prompt)] = prompt.input_ids
-            types[row, : len(prompt)] = prompt.token_types
-            positions[:, row, : len(prompt)] = prompt.positions
-        real_BK = torch.arange(width, device=device) < lengths[:, None]
-        causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
         cache = DynamicCache(config=self.policy.core.config.text_config)
+        lengths = [len(p) for p in prompts]
         with self.policy.pass_over(prompts):
-            hidden = self._forward(
-                input_ids=ids,
-                mm_token_type_ids=types,
-                position_ids=positions,
-                attention_mask=(causal & real_BK[:, None])[:, None],
+            hidden_TH = self.policy.core.model(
+                input_ids=torch.cat([p.input_ids for p in prompts])[None].to(device),
+                mm_token_type_ids=torch.cat([p.token_types for p in prompts])[None].to(device),
+                position_ids=torch.cat([p.positions for p in prompts], dim=1)[:, None].to(device),
+                tree=Tree(tuple(Branch(length, ()) for length in lengths), device),
                 past_key_values=cache,
+                use_cache=True,
                 **self._vision(prompts),
-            )
-        last_BH = hidden[torch.arange(len(prompts), device=device), lengths - 1]
-        cache.batch_repeat_interleave(n)
+            ).last_hidden_state[0]
+        last_NH = hidden_TH[torch.tensor(lengths, device=device).cumsum(0) - 1]
         next_position = torch.tensor([p.next_position for p in prompts], device=device)
         total = len(prompts) * n
         state = _Decoding(
-            rows=torch.arange(total, device=device),
+            rows_B=torch.arange(total, device=device),
+            open_B=torch.ones(total, dtype=torch.bool, device=device),
             position_B=next_position.repeat_interleave(n),
-            cache=cache,
-            mask_BK=real_BK.repeat_interleave(n, dim=0),
+            prefix=SharedPrefix(cache, lengths, n),
             tokens=[[] for _ in range(total)],
             logprobs=[[] for _ in range(total)],
         )
-        return state, last_BH.repeat_interleave(n, dim=0)
+        return state, last_NH.repeat_interleave(n, dim=0)
 
     def _vision(self, prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
         keys = dict.fromkeys(key for prompt in prompts for key in prompt.vision)
@@ -131,26 +129,21 @@ class HfEngine:
 
     def _step(self, state: _Decoding, token_B: torch.Tensor) -> torch.Tensor:
         """Feeds one token a row; their hidden states [B, H]."""
-        ones = state.mask_BK.new_ones((len(token_B), 1))
-        state.mask_BK = torch.cat([state.mask_BK, ones], dim=1)
-        hidden = self._forward(
-            input_ids=token_B[:, None],
-            position_ids=state.position_B.expand(3, -1)[:, :, None],
-            attention_mask=state.mask_BK[:, None, None],
-            past_key_values=state.cache,
-        )
-        state.position_B = state.position_B + 1
-        return hidden[:, 0]
-
-    def _forward(self, **inputs: Any) -> torch.Tensor:
+        state.prefix.grow()
         with self.policy.autocast():
-            return self.policy.core.model(**inputs, use_cache=True).last_hidden_state
+            hidden_B1H = self.policy.core.model(
+                input_ids=token_B[:, None],
+                position_ids=state.position_B.expand(3, -1)[:, :, None],
+                tree=state.prefix,
+                use_cache=False,
+            ).last_hidden_state
+        state.position_B = state.position_B + 1
+        return hidden_B1H[:, 0]
 
-    def _drop(self, state: _Decoding, open_B: torch.Tensor) -> None:
-        keep = open_B.nonzero()[:, 0]
-        state.rows, state.position_B = state.rows[keep], state.position_B[keep]
-        state.mask_BK = state.mask_BK[keep]
-        state.cache.batch_select_indices(keep)
+    def _drop_ended(self, state: _Decoding) -> None:
+        keep = state.open_B.nonzero()[:, 0]
+        state.rows_B, state.position_B, state.open_B = (x[keep] for x in (state.rows_B, state.position_B, state.open_B))
+        state.prefix.keep(keep)
 
     def _sample(
         self, hidden_BH: torch.Tensor, sampling: Sampling, generator: torch.Generator
@@ -164,7 +157,7 @@ class HfEngine:
             logprob_BV = log_distribution(logits_BV, self._banned, sampling.temperature)
             if sampling.top_p < 1:
                 logprob_BV = _nucleus(logprob_BV, sampling.top_p)
-            token_B = torch.multinomial(logprob_BV.exp(), 1, generator=generator)[:, 0]
+            token_B = _draw(logprob_BV, generator)
         return token_B, logprob_BV.gather(1, token_B[:, None])[:, 0]
 
     def _rollout(self, state: _Decoding, row: int) -> Rollout:
@@ -177,6 +170,13 @@ class HfEngine:
             finish="stop" if stopped else "length",
             version=self.version,
         )
+
+
+def _draw(logprob_BV: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """One token a row by inversion of the distribution function: one random number a row, not one a token."""
+    cumulative_BV = logprob_BV.double().exp().cumsum(-1)
+    point_B1 = torch.rand((len(logprob_BV), 1), dtype=torch.float64, device=logprob_BV.device, generator=generator)
+    return torch.searchsorted(cumulative_BV, point_B1 * cumulative_BV[:, -1:], right=True)[:, 0]
 
 
 def _nucleus(logprob_BV: torch.Tensor, top_p: float) -> torch.Tensor:

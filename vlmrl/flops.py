@@ -17,6 +17,7 @@ that comes from not repeating the prompt. Norms, rotary positions, softmax and t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -25,10 +26,11 @@ from torch import nn
 from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.group import Group
+from vlmrl.packing import Work
 
 
 class Flops(NamedTuple):
-    """Forward and backward, by part."""
+    """By part; of the forward pass, or of forward and backward pass."""
 
     language: float
     attention: float
@@ -40,28 +42,43 @@ class Flops(NamedTuple):
         return sum(self)
 
 
+@dataclass(frozen=True)
+class Rates:
+    """FLOPs of the forward pass of a model's language part, a unit of work each."""
+
+    token: float
+    pair: float
+    scored: float
+
+    @classmethod
+    def of(cls, model: Any) -> Rates:
+        """Of a transformers model. Of the experts of a layer, those a token goes through count."""
+        text, layers = model.config.text_config, model.model.language_model.layers
+        sparse = sum(hasattr(layer.mlp, "experts") for layer in layers)
+        routed = 3 * text.hidden_size * text.moe_intermediate_size * text.num_experts_per_tok if sparse else 0
+        head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        return cls(
+            token=2 * (_weights([layers]) + sparse * routed),
+            pair=4 * text.num_attention_heads * head_size * text.num_hidden_layers,
+            scored=2 * text.hidden_size * text.vocab_size,
+        )
+
+    def flops(self, work: Work) -> Flops:
+        return Flops(self.token * work.tokens, self.pair * work.pairs, self.scored * work.scored, work.vision)
+
+
 def update_flops(model: Any, groups: Sequence[Group], share_prompt: bool) -> Flops:
     """Of one update of the transformers model on these groups, its prompts once for each group or each rollout."""
-    text = model.config.text_config
-    if getattr(text, "num_experts", 0):
+    if getattr(model.config.text_config, "num_experts", 0):
         raise UserError(f"model.path: {model.config.model_type!r} has experts, whose FLOPs are not counted yet")
-    tokens = pairs = scored = vision = 0.0
+    total = Work()
     for group in groups:
-        prompt, fed = len(group.prompt), [len(r.token_ids) - 1 for r in group.rollouts]
-        copies = 1 if share_prompt else len(fed)
-        tokens += copies * prompt + sum(fed)
-        pairs += copies * _causal(prompt) + sum(n * prompt + _causal(n) for n in fed)
-        scored += sum(n + 1 for n in fed)
-        vision += copies * vision_flops(model.model.visual, group.prompt)
-    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    per_pair = 4 * text.num_attention_heads * head_size * text.num_hidden_layers
-    parts = (
-        2 * _weights([model.model.language_model.layers]) * tokens,
-        per_pair * pairs,
-        2 * text.hidden_size * text.vocab_size * scored,
-        vision,
-    )
-    return Flops(*(3 * part for part in parts))
+        prompt = Work.of_prompt(group.prompt, vision_flops(model.model.visual, group.prompt))
+        for _ in range(1 if share_prompt else len(group.rollouts)):
+            total += prompt
+        for rollout in group.rollouts:
+            total += Work.of_response(group.prompt, len(rollout.token_ids))
+    return Flops(*(3 * part for part in Rates.of(model).flops(total)))
 
 
 def vision_flops(visual: Any, prompt: EncodedPrompt) -> float:
@@ -83,10 +100,6 @@ def vision_flops(visual: Any, prompt: EncodedPrompt) -> float:
     width = visual.blocks[0].attn.qkv.in_features
     merged = prompt.patches / config.spatial_merge_size**2
     return 2 * per_patch * prompt.patches + 2 * per_merged * merged + 4 * width * sum(windows)
-
-
-def _causal(tokens: int) -> float:
-    return tokens * (tokens + 1) / 2
 
 
 def _squares(ends: torch.Tensor) -> float:

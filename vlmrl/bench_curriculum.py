@@ -1,0 +1,136 @@
+"""The curriculum experiment: rollouts that each sampler needs to learn what uniform sampling learns.
+
+    bash scripts/bench_curriculum.sh [--steps 300] [--seeds 3] [--prompts 4800]
+
+The data set is half prompts that the tiny model solved in 8 of 8 tries, a quarter that it never solved, a quarter in
+between, by grading. Every sampler trains on it for the same number of steps; those with grades get the ones that the
+data set was made by, whose rollouts are not counted. Each part is done once: what is there is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmrl import catalog
+from vlmrl.bench_curriculum_results import write_results
+from vlmrl.prompt_memory import content_keys
+from vlmrl.sample import Sample
+from vlmrl.sample_files import read_samples, write_samples
+
+RUN_FILE = "bench_curriculum"
+SOURCES = ("counting", "math", "caption")
+GRADED = "grades.parquet"
+SAMPLERS: dict[str, list[str]] = {
+    "uniform": ["--sampler.name", "uniform"],
+    "skip_solved": ["--sampler.name", "skip_solved"],
+    "rlcs": ["--sampler.name", "rlcs"],
+    "rlcs, graded": ["--sampler.name", "rlcs", "--sampler.history", GRADED],
+    "refill of skip_solved": ["--sampler.name", "refill", "--sampler.refill.base", "skip_solved"],
+}
+SHARES = {"solved": 0.5, "hopeless": 0.25, "between": 0.25}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="bench_curriculum", allow_abbrev=False)
+    parser.add_argument("--out", type=Path, default=Path("runs/bench_curriculum"), help="folder")
+    parser.add_argument("--steps", type=int, default=300, help="of each run")
+    parser.add_argument("--seeds", type=int, default=3, help="runs of each sampler")
+    parser.add_argument("--prompts", type=int, default=4800, help="of the data set")
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS), help="uniform among them")
+    parser.add_argument("--set", nargs="*", default=[], help="flags of vlmrl train, as section.field=value")
+    options = parser.parse_args(argv)
+    flags = [f"--{flag}" for flag in options.set]
+    data = build_data(options.out, options.prompts, flags)
+    runs = {
+        name: [train(options.out, name, seed, options.steps, data, flags) for seed in range(options.seeds)]
+        for name in options.samplers
+    }
+    print(write_results(options.out, runs))
+
+
+# --- data -------------------------------------------------------------------------------------------------
+
+
+def build_data(out: Path, prompts: int, flags: Sequence[str]) -> Path:
+    """The data set, of prompts that were graded; fewer of all kinds if the pool has too few of one."""
+    data, pool = out / "train.parquet", out / "pool.parquet"
+    if data.exists():
+        return data
+    if not pool.exists():
+        write_samples(pool, _pool(prompts))
+    grades = out / GRADED
+    if not grades.exists():
+        run_vlmrl("data", "grade", RUN_FILE, "--out", grades, "--data.train", json.dumps([str(pool)]), *flags)
+    kinds = _by_kind(pool, grades)
+    size = min(prompts, *(int(len(kinds[kind]) / share) for kind, share in SHARES.items()))
+    chosen = sorted(place for kind, share in SHARES.items() for place in kinds[kind][: int(size * share)])
+    wanted = set(chosen)
+    write_samples(data, (sample for place, sample in enumerate(read_samples(pool)) if place in wanted))
+    counts = {kind: int(size * share) for kind, share in SHARES.items()}
+    print(f"{data}: {counts} of {sum(map(len, kinds.values()))} graded prompts", file=sys.stderr)
+    return data
+
+
+def _pool(prompts: int) -> Iterator[Sample]:
+    """Enough of each kind: one counting prompt in six is solved, and of the hard ones most are hopeless."""
+    build = catalog.load("recipes", "synthetic").build
+    yield from build(4 * prompts, sources=("counting",), seed=11)
+    yield from build(prompts // 4, sources=("math", "caption"), seed=11)
+    yield from build(prompts // 4, sources=SOURCES, seed=12, difficulty=3)
+
+
+def _by_kind(pool: Path, grades: Path) -> dict[str, list[int]]:
+    """Places in the pool of the prompts of each kind, no prompt twice."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(grades, columns=["key", "pass_rate"]).to_pydict()
+    rates = {int(key, 16): rate for key, rate in zip(table["key"], table["pass_rate"], strict=True)}
+    keys, first = np.unique(content_keys(read_samples(pool)), return_index=True)
+    kinds: dict[str, list[int]] = {kind: [] for kind in SHARES}
+    for key, place in sorted(zip(keys.tolist(), first.tolist(), strict=True), key=lambda pair: pair[1]):
+        rate = rates.get(key)
+        if rate is not None:
+            kinds["solved" if rate == 1 else "hopeless" if rate == 0 else "between"].append(place)
+    rng = np.random.default_rng(0)
+    return {kind: rng.permutation(places).tolist() for kind, places in kinds.items()}
+
+
+# --- runs -------------------------------------------------------------------------------------------------
+
+
+def train(out: Path, name: str, seed: int, steps: int, data: Path, flags: Sequence[str]) -> Path:
+    """One run, from where it stands; its folder."""
+    run = f"{name.replace(', ', '-').replace(' ', '-')}-{steps}-{seed}"
+    folder = out / run
+    if (folder / "summary.json").exists():
+        return folder
+    sampler = [json.dumps([str(out / GRADED)]) if word == GRADED else word for word in SAMPLERS[name]]
+    settings = {"run.folder": out, "run.name": run, "run.steps": steps, "run.seed": seed, "data.train": [str(data)]}
+    own = [word for key, value in settings.items() for word in (f"--{key}", _toml(value))]
+    resume = ["--resume"] if (folder / "metrics.jsonl").exists() else []
+    print(f"{run}: training", file=sys.stderr)
+    run_vlmrl("train", RUN_FILE, *own, *sampler, *flags, *resume)
+    return folder
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def run_vlmrl(*arguments: object) -> None:
+    """One command of the toolkit, in its own process; where it fails, it has said why, and this one ends."""
+    command = [sys.executable, "-m", "vlmrl.cli", *map(str, arguments)]
+    if code := subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+        sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""Results of the curriculum experiment: a table (JSON, Markdown) and a plot (SVG) from finished runs."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmrl.rows import whole_file
+from vlmrl.summary import read_metrics
+
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""Student's t, two-sided 95 %, by the number of seeds."""
+BASE = "uniform"
+Curve = list[tuple[float, float]]
+"""Rollouts paid for, held-out reward."""
+
+
+def write_results(out: Path, runs: Mapping[str, Sequence[Path]]) -> str:
+    """Writes results.json, .md and .svg; returns the Markdown. `runs`: folders by sampler, by seed."""
+    measured = {name: [measure(read_metrics(folder)) for folder in folders] for name, folders in runs.items()}
+    rows = {name: summarise(seeds, measured[BASE]) for name, seeds in measured.items()}
+    table = markdown(rows)
+    for name, text in (
+        ("results.json", json.dumps({"samplers": rows, "runs": measured}, indent=2) + "\n"),
+        ("results.md", table),
+        ("results.svg", plot({name: [run["curve"] for run in seeds] for name, seeds in measured.items()})),
+    ):
+        with whole_file(out / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return table
+
+
+def measure(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """The held-out curve of a run over the rollouts paid for, and its share of flat groups paid for."""
+    rollouts, curve = 0.0, []
+    groups = flat = 0.0
+    late_groups = late_flat = 0.0
+    last = max(row["step"] for row in rows)
+    for row in rows:
+        if "heldout/all/sampled/mean" in row:
+            curve.append((rollouts, row["heldout/all/sampled/mean"]))
+        elif "all/groups" in row:
+            rollouts += row["all/rollouts"]
+            groups += row["all/groups"]
+            flat += row["all/groups"] * row.get("all/zero_variance", 0.0)
+            if row["step"] > 3 * last / 4:
+                late_groups += row["all/groups"]
+                late_flat += row["all/groups"] * row.get("all/zero_variance", 0.0)
+    return {
+        "curve": curve,
+        "rollouts": rollouts,
+        "final": curve[-1][1],
+        "flat": flat / groups,
+        "flat_late": late_flat / late_groups if late_groups else math.nan,
+    }
+
+
+def rollouts_to(curve: Curve, reward: float) -> float:
+    """Rollouts at which a curve first reaches a reward, linear between evaluations; infinite if it never does."""
+    before: tuple[float, float] | None = None
+    for rollouts, value in curve:
+        if value >= reward:
+            if before is None or value == before[1]:
+                return rollouts
+            return before[0] + (rollouts - before[0]) * (reward - before[1]) / (value - before[1])
+        before = (rollouts, value)
+    return math.inf
+
+
+def summarise(runs: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means over seeds with their intervals. `cost`: rollouts to the base's final reward (its mean over seeds), as a
+    share of the base's rollouts."""
+    target = float(np.mean([run["final"] for run in base]))
+    costs = [rollouts_to(run["curve"], target) / other["rollouts"] for run, other in zip(runs, base, strict=True)]
+    return {
+        "final": interval([run["final"] for run in runs]),
+        "rollouts": interval([run["rollouts"] for run in runs]),
+        "flat": interval([run["flat"] for run in runs]),
+        "flat_late": interval([run["flat_late"] for run in runs]),
+        "cost": interval([cost for cost in costs if math.isfinite(cost)]),
+        "reached": sum(map(math.isfinite, costs)),
+        "seeds": len(runs),
+    }
+
+
+def interval(values: Sequence[float]) -> dict[str, float] | None:
+    """Mean and the 95 % interval of Student's t; none without values, no bounds with one."""
+    if not values:
+        return None
+    centre = float(np.mean(values))
+    if len(values) == 1:
+        return {"mean": centre}
+    half = T_95[len(values)] * float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return {"mean": centre, "low": centre - half, "high": centre + half}
+
+
+def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = [
+        "| sampler | final held-out reward | rollouts | flat groups paid for | in the last quarter "
+        "| rollouts to uniform's final reward | reached |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        cells = [_cell(row["final"], "{:.3f}"), _cell(row["rollouts"], "{:,.0f}")]
+        cells += [_cell(row[key], "{:.0%}") for key in ("flat", "flat_late", "cost")]
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['reached']} of {row['seeds']} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Mapping[str, float] | None, form: str) -> str:
+    if value is None or math.isnan(value["mean"]):
+        return "-"
+    bounds = f" ({form.format(value['low'])} to {form.format(value['high'])})" if "low" in value else ""
+    return form.format(value["mean"]) + bounds
+
+
+# --- plot -------------------------------------------------------------------------------------------------
+
+COLORS = ("#555555", "#0b7a75", "#d1495b", "#7b2d8b", "#e08e1b", "#2f6fde")
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 60, 190, 30, 50
+
+
+def plot(curves: Mapping[str, Sequence[Curve]]) -> str:
+    """Held-out reward over rollouts: a thin line for each seed, a thick one for each sampler's mean over steps."""
+    points = [point for seeds in curves.values() for curve in seeds for point in curve]
+    x_max, (y_min, y_max) = max(x for x, _ in points), (f(y for _, y in points) for f in (min, max))
+    span = (y_max - y_min) or 1.0
+
+    def place(point: tuple[float, float]) -> str:
+        x = LEFT + (WIDTH - LEFT - RIGHT) * point[0] / (x_max or 1.0)
+        y = HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (point[1] - y_min) / span
+        return f"{x:.1f},{y:.1f}"
+
+    parts = [_axes(x_max, y_min, y_max)]
+    for number, (name, seeds) in enumerate(curves.items()):
+        color = COLORS[number % len(COLORS)]
+        mean = np.mean([curve for curve in seeds if len(curve) == len(seeds[0])], axis=0).tolist()
+        for curve, style in [*((c, 'stroke-width="1" opacity="0.3"') for c in seeds), (mean, 'stroke-width="2.5"')]:
+            line = " ".join(place((x, y)) for x, y in curve)
+            parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" {style}/>')
+        parts.append(_text(WIDTH - RIGHT + 12, TOP + 20 * number + 12, name, f'fill="{color}" font-weight="bold"'))
+    view = f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {view}>\n' + "\n".join(parts) + "\n</svg>\n"
+
+
+def _axes(x_max: float, y_min: float, y_max: float) -> str:
+    right, floor = WIDTH - RIGHT, HEIGHT - BOTTOM
+    parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>']
+    parts.append(f'<path d="M{LEFT} {TOP}V{floor}H{right}" fill="none" stroke="#999"/>')
+    for part in range(5):
+        x, y = LEFT + (right - LEFT) * part / 4, floor - (floor - TOP) * part / 4
+        parts.append(_text(x, floor + 18, f"{x_max * part / 4:,.0f}", 'text-anchor="middle" fill="#555"'))
+        parts.append(
+            _text(LEFT - 8, y + 4, f"{y_min + (y_max - y_min) * part / 4:.2f}", 'text-anchor="end" fill="#555"')
+        )
+    parts.append(_text((LEFT + right) / 2, HEIGHT - 10, "rollouts paid for", 'text-anchor="middle"'))
+    parts.append(_text(LEFT, TOP - 12, "held-out reward", ""))
+    return "\n".join(parts)
+
+
+def _text(x: float, y: float, text: str, style: str) -> str:
+    return f'<text x="{x:.0f}" y="{y:.0f}" {style}>{text}</text>'

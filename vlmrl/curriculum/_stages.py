@@ -1,0 +1,70 @@
+"""Stages: one sampler after another, each up to its share of the run's steps.
+
+[[sampler.stages]]
+name = "ladder"
+until = 0.3
+
+[[sampler.stages]]
+name = "rlcs"
+until = 1.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vlmrl.curriculum import Sampler, create_one
+from vlmrl.group import Group
+from vlmrl.prompt_memory import PromptMemory
+from vlmrl.sampler_settings import SamplerSettings
+
+
+class Stages:
+    """Passes on to the sampler of the present stage; surplus groups of a stage go over to the next."""
+
+    def __init__(self, settings: SamplerSettings, memory: PromptMemory, seed: int) -> None:
+        self.sections, self.memory, self.seed = settings.sections(), memory, seed
+        self.until = [stage.until for stage in settings.stages]
+        self.stage = 0
+        self.sampler = self._create()
+
+    def _create(self) -> Sampler:
+        return create_one(self.sections[self.stage], self.memory, (self.seed, self.stage))
+
+    @property
+    def pending(self) -> list[Group]:
+        return self.sampler.pending
+
+    def begin(self, step: int, progress: float) -> None:
+        stage = next(number for number, until in enumerate(self.until) if progress <= until)
+        if stage != self.stage:
+            surplus, self.stage = self.pending, stage
+            self.sampler = self._create()
+            self.pending.extend(surplus)
+        self.sampler.begin(step, progress)
+
+    def missing(self, n: int) -> int:
+        return self.sampler.missing(n)
+
+    def next(self, n: int) -> np.ndarray:
+        return self.sampler.next(n)
+
+    def observe(self, groups: Sequence[Group]) -> None:
+        self.sampler.observe(groups)
+
+    def batch(self, n: int) -> list[Group]:
+        return self.sampler.batch(n)
+
+    def metrics(self) -> dict[str, float]:
+        return {"stage": self.stage, **self.sampler.metrics()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"stage": self.stage, "sampler": self.sampler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.stage = state["stage"]
+        self.sampler = self._create()
+        self.sampler.load_state_dict(state["sampler"])

@@ -1,0 +1,78 @@
+"""pcurl_stages: easy, medium and hard stages over the same prompts, shuffled anew (VL-Cogito, arXiv 2507.22607).
+
+VL-Cogito weighs the advantages of a group of pass rate p by its stage, with S(p) = sin(pi p):
+
+    stage    p = 0   0 < p <= 1/2   1/2 < p
+    easy     0       S(p)           1
+    medium   0       S(p)           S(p)
+    hard     0.25    1              S(p)
+
+Here a prompt is drawn with that weight as its chance (`probe` at least), so that what would weigh nothing is not paid
+for. Where the objective applies the weight (`objective.group_weight = "pcurl"`), set `draw_by_weight = false`. The
+paper also drops prompts of a base pass rate above one half: `sampler.admit.graded_pass_rate = [0, 0.5]`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vlmrl.curriculum import Seed
+from vlmrl.curriculum._draws import Draws
+from vlmrl.prompt_memory import PromptMemory
+from vlmrl.sampler_settings import SamplerSections
+
+STAGES = ("easy", "medium", "hard")
+ALL_WRONG = 0.25
+
+
+def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> PcurlStages:
+    return PcurlStages(memory, settings, seed)
+
+
+def stage_weight(rate: np.ndarray, stage: str) -> np.ndarray:
+    """The weight of pass rates in a stage, in [0, 1]."""
+    peak = np.sin(np.pi * rate)
+    if stage == "easy":
+        return np.where(rate > 0.5, 1.0, peak)
+    if stage == "medium":
+        return peak
+    return np.where(rate > 0.5, peak, np.where(rate == 0, ALL_WRONG, 1.0))
+
+
+class PcurlStages(Draws):
+    """The order is a function of (seed, stage, epoch)."""
+
+    def __init__(self, memory: PromptMemory, settings: SamplerSections, seed: Seed) -> None:
+        self.stage = 0
+        super().__init__(memory, settings, (*seed, 0))
+        self.own = settings.pcurl_stages
+
+    def begin(self, step: int, progress: float) -> None:
+        super().begin(step, progress)
+        # Later stages of a schedule of samplers may begin past all of these.
+        stage = min(sum(progress > until for until in self.own.until), len(STAGES) - 1)
+        if stage != self.stage:
+            self._enter(stage)
+
+    def _enter(self, stage: int) -> None:
+        self.stage = stage
+        self.streams = self.make_streams((*self.seed[:-1], stage))
+
+    def chance(self, indices: np.ndarray) -> np.ndarray | None:
+        if not self.own.draw_by_weight:
+            return None
+        rate = self.memory.pass_rate(indices)
+        weight = np.maximum(self.own.probe, stage_weight(rate, STAGES[self.stage]))
+        return np.where(np.isnan(rate), 1.0, weight)
+
+    def metrics(self) -> dict[str, float]:
+        return super().metrics() | {"pcurl_stage": self.stage}
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"stage": self.stage}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._enter(state["stage"])
+        super().load_state_dict(state)

@@ -1,0 +1,83 @@
+"""refill: flat groups are dropped and replaced until the update is full (dynamic sampling of DAPO, arXiv 2503.14476).
+
+A group is of use if 0 < right < G: if its scores are not all alike. Another sampler (`base`) chooses the prompts. A
+round asks for the groups that are missing over the expected share of useful ones, with the `margin` of GRESO's code
+(arXiv 2506.02177). What an update does not take waits in a buffer for the next, and is dropped once the policy is more
+than `max_age` updates ahead of the one that wrote it: DAPO throws the surplus away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vlmrl.curriculum import Sampler, Seed, create_one, pack_groups, unpack_groups
+from vlmrl.errors import UserError
+from vlmrl.group import Group
+from vlmrl.prompt_memory import PromptMemory
+from vlmrl.sampler_settings import SamplerSections
+
+
+def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Refill:
+    if settings.refill.base in ("refill", "rlcs"):
+        raise UserError(f"sampler.refill.base: {settings.refill.base!r} fills updates itself; name another sampler")
+    return Refill(create_one(settings, memory, seed, settings.refill.base), settings)
+
+
+class Refill:
+    """Fills each update from `base`."""
+
+    def __init__(self, base: Sampler, settings: SamplerSections) -> None:
+        self.base, self.own = base, settings.refill
+        self.pending: list[Group] = []
+        self.version = 0
+        self.rounds = 0
+        self.flat_share = 0.0
+        self.from_buffer = self.dropped = 0
+
+    def begin(self, step: int, progress: float) -> None:
+        self.base.begin(step, progress)
+        # Each step ends with an update, so the weights of step s are version s - 1.
+        self.version, self.rounds = step - 1, 0
+        fresh = [g for g in self.pending if self.version - g.rollouts[0].version <= self.own.max_age]
+        self.dropped += len(self.pending) - len(fresh)
+        self.pending = fresh
+
+    def missing(self, n: int) -> int:
+        return max(0, n - len(self.pending)) if self.rounds < self.own.max_rounds else 0
+
+    def next(self, n: int) -> np.ndarray:
+        expected = n / (1 - self.flat_share) if self.flat_share < 1 else math.inf
+        return self.base.next(math.ceil(min(self.own.margin * expected, self.own.max_ratio * n)))
+
+    def observe(self, groups: Sequence[Group]) -> None:
+        self.base.observe(groups)
+        self.base.pending.clear()
+        useful = [group for group in groups if group.has_spread]
+        self.rounds += 1
+        self.flat_share = 1 - len(useful) / len(groups)
+        self.pending += useful
+
+    def batch(self, n: int) -> list[Group]:
+        """The oldest useful groups, n of them if there are as many."""
+        taken, surplus = self.pending[:n], self.pending[n:]
+        self.pending = surplus[: self.own.buffer]
+        self.dropped += len(surplus) - len(self.pending)
+        self.from_buffer = sum(group.rollouts[0].version < self.version for group in taken)
+        return taken
+
+    def metrics(self) -> dict[str, float]:
+        counts = {"rounds": self.rounds, "buffered": len(self.pending), "from_buffer": self.from_buffer}
+        return {**self.base.metrics(), **counts, "surplus_dropped": self.dropped}
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"flat_share": self.flat_share, "dropped": self.dropped, "pending": pack_groups(self.pending)}
+        return {"base": self.base.state_dict(), **own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.base.load_state_dict(state["base"])
+        self.flat_share, self.dropped = state["flat_share"], state["dropped"]
+        self.pending = unpack_groups(state["pending"])

@@ -1,0 +1,131 @@
+"""Grading: how hard each training prompt of a run is for its model, measured before the run.
+
+    vlmrl data grade run.toml --out grades.parquet
+    vlmrl data grade run.toml --out grades_7b.parquet --model.path Qwen/Qwen2.5-VL-7B-Instruct --rollout.group 16
+    vlmrl train run.toml --sampler.name rlcs --sampler.history '["grades.parquet"]'
+
+Every prompt of `data.train` is answered `rollout.group` times, with the run's engine, decoding and verifiers. Batches
+that are done are kept in `grades.parquet.parts/`, and the same command goes on where it was stopped. The result is a
+history as a run writes it (`vlmrl/prompt_memory.py` names its columns), by the content of the prompts: it also serves
+a part of the data, or the same data in another order.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from vlmrl import catalog, checkpoint
+from vlmrl.config import RunConfig, load_run
+from vlmrl.dataset import open_dataset
+from vlmrl.errors import UserError
+from vlmrl.group import Group
+from vlmrl.judging import Judge
+from vlmrl.policy import Policy
+from vlmrl.prompt_memory import PromptMemory
+from vlmrl.rollout import Sampling
+from vlmrl.rows import whole_file
+from vlmrl.sample import Sample
+from vlmrl.trainer import make_engine
+
+
+def grade(files: Sequence[str], overrides: Sequence[str], out: str) -> int:
+    """Writes the grades of a run's training data to `out`; returns how many prompts have one.
+
+    `UserError` if `out` exists, or its unfinished parts are of other settings.
+    """
+    config = load_run(files, overrides)
+    if config.reward.verifiers_path:
+        catalog.add_verifiers(config.reward.verifiers_path)
+    if Path(out).exists():
+        raise UserError(f"{out}: already there; delete it, or name another --out")
+    parts = Path(f"{out}.parts")
+    _claim(parts, config)
+    grader = Grader(config, parts)
+    try:
+        grader.run()
+    finally:
+        grader.close()
+    count = _join(sorted(parts.glob("*.parquet")), out)
+    shutil.rmtree(parts)
+    return count
+
+
+def _claim(parts: Path, config: RunConfig) -> None:
+    """Takes the folder of unfinished work, new or with the same settings."""
+    graded_by = {"run": {"seed"}, "data": {"train"}, "model": True, "rollout": True, "reward": True}
+    settings = config.model_dump_json(include=graded_by)
+    path = parts / "settings.json"
+    if path.exists() and json.loads(path.read_text()) != json.loads(settings):
+        raise UserError(f"{parts}: grading was begun with other settings; put them back, or delete the folder")
+    with whole_file(path) as partial:
+        partial.write_text(settings)
+
+
+class Grader:
+    """Rolls the training data out, batch by batch."""
+
+    def __init__(self, config: RunConfig, parts: Path) -> None:
+        self.config, self.parts = config, parts
+        checkpoint.seed_everything(config.run.seed)
+        self.policy = Policy.load(config.model)
+        self.data = open_dataset(config.data.train, parts / "data")
+        self.memory = PromptMemory(*self.data.sources(), config.sampler.pass_score)
+        self.engine = make_engine(config, self.policy)
+        self.engine.sync(self.policy.weights(), 0)
+        self.judge = Judge(config.reward, self.policy.formatter, parts, self.answer)
+
+    def run(self) -> None:
+        """Grades what has no part yet. A batch's draw depends on its place alone."""
+        size = self.config.eval.batch
+        starts = range(0, len(self.data), size)
+        done = sum(self._part(start).exists() for start in starts)
+        if done:
+            print(f"{self.parts}: {done} of {len(starts)} batches are done", file=sys.stderr)
+        for start in track(starts, "grading", transient=True, disable=not sys.stderr.isatty()):
+            if not self._part(start).exists():
+                self._grade(np.arange(start, min(start + size, len(self.data))))
+
+    def _grade(self, indices: np.ndarray) -> None:
+        rollout = self.config.rollout
+        samples = [self.data[int(index)] for index in indices]
+        prompts = self.policy.formatter.encode(samples)
+        seed = (self.config.run.seed << 32) + int(indices[0])
+        sampling = Sampling(rollout.temperature, rollout.top_p, rollout.max_new_tokens, seed)
+        groups = self.engine.generate(prompts, rollout.group, sampling)
+        verdicts = self.judge.training(samples, prompts, groups, 0.0)
+        parts = zip(samples, prompts, groups, verdicts, indices.tolist(), strict=True)
+        self.memory.observe(Group(s, p, r, v, index=index) for s, p, r, v, index in parts)
+        self.memory.export(self._part(int(indices[0])), indices)
+
+    def _part(self, start: int) -> Path:
+        return self.parts / f"{start:09d}.parquet"
+
+    def answer(self, questions: Sequence[Sample]) -> list[str]:
+        """The model's greedy answers, for a verifier that asks it."""
+        prompts = self.policy.formatter.encode(questions)
+        greedy = Sampling(0.0, 1.0, self.config.rollout.max_new_tokens, self.config.run.seed)
+        return [group[0].text for group in self.engine.generate(prompts, 1, greedy)]
+
+    def close(self) -> None:
+        self.judge.close()
+        self.engine.close()
+
+
+def _join(parts: Sequence[Path], out: str) -> int:
+    """Writes the rows of all parts to one file; returns their number."""
+    import pyarrow.parquet as pq
+
+    rows = 0
+    with whole_file(out) as partial, pq.ParquetWriter(partial, pq.read_schema(parts[0])) as writer:
+        for part in parts:
+            table = pq.read_table(part)
+            rows += table.num_rows
+            writer.write_table(table)
+    return rows

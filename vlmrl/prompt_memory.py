@@ -1,0 +1,222 @@
+"""Prompt memory: what a run knows of each prompt, in columns by its number in the data set.
+
+    memory = PromptMemory(source_N, ("counting", "ocr"))
+    memory.observe(groups)                        # after every round of rollouts
+    memory.pass_rate(indices)                     # of the last visit, or else of the grade; NaN if neither is known
+    memory.export("history.parquet")              # one row for each visited prompt, by the content key of its sample
+    memory.load_grades(["history.parquet"], content_keys(dataset))
+
+43 bytes a prompt. The pass rate of a group is its mean score, which for a verifier of right and wrong is the share
+that is right; with `pass_score`, the share of the responses that reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmrl.errors import UserError
+from vlmrl.group import Group
+from vlmrl.rows import whole_file
+from vlmrl.sample import Sample
+
+NAN = float("nan")
+CHUNK = 1_000_000
+"""Prompts that are matched or written at one time."""
+GRADES = ("pass_rate", "spread", "length")
+"""The columns of a history that serve another run."""
+
+
+class PromptMemory:
+    """Columns of length N, one entry for each prompt. `source_N` holds numbers of `source_names`."""
+
+    def __init__(
+        self, source_N: np.ndarray, source_names: Sequence[str] = ("",), pass_score: float | None = None
+    ) -> None:
+        def column(kind: type[np.generic], empty: float) -> np.ndarray:
+            return np.full(len(source_N), empty, kind)
+
+        self.source_N = source_N
+        self.source_names = tuple(source_names)
+        self.pass_score = pass_score
+        self.visits_N = column(np.uint16, 0)
+        self.flat_visits_N = column(np.uint8, 0)  # the latest visits in a row whose scores were all alike
+        self.last_N = column(np.float16, NAN)  # pass rate of the last visit
+        self.mean_N = column(np.float32, 0)  # of the visits' pass rates, and their summed squared deviations
+        self.squares_N = column(np.float32, 0)
+        self.reward_N = column(np.float16, NAN)  # mean score of the last visit
+        self.spread_N = column(np.float16, NAN)  # std of the scores within the last visit
+        self.length_N = column(np.float32, NAN)  # mean response tokens of the last visit
+        self.version_N = column(np.int32, -1)
+        self.graded_pass_rate_N = column(np.float16, NAN)
+        self.graded_spread_N = column(np.float16, NAN)
+        self.graded_length_N = column(np.float32, NAN)
+        self.key_N = column(np.uint64, 0)
+
+    def __len__(self) -> int:
+        return len(self.source_N)
+
+    # --- what is known ------------------------------------------------------------------------------------
+
+    def pass_rate(self, indices: np.ndarray) -> np.ndarray:
+        """Of the last visit, or else of the grade; NaN where neither is known. Float32."""
+        return _first_known(self.last_N[indices], self.graded_pass_rate_N[indices])
+
+    def spread(self, indices: np.ndarray) -> np.ndarray:
+        """Standard deviation (biased) of the scores within the last visit, or else within the grade."""
+        return _first_known(self.spread_N[indices], self.graded_spread_N[indices])
+
+    def length(self, indices: np.ndarray) -> np.ndarray:
+        """Mean response tokens of the last visit, or else of the grade."""
+        return _first_known(self.length_N[indices], self.graded_length_N[indices])
+
+    def std_over_visits(self, indices: np.ndarray) -> np.ndarray:
+        """Standard deviation (biased) of a prompt's pass rate over its visits; NaN before the first."""
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(self.squares_N[indices] / self.visits_N[indices].astype(np.float32))
+
+    def flat_visits(self, indices: np.ndarray) -> np.ndarray:
+        """The latest visits in a row without spread; before the first visit, a grade without spread is one."""
+        graded_flat = (self.visits_N[indices] == 0) & (self.graded_spread_N[indices] == 0)
+        return self.flat_visits_N[indices] + graded_flat
+
+    def group_pass_rate(self, group: Group) -> float:
+        """Of one group; NaN if nothing was scored."""
+        scores = np.array(group.scores)
+        passed = scores if self.pass_score is None else scores >= self.pass_score
+        return float(passed.mean()) if len(scores) else NAN
+
+    # --- what is learnt -----------------------------------------------------------------------------------
+
+    def observe(self, groups: Iterable[Group]) -> None:
+        """Takes in groups that were paid for; one without a score leaves no trace."""
+        for group in groups:
+            if not group.scores:
+                continue
+            i, passed = group.index, self.group_pass_rate(group)
+            visits = min(int(self.visits_N[i]) + 1, 2**16 - 1)
+            away = passed - self.mean_N[i]
+            self.mean_N[i] += away / visits
+            self.squares_N[i] += away * (passed - self.mean_N[i])
+            self.visits_N[i] = visits
+            self.flat_visits_N[i] = 0 if group.has_spread else min(int(self.flat_visits_N[i]) + 1, 255)
+            self.last_N[i] = passed
+            self.reward_N[i] = np.mean(group.scores)
+            # Equal scores need not sum to a mean that equals them.
+            self.spread_N[i] = np.std(group.scores) if group.has_spread else 0.0
+            self.length_N[i] = np.mean([len(rollout.token_ids) for rollout in group.rollouts])
+            self.version_N[i] = max(rollout.version for rollout in group.rollouts)
+            self.key_N[i] = _number(group.sample)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The rows of prompts of which anything is known."""
+        known = np.flatnonzero((self.visits_N > 0) | ~np.isnan(self.graded_pass_rate_N)).astype(np.int32)
+        return {"index": known} | {name: column[known] for name, column in self._columns().items()}
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        for name, column in self._columns().items():
+            column[state["index"]] = state[name]
+
+    def _columns(self) -> dict[str, np.ndarray]:
+        return {name: value for name, value in vars(self).items() if name.endswith("_N") and name != "source_N"}
+
+    # --- files --------------------------------------------------------------------------------------------
+
+    def export(self, path: str | Path, indices: np.ndarray | None = None) -> int:
+        """Writes the visited prompts (among `indices`) to a parquet file; returns their number.
+
+        `key` is the first half of the sample's content key; `pass_rate`, `reward`, `spread`, `length` and
+        `version` are those of the last visit, `pass_rate_mean` and `pass_rate_std` go over all visits.
+        """
+        import pyarrow.parquet as pq
+
+        visited = np.flatnonzero(self.visits_N > 0) if indices is None else indices[self.visits_N[indices] > 0]
+        with whole_file(path) as partial, pq.ParquetWriter(partial, _schema()) as writer:
+            for start in range(0, max(1, len(visited)), CHUNK):
+                writer.write_table(self._table(visited[start : start + CHUNK]))
+        return len(visited)
+
+    def _table(self, indices: np.ndarray) -> Any:
+        import pyarrow as pa
+
+        names = np.array(self.source_names, dtype=object)
+        columns = {
+            "key": [f"{key:016x}" for key in self.key_N[indices].tolist()],
+            "source": names[self.source_N[indices]],
+            "visits": self.visits_N[indices],
+            "pass_rate": self.last_N[indices],
+            "pass_rate_mean": self.mean_N[indices],
+            "pass_rate_std": self.std_over_visits(indices),
+            "reward": self.reward_N[indices],
+            "spread": self.spread_N[indices],
+            "length": self.length_N[indices],
+            "version": self.version_N[indices],
+        }
+        arrays = [pa.array(columns[field.name]).cast(field.type) for field in _schema()]
+        return pa.Table.from_arrays(arrays, schema=_schema())
+
+    def load_grades(self, paths: Sequence[str], key_N: np.ndarray) -> int:
+        """Takes the grades of exported histories, averaged over the files; returns how many prompts have one.
+
+        `key_N` are the `content_keys` of this data set. `UserError` for a file that knows none of its prompts.
+        """
+        total = {name: np.zeros(len(self), np.float32) for name in GRADES}
+        count_N = np.zeros(len(self), np.uint8)
+        for path in paths:
+            keys, columns = _read_history(path)
+            matched = 0
+            for start in range(0, len(self), CHUNK):
+                part = slice(start, start + CHUNK)
+                place = np.searchsorted(keys, key_N[part]).clip(max=len(keys) - 1)
+                found = keys[place] == key_N[part]
+                matched += int(found.sum())
+                count_N[part] += found
+                for name in GRADES:
+                    total[name][part] += np.where(found, columns[name][place], 0)
+            if not matched:
+                raise UserError(f"{path}: knows none of the prompts in data.train; grade that data set")
+        for name, sums in total.items():
+            with np.errstate(invalid="ignore"):
+                getattr(self, f"graded_{name}_N")[:] = sums / count_N
+        return int((count_N > 0).sum())
+
+
+def content_keys(samples: Iterable[Sample]) -> np.ndarray:
+    """The first 64 bits of each sample's content key; reads every sample with its media."""
+    return np.fromiter(map(_number, samples), np.uint64)
+
+
+def _number(sample: Sample) -> int:
+    return int(sample.key[:16], 16)
+
+
+def _first_known(online: np.ndarray, graded: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(online), graded, online).astype(np.float32)
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    floats = ("pass_rate", "pass_rate_mean", "pass_rate_std", "reward", "spread", "length")
+    fields = [("key", pa.string()), ("source", pa.string()), ("visits", pa.int32())]
+    return pa.schema([*fields, *((name, pa.float32()) for name in floats), ("version", pa.int32())])
+
+
+def _read_history(path: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Keys, ascending, and the columns of grades in their order."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path, columns=["key", *GRADES])
+    except (OSError, pa.ArrowInvalid) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: not a history of prompts ({reason}); write it with `vlmrl data grade`") from None
+    if not table.num_rows:
+        raise UserError(f"{path}: holds no prompts; write it with `vlmrl data grade`")
+    keys = np.fromiter((int(key, 16) for key in table["key"].to_pylist()), np.uint64, table.num_rows)
+    order = np.argsort(keys)
+    return keys[order], {name: table[name].to_numpy()[order] for name in GRADES}
