@@ -13,7 +13,6 @@ import hashlib
 import os
 import re
 import tempfile
-import unicodedata
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from vlmrl.chat_template import check_prompt, content_parts, generation_prompt
 from vlmrl.errors import UserError
 from vlmrl.media import load_image
-from vlmrl.sample import MARKS, Media, Message, Sample
+from vlmrl.sample import Media, Sample
 from vlmrl.settings import ModelSettings
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Formatter:
         self.config: Any = config
         self.limits = limits
         self._rope = _rope_index(config)
-        self._ending = _generation_prompt(processor)
+        self._ending = generation_prompt(processor)
         size = self.processor.image_processor.size
         self.processor.image_processor.size = {
             "shortest_edge": limits.min_pixels or size["shortest_edge"],
@@ -215,7 +215,7 @@ class Formatter:
     def _chat(self, sample: Sample) -> str:
         if sample.media.audios:
             raise UserError(f"sample {sample.id!r}: has audio, but {self.config.model_type} takes none; drop the row")
-        messages = [{"role": m.role, "content": _parts(m)} for m in sample.prompt]
+        messages = [{"role": m.role, "content": content_parts(m)} for m in sample.prompt]
         return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
     def _video(self, media: Media) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -268,7 +268,8 @@ class Formatter:
             )
         input_ids, token_types = torch.tensor(ids), torch.tensor(types)
         self._check_features(sample, input_ids, vision)
-        self._check_text(sample, input_ids[token_types == 0])
+        text = self.tokenizer.decode(input_ids[token_types == 0], clean_up_tokenization_spaces=False)
+        check_prompt(sample, text, self._ending)
         if vision:
             grids = {k: v for k, v in vision.items() if not k.startswith("pixel_values")}
             positions = self._rope(input_ids[None], mm_token_type_ids=token_types[None], **grids)[0][:, 0]
@@ -287,41 +288,6 @@ class Formatter:
                     f"sample {sample.id!r}: {tokens} {token.removesuffix('_id')}s in the prompt, {features} features; "
                     "the text holds a placeholder token of its own, or the processor does not fit the model"
                 )
-
-    def _check_text(self, sample: Sample, text_ids: torch.Tensor) -> None:
-        """Template and tokenizer must leave all that was said in the prompt, in its order, and open the answer."""
-        # Tokenizers compose characters; templates may trim a turn, and drop what the assistant thought in it.
-        prompt = unicodedata.normalize("NFC", self.tokenizer.decode(text_ids, clean_up_tokenization_spaces=False))
-        pieces = [part["text"].strip() for m in sample.prompt if m.role != "assistant" for part in _texts(m)]
-        start = 0
-        for piece in (unicodedata.normalize("NFC", piece) for piece in pieces):
-            start = prompt.find(piece, start) + len(piece)
-            if start < len(piece):
-                raise UserError(
-                    f"sample {sample.id!r}: {piece[:60]!r} is not in the prompt that the model gets; "
-                    "mend the model's chat_template.jinja"
-                )
-        if prompt[start:].count(self._ending) != 1 or not prompt.endswith(self._ending):
-            raise UserError(
-                f"sample {sample.id!r}: its prompt ends with {prompt[start:][-60:]!r}, not with {self._ending!r} once; "
-                "mend the model's chat_template.jinja"
-            )
-
-
-def _generation_prompt(processor: Any) -> str:
-    """What the chat template puts behind the last turn, for the model to go on from."""
-    turn = [{"role": "user", "content": [{"type": "text", "text": "?"}]}]
-    closed, opened = (
-        processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=wanted) for wanted in (False, True)
-    )
-    ending = opened.removeprefix(closed)
-    half = ending[: len(ending) // 2]
-    if not opened.startswith(closed) or not ending or ending == half + half or closed.endswith(ending):
-        raise UserError(
-            f"the model's chat template ends a prompt with {opened[-60:]!r}: it must add the generation prompt, once, "
-            "where add_generation_prompt is set; mend its chat_template.jinja"
-        )
-    return ending
 
 
 def load_config(path: str) -> PreTrainedConfig:
@@ -355,17 +321,6 @@ def _rope_index(config: Any) -> Any:
         config.text_config.layer_types = config.text_config.layer_types[:1]
     with torch.device("meta"):
         return AutoModelForImageTextToText.from_config(config).model.get_rope_index
-
-
-def _parts(message: Message) -> list[dict[str, str]]:
-    """Content parts of a chat template: text with the marks turned into media parts."""
-    kinds = {mark: kind.removesuffix("s") for kind, mark in MARKS.items()}
-    pieces = re.split("(" + "|".join(kinds) + ")", message.content)
-    return [{"type": kinds[p]} if p in kinds else {"type": "text", "text": p} for p in pieces if p]
-
-
-def _texts(message: Message) -> list[dict[str, str]]:
-    return [part for part in _parts(message) if part["type"] == "text"]
 
 
 def _take(batch: Any, key: str, count: int, cursors: dict[str, int]) -> torch.Tensor:

@@ -17,7 +17,8 @@ from vlmrl.divergence import k3
 from vlmrl.group import Group, TokenStats, UpdateReport
 from vlmrl.objective import Objective
 from vlmrl.objectives import Response, Tokens
-from vlmrl.packing import Item, Row, pack
+from vlmrl.packing import Item, Row
+from vlmrl.planner import Planner
 from vlmrl.policy import Policy
 from vlmrl.scoring import score_row
 from vlmrl.settings import LearnerSettings, ObjectiveSettings
@@ -38,6 +39,7 @@ class Learner:
     ) -> None:
         self.policy = policy
         self.settings = settings
+        self.planner = Planner(policy, settings)
         self.objective = Objective(objective, lambda token: policy.formatter.tokenizer.decode([token]))
         self.temperature = temperature
         self.gate = gate
@@ -109,7 +111,7 @@ class Learner:
             for n, (group, responses) in enumerate(zip(groups, members, strict=True))
             if responses
         ]
-        for row in pack(items, self.settings.row_tokens, share_prompt=self.settings.share_prompt):
+        for row in self.planner.rows(items):
             yield row, [members[span.item][span.response] for span in row.spans]
 
     @torch.no_grad()
@@ -155,7 +157,7 @@ class Learner:
         """One optimizer step on demonstrations; `loss_of(row, logprob_L)` gives a row's share of the loss."""
         self.policy.model.train()
         total = 0.0
-        for row in pack(items, self.settings.row_tokens):
+        for row in self.planner.rows(items):
             loss = loss_of(row, score_row(self.policy, row).logprob_L)
             loss.backward()
             total += loss.item()

@@ -74,8 +74,9 @@ def group_metrics(groups: Sequence[Group], trained: Sequence[Group]) -> Metrics:
     """The metrics of groups. Lengths in response tokens; `correct` is a perfect score, `wrong` any other.
 
     `entropy`, `clip_fraction` and `behaviour_kl` are means over response tokens of `trained` that took part in the
-    update, `diff_mean` and `diff_max` are of `agreement_metrics`, and `groups_trained` counts its groups with spread. All else is of `groups`, those paid for: `tokens`
-    counts each prompt once, `patches` are vision patches, `zero_variance` is a share of groups.
+    update, `diff_mean` and `diff_max` those of `agreement_metrics`, and `groups_trained` counts its groups with
+    spread. All else is of `groups`, those paid for: `tokens` counts each prompt once, `patches` are vision patches,
+    `zero_variance` is a share of groups.
     """
     judged = [(r, v) for g in groups for r, v in zip(g.rollouts, g.verdicts, strict=True)]
     lengths = [(len(r.token_ids), v.score) for r, v in judged]

@@ -306,6 +306,9 @@ class LearnerSettings(Section):
     row_tokens: int = Field(
         default=8192, gt=0, description="of a forward pass; gradients accumulate over an update's rows"
     )
+    memory_mb: float | None = Field(
+        default=None, gt=0, description="bound on an update's activations and gradients; unset: row_tokens alone bounds"
+    )
     share_prompt: bool = Field(default=True, description="each prompt once for its group; false is the reference path")
 
 

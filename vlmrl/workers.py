@@ -176,12 +176,15 @@ class _Batch:
             if lost.place is None:
                 self._again(chunk)
             else:
-                self._lose(chunk, lost.place, lost.status, str(lost))
+                self._lose(chunk, lost.place, lost)
         else:
-            for i, fields, took in zip(chunk.indices, verdicts, seconds, strict=True):
-                self.found[i] = [Verdict(*one) for one in fields]
-                name = self.calls[i].verifier
-                self.workers.seconds[name] += 0.05 * (took / len(fields) - self.workers.seconds[name])
+            self._fill(chunk.indices, verdicts, seconds)
+
+    def _fill(self, indices: Sequence[int], verdicts: Sequence[Any], seconds: Sequence[float]) -> None:
+        for i, fields, took in zip(indices, verdicts, seconds, strict=True):
+            self.found[i] = [Verdict(*one) for one in fields]
+            name = self.calls[i].verifier
+            self.workers.seconds[name] += 0.05 * (took / len(fields) - self.workers.seconds[name])
 
     def _again(self, chunk: _Chunk) -> None:
         """A chunk whose process died before it began is no proof against its answers, up to a point."""
@@ -190,10 +193,14 @@ class _Batch:
         else:
             self.waiting.appendleft(_Chunk(chunk.indices, chunk.attempts + 1))
 
-    def _lose(self, chunk: _Chunk, place: int, status: Status, why: str) -> None:
-        """Gives up the response at `place`; the rest of the chunk is judged again."""
-        self._give_up([chunk.indices[place]], status, why)
-        for part in (chunk.indices[place + 1 :], chunk.indices[:place]):
+    def _lose(self, chunk: _Chunk, place: int, lost: _LostError) -> None:
+        """Gives up the response at `place`; those of the chunk that have no verdict are judged again."""
+        self._give_up([chunk.indices[place]], lost.status, str(lost))
+        before, after = chunk.indices[:place], chunk.indices[place + 1 :]
+        if lost.before is not None:
+            self._fill(before, *lost.before)
+            before = []
+        for part in (after, before):
             if part:
                 self.waiting.appendleft(_Chunk(part))
 
@@ -207,93 +214,133 @@ class _Batch:
 
 
 class _LostError(Exception):
-    """A chunk whose process is no more. `place`: of the response it was judging, if it had begun."""
+    """A chunk whose process is no more. `place`: of the response it was judging, if it had begun; `before`: the
+    verdicts and seconds of the responses before it, if they are known."""
 
-    def __init__(self, place: int | None, status: Status, why: str) -> None:
+    def __init__(self, place: int | None, status: Status, why: str, before: Any = None) -> None:
         super().__init__(why)
         self.place = place
+        self.before = before
         self.status: Status = status
 
 
+class _Worker:
+    """A process that judges chunks until it is killed."""
+
+    def __init__(self, workers: Workers) -> None:
+        self.deadline = workers.deadline
+        # The place of the response being judged, and since when.
+        self.progress = workers.context.RawArray("d", [_IDLE, 0.0])
+        self.pipe, theirs = workers.context.Pipe()
+        arguments = (theirs, self.progress, workers.memory_mb, catalog.added_verifiers())
+        self.process = workers.context.Process(target=_work, args=arguments, daemon=True)
+        try:
+            with _starting:
+                self.process.start()
+        except (EOFError, OSError) as error:
+            raise _LostError(None, "error", f"no process could be started ({error})") from None
+        finally:
+            theirs.close()
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def end(self) -> None:
+        """Stops the process, whatever it does."""
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+
+    def begin(self, calls: list[Any]) -> None:
+        self.progress[0], self.progress[1] = _IDLE, time.monotonic()
+        self.pipe.send(calls)
+
+    def place(self) -> int | None:
+        return None if self.progress[0] == _IDLE else int(self.progress[0])
+
+    def left(self) -> float:
+        """Seconds that the response being judged still has."""
+        limit = STUCK if self.progress[0] == _IDLE else self.deadline
+        return limit - (time.monotonic() - self.progress[1])
+
+
 class _Seat:
-    """One process at a time, and the thread that feeds it and sees to its deadline."""
+    """A process, another that stands by once it looks stuck, and the thread that feeds it and keeps its deadline."""
 
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
-        # The place of the response being judged, and since when.
-        self.progress = workers.context.RawArray("d", 2)
-        self.process: Any = None
-        self.pipe: Any = None
+        self.worker: _Worker | None = None
+        self.successor: _Worker | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def end(self) -> None:
-        """Stops the process, whatever it does."""
-        process = self.process
-        if process is not None:
-            process.kill()
+        """Stops the processes, whatever they do."""
+        for worker in (self.worker, self.successor):
+            if worker is not None:
+                worker.kill()
         self.thread.join()
 
     def _run(self) -> None:
         with suppress(_LostError):
-            self._start()  # while the caller does other things
+            self.worker = self._start()  # while the caller does other things
         while (item := self.workers.queue.get()) and not self.workers.closed:
             future, calls = item
             try:
                 future.set_result(self._judge(calls))
             except _LostError as lost:
-                self._stop()
+                self._succeed()
                 future.set_exception(lost)
             except Exception as error:
                 future.set_exception(error)
-        self._stop()
+        self._succeed()
+        self._succeed()
 
     def _judge(self, calls: list[Any]) -> Any:
-        if self.process is None:
-            self._start()
-        assert self.process
-        self.progress[0] = _IDLE
-        self.progress[1] = time.monotonic()
+        self.worker = worker = self.worker or self._start()
         try:
-            self.pipe.send(calls)
-            while not self.pipe.poll(_POLL):
-                place = self._place()
-                if self._is_overdue() and self._place() == place:
-                    raise _LostError(place, "timeout", f"no verdict after {self.workers.deadline:g} s")
-            return self.pipe.recv()
+            worker.begin(calls)
+            while not worker.pipe.poll(min(_POLL, max(worker.left(), 0.001))):
+                place, left = worker.place(), worker.left()
+                if left <= 0 and worker.place() == place:
+                    why = f"no verdict after {worker.deadline:g} s"
+                    raise _LostError(place, "timeout", why, self._before())
+                if left < worker.deadline / 2 and self.successor is None:
+                    self.successor = self._start()
+                    # What was judged before the response it is stuck at: so the successor is warm, and loses nothing.
+                    self.successor.begin(calls[:place])
+            verdicts = worker.pipe.recv()
+            self._dismiss()
+            return verdicts
         except (EOFError, OSError):
-            self.process.join(1.0)
-            code = self.process.exitcode
-            raise _LostError(self._place(), "error", f"its process died (exit code {code})") from None
+            worker.process.join(1.0)
+            code = worker.process.exitcode
+            raise _LostError(worker.place(), "error", f"its process died (exit code {code})") from None
 
-    def _start(self) -> None:
-        self.pipe, theirs = self.workers.context.Pipe()
-        arguments = (theirs, self.progress, self.workers.memory_mb, catalog.added_verifiers())
-        process = self.workers.context.Process(target=_work, args=arguments, daemon=True)
-        try:
-            with _starting:
-                process.start()
-        except (EOFError, OSError) as error:
-            raise _LostError(None, "error", f"no process could be started ({error})") from None
-        finally:
-            theirs.close()
-        self.process = process
+    def _before(self) -> Any:
+        """What the successor made of the responses before the one that is stuck; if it is stuck too, it goes."""
+        if self.successor is None or not self.successor.pipe.poll():
+            self._dismiss()
+            return None
+        return self.successor.pipe.recv()
+
+    def _dismiss(self) -> None:
+        if self.successor is not None:
+            self.successor.end()
+            self.successor = None
+
+    def _start(self) -> _Worker:
+        worker = _Worker(self.workers)
         if self.workers.closed:
+            worker.end()
             raise _LostError(None, "error", "the workers were closed")
+        return worker
 
-    def _stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.join()
-            self.process = None
-            self.pipe.close()
-
-    def _place(self) -> int | None:
-        return None if self.progress[0] == _IDLE else int(self.progress[0])
-
-    def _is_overdue(self) -> bool:
-        limit = STUCK if self.progress[0] == _IDLE else self.workers.deadline
-        return time.monotonic() - self.progress[1] > limit
+    def _succeed(self) -> None:
+        """The process ends; the one that stands by, if there is one, takes its place."""
+        ended, self.worker, self.successor = self.worker, self.successor, None
+        if ended is not None:
+            ended.end()
 
 
 # --- in the worker ----------------------------------------------------------------------------------------
