@@ -42,6 +42,8 @@ _KEYS = ("point_2d", "point", "polygon", "polygon_2d", "segmentation", *geometry
 _ROUNDING = 1e-6
 
 _BUTTON = {"bbox_2d": [100, 40, 180, 60]}
+RUNS = "here"
+
 EXAMPLES = [
     Example("<answer>(140, 50)</answer>", _BUTTON, 1.0),
     Example('[{"point_2d": [100, 40], "label": "OK"}]', _BUTTON, 1.0),
