@@ -11,4 +11,4 @@ set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . scripts/setup.sh train
 
-python -m vlmrl.bench_curriculum "$@"
+vlmrl bench curriculum "$@"

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from vlmrl import catalog
-from vlmrl.cli import main, split_overrides
+from vlmrl.arguments import split_overrides
+from vlmrl.cli import main
 
 VLMRL = [sys.executable, "-m", "vlmrl.cli"]
 COMMANDS = ("train", "score", "data", "report", "list", "doctor")

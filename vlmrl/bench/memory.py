@@ -34,8 +34,7 @@ def peak_bytes(update: Callable[[], Any]) -> int | None:
     if not memory.measurable():
         return None
     gc.collect()
-    memory.reset_peak()
-    before = memory.in_use()
-    for _ in range(UPDATES):
-        update()
-    return memory.peak() - before
+    with memory.watch() as peak:
+        for _ in range(UPDATES):
+            update()
+    return peak.bytes

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 
 from vlmrl.bench import trl_side
-from vlmrl.flops import update_flops
 from vlmrl.bench.geometry import Geometry, groups
 from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, seconds, take_turns
+from vlmrl.flops import update_flops
 from vlmrl.group import Group
 from vlmrl.learner import Learner
 from vlmrl.policy import Policy

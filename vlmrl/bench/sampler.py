@@ -1,7 +1,6 @@
 """What samplers cost at size: time of `next` and `observe`, and memory, each sampler in a process of its own.
 
-    measure_samplers(prompts=10_000_000)
-    -> [{"sampler": "rlcs", "next_ms": {"median", "p99", "max"}, "new_epoch_ms", "memory_mb", ...}, ...]
+    vlmrl bench sampler rlcs --prompts 10000000
 
 The prompts are of three sources, all graded, and four in five were visited. `memory_mb` is the largest resident memory
 of the process, Python and numpy included; `new_epoch_ms` is the one `next` that shuffles all prompts anew.
@@ -9,6 +8,7 @@ of the process, Python and numpy included; `new_epoch_ms` is the one `next` that
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import resource
 import time
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from rich.progress import track
 
 from vlmrl import catalog
 from vlmrl.curriculum import create_sampler
@@ -29,14 +30,24 @@ from vlmrl.verdict import Verdict
 ROUNDS = 100
 
 
-def measure_samplers(names: Sequence[str] = (), prompts: int = 10_000_000, draw: int = 512) -> list[dict[str, Any]]:
-    """One result for each named sampler; all if none is named."""
+def bench_sampler(names: Sequence[str], prompts: int, draw: int, as_json: bool) -> None:
+    """Prints what these samplers cost, all of them if there is no name; `UserError` for an unknown one."""
+    for name in names:
+        catalog.load("samplers", name)
     context = multiprocessing.get_context("spawn")
     results = []
-    for name in names or catalog.names("samplers"):
+    for name in track(names or catalog.names("samplers"), "bench sampler", transient=True, disable=as_json):
         with context.Pool(1) as pool:
             results.append(pool.apply(measure, (name, prompts, draw)))
-    return results
+    if as_json:
+        print(json.dumps(results, indent=2))
+        return
+    for one in results:
+        took = ", ".join(f"{key} {value:.2f}" for key, value in one["next_ms"].items())
+        print(
+            f"{one['sampler']}: next({draw}) {took} ms; a new epoch {one['new_epoch_ms']:.0f} ms; "
+            f"{one['memory_mb']:.0f} MB"
+        )
 
 
 def measure(name: str, prompts: int, draw: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The curriculum experiment: rollouts that each sampler needs to learn what uniform sampling learns.
 
-    bash scripts/bench_curriculum.sh [--steps 300] [--seeds 3] [--prompts 4800]
+    vlmrl bench curriculum [--steps 300] [--seeds 3] [--prompts 4800]
 
 The data set is half prompts that the tiny model solved in 8 of 8 tries, a quarter that it never solved, a quarter in
 between, by grading. Every sampler trains on it for the same number of steps; those with grades get the ones that the
@@ -9,7 +9,6 @@ data set was made by, whose rollouts are not counted. Each part is done once: wh
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -20,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from vlmrl import catalog
-from vlmrl.bench_curriculum_results import write_results
+from vlmrl.bench.curriculum_results import write_results
+from vlmrl.errors import UserError
 from vlmrl.prompt_memory import content_keys
 from vlmrl.sample import Sample
 from vlmrl.sample_files import read_samples, write_samples
@@ -38,22 +38,18 @@ SAMPLERS: dict[str, list[str]] = {
 SHARES = {"solved": 0.5, "hopeless": 0.25, "between": 0.25}
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="bench_curriculum", allow_abbrev=False)
-    parser.add_argument("--out", type=Path, default=Path("runs/bench_curriculum"), help="folder")
-    parser.add_argument("--steps", type=int, default=300, help="of each run")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each sampler")
-    parser.add_argument("--prompts", type=int, default=4800, help="of the data set")
-    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS), help="uniform among them")
-    parser.add_argument("--set", nargs="*", default=[], help="flags of vlmrl train, as section.field=value")
-    options = parser.parse_args(argv)
-    flags = [f"--{flag}" for flag in options.set]
-    data = build_data(options.out, options.prompts, flags)
+def bench_curriculum(
+    out: Path, samplers: Sequence[str] | None, steps: int, seeds: int, prompts: int, flags: Sequence[str]
+) -> None:
+    """Does what is not done in the folder `out`, and prints its table; `flags` go to every run."""
+    for name in samplers or ():
+        if name not in SAMPLERS:
+            raise UserError(f"--samplers {name!r}: not one of {', '.join(map(repr, SAMPLERS))}")
+    data = build_data(out, prompts, flags)
     runs = {
-        name: [train(options.out, name, seed, options.steps, data, flags) for seed in range(options.seeds)]
-        for name in options.samplers
+        name: [train(out, name, seed, steps, data, flags) for seed in range(seeds)] for name in samplers or SAMPLERS
     }
-    print(write_results(options.out, runs))
+    print(write_results(out, runs))
 
 
 # --- data -------------------------------------------------------------------------------------------------
@@ -130,7 +126,3 @@ def run_vlmrl(*arguments: object) -> None:
     command = [sys.executable, "-m", "vlmrl.cli", *map(str, arguments)]
     if code := subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
         sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()
