@@ -21,7 +21,7 @@ check() { # NAME COMMAND...: runs it, goes on if it fails
 check lint ruff check
 check format ruff format --check
 check types pyright
-check tests pytest "$@"
+check tests pytest -n 2 --dist loadfile "$@"
 
 echo "== summary"
 printf '%s\n' "${summary[@]}"

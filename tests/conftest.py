@@ -6,6 +6,8 @@ import os
 
 # Two test processes on two cores: threads that spin while they wait cost more than they win.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from pathlib import Path
 
