@@ -31,6 +31,8 @@ def verify(response, target=None):
         9 ** 9 ** 9
     if response == "sleep":
         time.sleep(3600)
+    if response == "slow":
+        time.sleep(0.7)
     if response == "memory":
         return Verdict(float(len([bytes(2**20) for _ in range(2**14)]) > 0))
     if response == "exit":
@@ -104,6 +106,16 @@ def test_many_hostile_answers_at_once(workers) -> None:
     verdicts = [found[0] for found in workers(calls)]
     assert [i for i, v in enumerate(verdicts) if v.score is None] == [5, 13, 21, 29, 37]
     assert all(v.answer == f"answer {i}" for i, v in enumerate(verdicts) if i % 8 != 5)
+
+
+def test_slow_answers_before_and_after_one_that_hangs(workers) -> None:
+    """A process that was slow at an earlier answer has a successor that knows only part of what came before."""
+    responses = [f"answer {i}" for i in range(40)]
+    responses[4] = responses[9] = responses[22] = "slow"
+    responses[14] = "loop"
+    verdicts = [found[0] for found in workers([call(response) for response in responses])]
+    assert [i for i, v in enumerate(verdicts) if v.score is None] == [14]
+    assert all(v.answer == r for i, (v, r) in enumerate(zip(verdicts, responses, strict=True)) if i != 14)
 
 
 def test_idle_processes_may_be_killed(workers) -> None:

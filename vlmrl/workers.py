@@ -198,8 +198,10 @@ class _Batch:
         self._give_up([chunk.indices[place]], lost.status, str(lost))
         before, after = chunk.indices[:place], chunk.indices[place + 1 :]
         if lost.before is not None:
-            self._fill(before, *lost.before)
-            before = []
+            # Fewer than all of them, if the process was slow at an earlier one.
+            verdicts, seconds = lost.before
+            self._fill(before[: len(verdicts)], verdicts, seconds)
+            before = before[len(verdicts) :]
         for part in (after, before):
             if part:
                 self.waiting.appendleft(_Chunk(part))
