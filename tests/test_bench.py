@@ -11,11 +11,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmrl.bench import rollout, update
-from vlmrl.flops import update_flops, vision_flops
 from vlmrl.bench.geometry import Geometry, groups
 from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.timing import estimate, take_turns
 from vlmrl.cli import main
+from vlmrl.flops import update_flops, vision_flops
 from vlmrl.policy import Policy
 from vlmrl.settings import ModelSettings
 

@@ -187,6 +187,11 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
     add("isolation", help="what hostile answers cost a batch of clean ones")
 
+    planner = add("planner", help="memory and seconds of random batches, beside what the learner predicted")
+    planner.add_argument("--model", metavar="PATH", help="folder or hub id (default: 7 M parameters, random weights)")
+    planner.add_argument("--batches", type=_count, default=200, help="random mixed batches (default 200)")
+    planner.add_argument("--gradient-checkpointing", action="store_true")
+
     sampler = add("sampler", help="time and memory of the samplers at the size of a large data set")
     sampler.add_argument("names", nargs="*", metavar="NAME", help="some of the samplers (default all)")
     sampler.add_argument("--prompts", type=_count, default=10_000_000, help="of the data set (default 10,000,000)")

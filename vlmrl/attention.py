@@ -113,6 +113,8 @@ def tree_attention(
     """Attention of queries [B, heads, T, D] over keys and values [B, kv heads, T, D]; returns [B, T, heads, D]."""
     if tree is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
+    # Under autocast the rotary embedding leaves float32.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     if isinstance(tree, SharedPrefix):
         return tree.attend(module, query, key, value, scaling), None
     assert query.shape[0] == 1, "a packed row is a batch of one"

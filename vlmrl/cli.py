@@ -101,6 +101,12 @@ def _run_bench(options: argparse.Namespace) -> None:
         from vlmrl.bench.isolation import bench_isolation
 
         bench_isolation(options.json)
+    elif options.subject == "planner":
+        out = sys.stdout
+        with contextlib.redirect_stdout(sys.stderr):  # libraries log to standard output as they load
+            from vlmrl.bench.planner import bench_planner
+
+            bench_planner(options.model, options.batches, options.gradient_checkpointing, options.json, out)
     elif options.subject == "sampler":
         from vlmrl.bench.sampler import bench_sampler
 

@@ -286,7 +286,8 @@ class Formatter:
             if tokens != features:
                 raise UserError(
                     f"sample {sample.id!r}: {tokens} {token.removesuffix('_id')}s in the prompt, {features} features; "
-                    "the text holds a placeholder token of its own, or the processor does not fit the model"
+                    "the text holds a placeholder token of its own, the chat template drops media, or the processor "
+                    "does not fit the model"
                 )
 
 

@@ -13,7 +13,7 @@ from vlmrl.config import RunConfig
 from vlmrl.data import check_media, check_reward
 from vlmrl.dataset import entry_samples
 from vlmrl.errors import UserError
-from vlmrl.formatting import Formatter
+from vlmrl.formatting import EncodedPrompt, Formatter
 from vlmrl.judging import check_schedules
 from vlmrl.policy import choose_device, resolve
 from vlmrl.sample import Sample
@@ -35,7 +35,8 @@ def rehearse(config: RunConfig) -> int:
     check_schedules(config.reward)
     for split, entries in (("train", config.data.train), ("heldout", config.data.heldout)):
         for number, entry in enumerate(entries):
-            counts = _look(entry, formatter)
+            counts, longest = _look(entry, formatter)
+            _check_length(config, formatter, longest)
             console.print(f"data.{split}.{number}: {_name(entry)}: looked at {sum(counts.values())}, {dict(counts)}")
     rollout = config.rollout
     console.print(f"model: {config.model.path} ({formatter.config.model_type})")
@@ -51,15 +52,28 @@ def rehearse(config: RunConfig) -> int:
     return 0
 
 
-def _look(entry: Source, formatter: Formatter) -> Counter[str]:
-    """Validates the first samples of an entry; how many came from each source."""
+def _look(entry: Source, formatter: Formatter) -> tuple[Counter[str], EncodedPrompt]:
+    """Validates the first samples of an entry; how many came from each source, and the longest prompt."""
     samples: list[Sample] = list(islice(entry_samples(entry), LOOKED_AT))
     for sample in samples:
         check_media(f"sample {sample.id!r}", sample)
         check_reward(f"sample {sample.id!r}", sample)
-    for start in range(0, len(samples), 32):
-        formatter.encode(samples[start : start + 32])
-    return Counter(sample.source for sample in samples)
+    longest = (max(formatter.encode(samples[i : i + 32]), key=len) for i in range(0, len(samples), 32))
+    return Counter(sample.source for sample in samples), max(longest, key=len)
+
+
+def _check_length(config: RunConfig, formatter: Formatter, prompt: EncodedPrompt) -> None:
+    """`UserError` unless the model and the engine take the prompt with the longest response."""
+    rollout, tokens = config.rollout, len(prompt) + config.rollout.max_new_tokens
+    bounds = {"the model's max_position_embeddings": formatter.config.text_config.max_position_embeddings}
+    if rollout.engine == "vllm":
+        bounds["rollout.vllm.max_model_len"] = rollout.vllm.max_model_len
+    for name, bound in bounds.items():
+        if tokens > bound:
+            raise UserError(
+                f"sample {prompt.sample_id!r}: its prompt of {len(prompt)} tokens and rollout.max_new_tokens = "
+                f"{rollout.max_new_tokens} are over {name} = {bound}; lower model.max_pixels or max_new_tokens"
+            )
 
 
 def _name(entry: Source) -> str:

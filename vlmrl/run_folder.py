@@ -19,6 +19,7 @@ from vlmrl.rows import whole_file
 MAY_CHANGE = {
     *(f"run.{name}" for name in ("max_minutes", "sinks", "keep_checkpoints", "checkpoint_every", "export")),
     *(f"reward.{name}" for name in ("workers", "deadline", "memory_mb", "servers")),
+    *(f"agreement.{name}" for name in ("warn", "warn_kl", "stop", "stop_kl")),
 }
 """Settings that a resumed run may change, because its numbers do not depend on them."""
 

@@ -1,0 +1,150 @@
+"""Planner: how an update's responses become rows, by predicted cost and memory.
+
+    planner = Planner(policy, settings)
+    for row in planner.rows(items): ...         the row that takes the most memory first
+    planner.metrics()                           what was predicted, beside what was measured
+
+A row holds at most `learner.row_tokens` tokens and, with `learner.memory_mb`, takes no more memory than that. There
+are as few rows as fit, of even cost: FLOPs of language layers, attention, head and vision tower. docs/learner.md says
+what to set.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from vlmrl import memory
+from vlmrl.errors import UserError
+from vlmrl.flops import Rates, vision_flops
+from vlmrl.footprint import Footprint
+from vlmrl.formatting import EncodedPrompt
+from vlmrl.packing import Item, Row, Work, arrange, build, repeat, work_of
+from vlmrl.policy import Policy
+from vlmrl.settings import LearnerSettings
+
+MB = 2**20
+
+
+class Planner:
+    """A gauge for `arrange`, made of the policy and the budgets."""
+
+    def __init__(self, policy: Policy, settings: LearnerSettings) -> None:
+        self.policy = policy
+        self.settings = settings
+        self.tower: Any = policy.core.model.visual
+        self.rates = Rates.of(policy.core)
+        self.no_tree = no_tree(policy.core.config.text_config, settings.row_tokens)
+        if self.no_tree:
+            print(f"learner: {self.no_tree}; each response is computed with a prompt of its own", file=sys.stderr)
+        self._trained = any(parameter.requires_grad for parameter in self.tower.parameters())
+        self._vision: dict[str, float] = {}
+        self._forget()
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        return Footprint.of(self.policy)
+
+    # --- the gauge ----------------------------------------------------------------------------------------
+
+    def prompt(self, prompt: EncodedPrompt) -> Work:
+        grids = str([prompt.vision[key].tolist() for key in prompt.vision if key.endswith("grid_thw")])
+        if grids not in self._vision:
+            self._vision[grids] = vision_flops(self.tower, prompt)
+        return Work.of_prompt(prompt, self._vision[grids])
+
+    def cost(self, work: Work) -> float:
+        """FLOPs of forward and backward pass. A frozen tower has no backward pass, a cached one no pass at all."""
+        repeats = 4 if self.policy.formatter.limits.gradient_checkpointing else 3
+        tower = repeats if self._trained else 0 if self.policy.vision_cache else 1
+        parts = self.rates.flops(work)
+        return repeats * (parts.total - parts.vision) + tower * parts.vision
+
+    def memory(self, work: Work) -> float:
+        """Bytes of an update with a row of this work: activations and accumulated gradients."""
+        return self.footprint.gradients + self.footprint.row(work)
+
+    def fits(self, work: Work) -> bool:
+        budget = self.settings.memory_mb
+        return work.tokens <= self.settings.row_tokens and (not budget or self.memory(work) <= budget * MB)
+
+    # --- rows ---------------------------------------------------------------------------------------------
+
+    def plan(self, items: Sequence[Item]) -> list[tuple[list[Item], Work]]:
+        """The items of each row with their work, the row that takes the most memory first."""
+        if self.no_tree:
+            rows = [[item] for item in repeat(items)]
+        else:
+            rows = arrange(items if self.settings.share_prompt else repeat(items), self)
+        planned = [(row, sum((work_of(item, self) for item in row), start=Work())) for row in rows]
+        return sorted(planned, key=lambda row: -self.footprint.row(row[1]))
+
+    def rows(self, items: Sequence[Item]) -> Iterator[Row]:
+        """One after the other, so that no two rows' pixels exist at a time. What is done with each is timed."""
+        planned = self.plan(items)
+        if not torch.is_grad_enabled() or not planned:
+            yield from (build(row, tree=self.no_tree is None) for row, _ in planned)
+            return
+        self._predicted = max(self._predicted, self.footprint.update([work for _, work in planned]))
+        with memory.watch() as peak:
+            for row, work in planned:
+                started = time.perf_counter()
+                yield build(row, tree=self.no_tree is None)
+                self._timed.append((self.cost(work), time.perf_counter() - started))
+        self._measured = max(self._measured, peak.bytes)
+
+    def require(self, prompt: EncodedPrompt, max_new_tokens: int) -> None:
+        """`UserError` if a response of that many tokens to the prompt would be over the memory budget."""
+        work = self.prompt(prompt) + Work.of_response(prompt, max_new_tokens)
+        budget = self.settings.memory_mb
+        if budget and self.memory(work) > budget * MB:
+            raise UserError(
+                f"learner.memory_mb = {budget:g}: one response of rollout.max_new_tokens = {max_new_tokens} to sample "
+                f"{prompt.sample_id!r} ({len(prompt)} tokens, {prompt.patches} patches) takes "
+                f"{math.ceil(self.memory(work) / MB)}; raise it, lower model.max_pixels or max_new_tokens, or set "
+                "model.gradient_checkpointing"
+            )
+
+    # --- metrics ------------------------------------------------------------------------------------------
+
+    def metrics(self) -> dict[str, float]:
+        """Of the rows since the last call; those under `seconds/` differ between two runs alike.
+
+        `imbalance` is the largest row's cost over the mean. `seconds/plan/tflops_per_second` should stay the same;
+        `seconds/plan/off` is the mean relative difference of a row's seconds from its share of the cost.
+        """
+        if not self._timed:
+            return {}
+        costs, seconds = (torch.tensor(column, dtype=torch.float64) for column in zip(*self._timed, strict=True))
+        found = {
+            "plan/rows": len(costs),
+            "plan/tflops": costs.sum().item() / 1e12,
+            "plan/imbalance": (costs.max() / costs.mean()).item(),
+            "plan/memory_mb": self._predicted / MB,
+            **({"seconds/plan/memory_mb": self._measured / MB} if memory.measurable() else {}),
+            "seconds/plan/tflops_per_second": (costs.sum() / seconds.sum()).item() / 1e12,
+            "seconds/plan/off": ((seconds / seconds.sum()) / (costs / costs.sum()) - 1).abs().mean().item(),
+        }
+        self._forget()
+        return found
+
+    def _forget(self) -> None:
+        self._timed: list[tuple[float, float]] = []
+        self._predicted = self._measured = 0.0
+
+
+def no_tree(text_config: Any, row_tokens: int) -> str | None:
+    """Why layers of this model cannot take a tree mask; None if they can."""
+    window = getattr(text_config, "sliding_window", None)
+    for kind in sorted(set(getattr(text_config, "layer_types", None) or ())):
+        if kind == "sliding_attention" and window is not None and window < row_tokens:
+            return f"the model has sliding windows of {window} tokens, shorter than learner.row_tokens = {row_tokens}"
+        if kind not in ("full_attention", "sliding_attention"):
+            return f"the model has layers of {kind}, which takes no tree mask"
+    return None
