@@ -28,6 +28,7 @@ FOLDERS = {
     "samplers": "curriculum",
     "objectives": "objectives",
     "engines": "rollout",
+    "hooks": "hooks",
 }
 _ADDED: dict[str, Path] = {}
 """Verifier files of the user, by name."""

@@ -40,6 +40,10 @@ class Group:
     """One for each rollout; empty if the group was left out of the update (no spread in its rewards)."""
     index: int = -1
     """Number of the sample in the training data; -1 if it is from elsewhere."""
+    earlier: list[Group] = field(default_factory=list)
+    """Groups of the same sample that this one replaces, the first without a hint."""
+    dropped: bool = False
+    """Whether a hook keeps it out of the update."""
 
     @property
     def scores(self) -> list[float]:
@@ -49,7 +53,12 @@ class Group:
     @property
     def has_spread(self) -> bool:
         """Whether there is anything to learn from: at least two different scores."""
-        return len(set(self.scores)) > 1
+        return not self.dropped and len(set(self.scores)) > 1
+
+    @property
+    def attempts(self) -> list[Group]:
+        """All that was paid for this prompt, in its order."""
+        return [*self.earlier, self]
 
     @property
     def tokens(self) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from vlmrl import catalog
+from vlmrl import catalog, hooks
 from vlmrl.objectives import stage
 
 
@@ -126,6 +126,35 @@ class ReplaySettings(Section):
     path: str | None = Field(default=None, description="JSONL of {id, responses}: the canned answers")
 
 
+class ForceAnswerSettings(Section):
+    """[rollout.force_answer]"""
+
+    cue: str = Field(default="</think><answer>", min_length=1, description="what a response without an answer gets")
+    max_new_tokens: int = Field(default=64, gt=0, description="of the policy after the cue")
+
+
+Hint = Annotated[str, Field(pattern=r"\{hint\}", description="added to the last turn of the user, with the hint")]
+
+
+class GhpoSettings(Section):
+    """[rollout.ghpo]: parts of `meta.solution` for prompts that are never answered right."""
+
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(0.25, 0.5, 0.75), min_length=1, description="of the solution's characters, one after the other"
+    )
+    start_step: int = Field(default=0, ge=0, description="the first step with hints")
+    wrong_at: float = Field(default=0.0, ge=0, lt=1, description="a score of at most this is wrong")
+    template: Hint = "\n\nThe solution begins as follows. Go on from there:\n{hint}"
+
+
+class GuideSettings(Section):
+    """[rollout.guide]: `meta.hint` for prompts that are never answered right."""
+
+    low: float = Field(default=0.001, ge=0, lt=1, description="a group with a mean score of at most this gets the hint")
+    high: float = Field(default=0.999, gt=0, le=1, description="a hinted group with a mean score from this is dropped")
+    template: Hint = "\n\nHint: {hint}"
+
+
 class RolloutSettings(Section):
     """[rollout]: how answers are sampled."""
 
@@ -138,6 +167,17 @@ class RolloutSettings(Section):
     hf: HfSettings = HfSettings()
     vllm: VllmSettings = VllmSettings()
     replay: ReplaySettings = ReplaySettings()
+    hooks: tuple[str, ...] = Field(default=(), description="what becomes of answers, in this order: `vlmrl list hooks`")
+    force_answer: ForceAnswerSettings = ForceAnswerSettings()
+    ghpo: GhpoSettings = GhpoSettings()
+    guide: GuideSettings = GuideSettings()
+
+    @field_validator("hooks")
+    @classmethod
+    def _are_hooks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            hooks.load(name, "decide", "wrap")
+        return value
 
 
 class RewardSettings(Section):
@@ -336,6 +376,19 @@ class EvalSettings(Section):
     batch: int = Field(default=256, gt=0, description="prompts at one time")
 
 
+class TransformSettings(Section):
+    """One entry of sft.transforms."""
+
+    name: str = Field(description="thought_dropout")
+    p: float = Field(default=0.5, ge=0, le=1, description="chance of a demonstration, each time that it is learnt")
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_transform(cls, value: str) -> str:
+        hooks.load(value, "demonstration")
+        return value
+
+
 class SftSettings(Section):
     """[sft]: the section switches a run from reinforcement to supervised learning of the demonstrations."""
 
@@ -344,3 +397,4 @@ class SftSettings(Section):
     )
     patch_classes: int = Field(default=0, ge=0, description="number of classes in meta.objects; 0: no patch-level loss")
     patch_weight: float = Field(default=1.0, ge=0)
+    transforms: tuple[TransformSettings, ...] = Field(default=(), description="of the demonstrations, in this order")

@@ -7,6 +7,7 @@ are `meta.objects` of the sample, [class, x1, y1, x2, y2] in pixels of the image
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from vlmrl import hooks
 from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.group import UpdateReport
@@ -70,9 +72,11 @@ class Supervisor:
     def _keep_features(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._features = output.pooler_output
 
-    def update(self, learner: Learner, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt]) -> UpdateReport:
-        """One optimizer step on the samples' demonstrations."""
-        answers = [self._answer(sample) for sample in samples]
+    def update(
+        self, learner: Learner, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt], seed: int = 0
+    ) -> UpdateReport:
+        """One optimizer step on the samples' demonstrations; which of them are transformed depends on the seed."""
+        answers = [self._answer(sample, seed) for sample in samples]
         items = [Item(n, prompt, [answer]) for n, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))]
 
         def loss_of(row: Row, logprob_L: torch.Tensor) -> torch.Tensor:
@@ -90,12 +94,16 @@ class Supervisor:
 
         return learner.supervise(items, loss_of)
 
-    def _answer(self, sample: Sample) -> list[int]:
-        if sample.demonstration is None:
+    def _answer(self, sample: Sample, seed: int = 0) -> list[int]:
+        text = sample.demonstration
+        if text is None:
             raise UserError(
                 f"sample {sample.id!r}: no demonstration to learn; end its messages with the assistant's turn"
             )
-        return self.policy.formatter.encode_response(sample.demonstration)
+        for transform in self.settings.transforms:
+            if random.Random(f"{seed} {transform.name} {sample.id}").random() < transform.p:
+                text = hooks.load(transform.name, "demonstration").demonstration(text)
+        return self.policy.formatter.encode_response(text)
 
     def _patch_loss(self, row: Row, samples: Sequence[Sample]) -> torch.Tensor:
         """Class cross-entropy over all patches plus smooth L1 of the edges where an object is."""

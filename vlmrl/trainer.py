@@ -13,13 +13,13 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from vlmrl import catalog, checkpoint
+from vlmrl import catalog, checkpoint, hooks
 from vlmrl.agreement import AgreementGate
 from vlmrl.config import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
@@ -86,6 +86,8 @@ class Trainer:
         self.sampler = create_sampler(config.sampler, self.memory, config.run.seed)
         if found is not None:
             self._restore(*found)
+        for prompt in self.policy.formatter.encode([self.train_data[i] for i in range(min(32, len(self.train_data)))]):
+            self.learner.planner.require(prompt, config.rollout.max_new_tokens)
         self.engine: Engine = make_engine(config, self.policy)
         self.engine.sync(self.policy.weights(), self.step)
         self.ledger = Ledger(
@@ -134,20 +136,31 @@ class Trainer:
         rounds = itertools.count()
         self.sampler.begin(self.step, self.step / config.run.steps)
         while missing := self.sampler.missing(config.rollout.prompts):
-            groups = self.roll_out(self.sampler.next(missing), next(rounds), clock)
-            self.memory.observe(groups)
+            groups = self.roll_out(self.sampler.next(missing), rounds, clock)
+            self.memory.observe(group.attempts[0] for group in groups)
             self.sampler.observe(groups)
-            paid += groups
-        trained = self.sampler.batch(config.rollout.prompts)
+            paid += [attempt for group in groups for attempt in group.attempts]
+        trained = [group for group in self.sampler.batch(config.rollout.prompts) if not group.dropped]
         report = self.learner.update(trained, progress=(self.step - 1) / config.run.steps, version=self.step - 1)
         clock.lap("update")
         self.engine.sync(self.policy.weights(), self.step)
         clock.lap("sync")
         self._record(paid, trained, report, clock)
+        for group in self.sampler.pending:
+            group.earlier.clear()  # it is written down, and its pixels would wait with the group
 
-    def roll_out(self, indices: np.ndarray, round_: int, clock: Clock) -> list[Group]:
-        """Answers to these prompts of the training data, with their verdicts."""
-        samples = [self.train_data[int(index)] for index in indices]
+    def roll_out(self, indices: np.ndarray, rounds: Iterator[int], clock: Clock) -> list[Group]:
+        """Judged answers to these prompts of the training data, a group each, as the hooks leave them."""
+
+        def answer(samples: Sequence[Sample], indices: Sequence[int]) -> list[Group]:
+            return self._answer_and_judge(samples, indices, next(rounds), clock)
+
+        groups = answer([self.train_data[int(index)] for index in indices], indices.tolist())
+        return hooks.settle(groups, self.config.rollout, self.step, answer)
+
+    def _answer_and_judge(
+        self, samples: Sequence[Sample], indices: Sequence[int], round_: int, clock: Clock
+    ) -> list[Group]:
         prompts = self.policy.formatter.encode(samples)
         rollouts = self.engine.generate(prompts, self.config.rollout.group, self.sampling(round_))
         assert all(r.version == self.step - 1 for group in rollouts for r in group), "the engine missed a sync"
@@ -155,7 +168,7 @@ class Trainer:
         self.judge.step = self.step
         verdicts = self.judge.training(samples, prompts, rollouts, self.step / self.config.run.steps)
         clock.lap("reward")
-        parts = zip(samples, prompts, rollouts, verdicts, indices.tolist(), strict=True)
+        parts = zip(samples, prompts, rollouts, verdicts, indices, strict=True)
         return [Group(s, p, r, v, index=index) for s, p, r, v, index in parts]
 
     def supervised_step(self) -> None:
@@ -164,7 +177,8 @@ class Trainer:
         clock = Clock()
         self.sampler.begin(self.step, self.step / self.config.run.steps)
         samples = [self.train_data[int(index)] for index in self.sampler.next(self.config.rollout.prompts)]
-        report = self.supervisor.update(self.learner, samples, self.policy.formatter.encode(samples))
+        prompts = self.policy.formatter.encode(samples)
+        report = self.supervisor.update(self.learner, samples, prompts, self.sampling(0).seed)
         clock.lap("update")
         self._record([], [], report, clock)
 
@@ -182,7 +196,10 @@ class Trainer:
 
     def _record(self, paid: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
         extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
+        extra |= self.learner.planner.metrics()
         extra |= self.judge.metrics(self.step / self.config.run.steps)
+        if self.config.rollout.hooks:
+            extra |= hooks.metrics(paid)
         if self.learner.gate and report.optimizer_steps:
             extra["all/agreement_warnings"] = self.learner.gate.warnings
         self.ledger.record(self.step, paid, report, clock.seconds, extra, trained)
@@ -238,9 +255,10 @@ class Trainer:
 
 
 def make_engine(config: RunConfig, policy: Policy) -> Engine:
-    """The engine that `rollout.engine` names, with the settings of its own section."""
-    name = config.rollout.engine
-    return catalog.load("engines", name).create(getattr(config.rollout, name), policy)
+    """The engine that `rollout.engine` names, with the settings of its own section, and the hooks around it."""
+    rollout = config.rollout
+    engine: Engine = catalog.load("engines", rollout.engine).create(getattr(rollout, rollout.engine), policy)
+    return hooks.wrap_engine(engine, policy.formatter, rollout)
 
 
 def make_gate(config: RunConfig, policy: Policy, folder: RunFolder) -> AgreementGate | None:
