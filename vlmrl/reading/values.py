@@ -91,7 +91,9 @@ def _agree(mine: Any, theirs: Any, slack: Any) -> bool:
         slack = max(slack, 1e-12)  # a limit is only approached
     points = _points(mine, theirs)
     digits = _DIGITS
-    if slack == _EXACT and not points[0]:  # whole numbers of up to 1,000 digits compare exactly
+    if (
+        slack == _EXACT and not points[0] and _may_be_whole(mine) and _may_be_whole(theirs)
+    ):  # whole numbers of up to 1,000 digits compare exactly
         digits += int(min(1000.0, max(latex.magnitude(mine), latex.magnitude(theirs))))
         slack = sympy.Float(10) ** (12 - digits)
     for place, point in enumerate(points):
@@ -101,6 +103,14 @@ def _agree(mine: Any, theirs: Any, slack: Any) -> bool:
         if a is None or b is None or not _close(a, b, slack, noise=1e-40 if point else 0.0):
             return False
     return True
+
+
+def _may_be_whole(expression: Any) -> bool:
+    """Not with pi in it, nor the factorial of a fraction, which takes seconds to a thousand digits."""
+    import sympy
+
+    factorials = expression.atoms(sympy.factorial)
+    return not expression.has(sympy.NumberSymbol) and all(f.args[0].is_integer is not False for f in factorials)
 
 
 def _close(a: Number, b: Number, slack: Any, noise: float) -> bool:
