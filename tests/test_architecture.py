@@ -144,7 +144,7 @@ def test_all_names_what_is_public() -> None:
     assert all(hasattr(vlmrl, name) for name in vlmrl.__all__)
 
 
-@pytest.mark.parametrize("kind", ["verifiers", "recipes", "samplers", "objectives", "engines"])
+@pytest.mark.parametrize("kind", ["verifiers", "recipes", "samplers", "objectives", "hooks", "engines"])
 def test_everything_listed_says_what_it_is(kind) -> None:
     for name in catalog.names(kind):
         assert catalog.summary(kind, name), f"{kind}/{name}.py has no docstring"

@@ -50,7 +50,7 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(tmp_path, arguments, compla
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("kind", ["verifiers", "recipes", "engines", "samplers", "objectives", "benchmarks"])
+@pytest.mark.parametrize("kind", ["verifiers", "recipes", "engines", "samplers", "objectives", "hooks", "benchmarks"])
 def test_list_is_plain_when_piped(kind) -> None:
     done = run("list", kind)
     assert done.returncode == 0

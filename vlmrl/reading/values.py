@@ -91,9 +91,8 @@ def _agree(mine: Any, theirs: Any, slack: Any) -> bool:
         slack = max(slack, 1e-12)  # a limit is only approached
     points = _points(mine, theirs)
     digits = _DIGITS
-    if (
-        slack == _EXACT and not points[0] and _may_be_whole(mine) and _may_be_whole(theirs)
-    ):  # whole numbers of up to 1,000 digits compare exactly
+    whole = slack == _EXACT and not points[0] and _may_be_whole(mine) and _may_be_whole(theirs)
+    if whole:  # numbers of up to 1,000 digits compare exactly
         digits += int(min(1000.0, max(latex.magnitude(mine), latex.magnitude(theirs))))
         slack = sympy.Float(10) ** (12 - digits)
     for place, point in enumerate(points):
