@@ -203,6 +203,7 @@ def _peaks(*megabytes: int) -> list[int | None]:
 def test_peak_memory_is_that_of_the_work_alone() -> None:
     ballast = torch.ones(400 << 18)  # in this process, not in the child
     few, many = in_a_child(_peaks, 50, 250)
-    assert 50 << 20 <= few < 120 << 20
-    assert 250 << 20 <= many < 320 << 20
+    # The kernel counts resident pages in batches of up to a megabyte.
+    assert 49 << 20 <= few < 120 << 20
+    assert 249 << 20 <= many < 320 << 20
     assert ballast[0] == 1

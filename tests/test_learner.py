@@ -128,6 +128,7 @@ def test_unscored_rollouts_take_no_part(model_folder, mixed_samples):
                 group.verdicts[3] = Verdict(None, "timeout")
         report = learner_of(policy).update(groups)
         results.append((report.loss, report.grad_norm))
+        assert all([s is None for s in group.stats] == [False] * 3 + [True] * (not drop) for group in groups)
     assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 

@@ -173,6 +173,7 @@ def _row(part: Part) -> dict[str, Any]:
                 "kl": _plain(stats.behaviour_kl),
             }
             for rollout, stats in zip(group.rollouts, group.stats, strict=True)
+            if stats is not None
         ],
     }
 

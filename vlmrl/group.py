@@ -36,8 +36,8 @@ class Group:
     prompt: EncodedPrompt
     rollouts: list[Rollout]
     verdicts: list[Verdict]
-    stats: list[TokenStats] = field(default_factory=list)
-    """One for each rollout; empty if the group was left out of the update (no spread in its rewards)."""
+    stats: list[TokenStats | None] = field(default_factory=list)
+    """One for each rollout, None for one that took no part (unscored); empty if the update left the group out."""
     index: int = -1
     """Number of the sample in the training data; -1 if it is from elsewhere."""
     earlier: list[Group] = field(default_factory=list)

@@ -87,7 +87,7 @@ class Learner:
         """One optimizer step; (loss, gradient norm). `first`: the policy is still the one that has this version."""
         self.objective.weigh(plan, self._survey(groups, plan) if self.objective.needs_survey(plan) else None)
         for group in groups:
-            group.stats = [TokenStats(0.0, 0.0, 0.0, None, None)] * len(group.rollouts)
+            group.stats = [None] * len(group.rollouts)
         total = 0.0
         for row, responses in self._rows(groups, plan):
             reference = self._reference_logprobs(row)

@@ -123,6 +123,7 @@ def _measured(groups: Iterable[Group]) -> tuple[list[TokenStats], list[int]]:
         for group in groups
         if group.stats
         for stats, rollout in zip(group.stats, group.rollouts, strict=True)
+        if stats is not None
     ]
     return [stats for stats, _ in pairs], [tokens for _, tokens in pairs]
 
