@@ -131,7 +131,7 @@ def test_measured_memory_is_within_the_budget(model_folder, variant: str):
     settings = ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu", **VARIANTS[variant])
     peaks = in_a_child(peaks_of, Batches(settings, count=20))
     assert all(peak.measured <= peak.predicted <= peak.budget * 1.0001 for peak in peaks)
-    assert all(peak.predicted < 1.6 * peak.measured for peak in peaks)
+    assert all(peak.predicted < 1.8 * peak.measured for peak in peaks)
     assert max(peak.rows for peak in peaks) > 2
 
 
