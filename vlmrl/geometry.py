@@ -173,11 +173,6 @@ def said_label(value: Any) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
-def box_value(item: dict[str, Any]) -> Any:
-    """The coordinates in an object, under whichever of their usual names."""
-    return keyed(item, BOX_KEYS)
-
-
 def keyed(item: dict[str, Any], keys: Sequence[str]) -> Any:
     """The value under the first of the keys that the object has, or None."""
     return next((item[key] for key in keys if key in item), None)
