@@ -13,9 +13,9 @@ from conftest import prompt_sample
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.group import Group
 from vlmrl.objective import Objective
+from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives import Response, Tokens
 from vlmrl.rollout import Rollout
-from vlmrl.settings import ObjectiveSettings
 from vlmrl.verdict import Verdict
 
 EMPTY = torch.zeros(0, dtype=torch.long)

@@ -19,12 +19,13 @@ from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt, Formatter
 from vlmrl.group import Group, TokenStats
 from vlmrl.learner import Learner
+from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.hf import HfEngine, create
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Message, Sample
-from vlmrl.settings import AgreementSettings, HfSettings, LearnerSettings, ModelSettings, ObjectiveSettings
+from vlmrl.settings import AgreementSettings, HfSettings, LearnerSettings, ModelSettings
 from vlmrl.trainer import Trainer
 from vlmrl.verdict import Verdict
 

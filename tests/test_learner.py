@@ -9,10 +9,11 @@ import torch
 
 from vlmrl.group import Group
 from vlmrl.learner import Learner
+from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
-from vlmrl.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings, ObjectiveSettings
+from vlmrl.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings
 from vlmrl.verdict import Verdict
 
 

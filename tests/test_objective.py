@@ -19,8 +19,8 @@ from vlmrl.config import load_run
 from vlmrl.divergence import ESTIMATES, coefficient
 from vlmrl.errors import UserError
 from vlmrl.objective import Objective, advantages, token_weights
+from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives.grpo import surrogate
-from vlmrl.settings import ObjectiveSettings
 
 DEFAULT = ObjectiveSettings()
 PRESETS = catalog.names("objectives")

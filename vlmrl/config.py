@@ -17,6 +17,7 @@ from pydantic import ValidationError
 import vlmrl
 from vlmrl.complaints import one_line
 from vlmrl.errors import UserError, nearest
+from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.sampler_settings import SamplerSettings
 from vlmrl.settings import (
     AgreementSettings,
@@ -24,7 +25,6 @@ from vlmrl.settings import (
     EvalSettings,
     LearnerSettings,
     ModelSettings,
-    ObjectiveSettings,
     RewardSettings,
     RolloutSettings,
     RunSettings,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from vlmrl.settings import ObjectiveSettings
+    from vlmrl.objective_settings import ObjectiveSettings
 
 
 def k1(logprob: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

@@ -19,9 +19,9 @@ import torch
 
 from vlmrl.divergence import ESTIMATES, coefficient
 from vlmrl.group import Group
+from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives import Response, TokenLoss, Tokens, stage
 from vlmrl.objectives.ma_rlhf import credit, macro_lengths
-from vlmrl.settings import ObjectiveSettings
 
 
 class Objective:

@@ -28,12 +28,13 @@ from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.group import Group
 from vlmrl.learner import Learner
+from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.packing import Item, work_of
 from vlmrl.planner import MB, Planner
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout
 from vlmrl.sample import MediaSet, Message, RewardSpec, Sample
-from vlmrl.settings import LearnerSettings, ModelSettings, ObjectiveSettings
+from vlmrl.settings import LearnerSettings, ModelSettings
 from vlmrl.verdict import Verdict
 
 MALLOC_MMAP_THRESHOLD = -3  # malloc.h

@@ -25,9 +25,10 @@ import torch
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.media import load_image
+from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Sample
-from vlmrl.settings import LearnerSettings, ObjectiveSettings
+from vlmrl.settings import LearnerSettings
 
 ATTENTION = {
     "sdpa": "sdpa",

@@ -26,8 +26,9 @@ from vlmrl.bench.timing import ratio, seconds, take_turns
 from vlmrl.flops import update_flops
 from vlmrl.group import Group
 from vlmrl.learner import Learner
+from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.policy import Policy
-from vlmrl.settings import LearnerSettings, ObjectiveSettings
+from vlmrl.settings import LearnerSettings
 
 LEARNER = LearnerSettings(warmup_steps=0)
 OBJECTIVE = ObjectiveSettings(epsilon=1e-4)

@@ -14,8 +14,8 @@ from vlmrl.objectives import TokenLoss
 from vlmrl.objectives.grpo import upper_bound
 
 if TYPE_CHECKING:
+    from vlmrl.objective_settings import ObjectiveSettings
     from vlmrl.objectives import Tokens
-    from vlmrl.settings import ObjectiveSettings
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from vlmrl.objective_settings import ObjectiveSettings
     from vlmrl.objectives import Tokens
-    from vlmrl.settings import ObjectiveSettings
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",

@@ -18,8 +18,8 @@ from vlmrl.objectives import TokenLoss
 if TYPE_CHECKING:
     import torch
 
+    from vlmrl.objective_settings import ObjectiveSettings
     from vlmrl.objectives import Tokens
-    from vlmrl.settings import ObjectiveSettings
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from vlmrl.objectives.grpo import surrogate
 
 if TYPE_CHECKING:
+    from vlmrl.objective_settings import ObjectiveSettings
     from vlmrl.objectives import TokenLoss, Tokens
-    from vlmrl.settings import ObjectiveSettings
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",

@@ -21,8 +21,8 @@ from vlmrl.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+    from vlmrl.objective_settings import ObjectiveSettings
     from vlmrl.objectives import Tokens
-    from vlmrl.settings import ObjectiveSettings
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",

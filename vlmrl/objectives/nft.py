@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from vlmrl.objectives import TokenLoss
 
 if TYPE_CHECKING:
+    from vlmrl.objective_settings import ObjectiveSettings
     from vlmrl.objectives import Tokens
-    from vlmrl.settings import ObjectiveSettings
 
 PRESET: dict[str, Any] = {
     "group_weight": "nft",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlmrl.settings import ObjectiveSettings
+    from vlmrl.objective_settings import ObjectiveSettings
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",
