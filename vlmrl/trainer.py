@@ -38,6 +38,7 @@ from vlmrl.rollout import Engine, Sampling
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample
 from vlmrl.sft import Supervisor
+from vlmrl.starvation import StarvationWatch
 from vlmrl.summary import heldout_tables, print_summary, read_metrics, summarise
 
 
@@ -97,7 +98,15 @@ class Trainer:
         self.ledger.truncate(self.step or -1)
         self.judge = Judge(config.reward, self.policy.formatter, folder.path, self.answer)
         self.judge.truncate(self.step or -1)
+        if found is not None:
+            self.judge.schedules.load_state_dict(found[1]["schedules"])
+        self.starvation = StarvationWatch(folder.say)
         self.evaluator = Evaluator(config, self.policy, self.engine, self.judge, self.ledger, folder.path)
+
+    @property
+    def progress(self) -> float:
+        """Share of the steps that are done when the present one is."""
+        return self.step / self.config.run.steps
 
     # --- the loop -----------------------------------------------------------------------------------------
 
@@ -134,7 +143,7 @@ class Trainer:
         config, clock = self.config, Clock()
         paid: list[Group] = []
         rounds = itertools.count()
-        self.sampler.begin(self.step, self.step / config.run.steps)
+        self.sampler.begin(self.step, self.progress)
         while missing := self.sampler.missing(config.rollout.prompts):
             groups = self.roll_out(self.sampler.next(missing), rounds, clock)
             self.memory.observe(group.attempts[0] for group in groups)
@@ -146,6 +155,8 @@ class Trainer:
         self.engine.sync(self.policy.weights(), self.step)
         clock.lap("sync")
         self._record(paid, trained, report, clock)
+        self.starvation.observe(paid, lambda source: self.judge.schedules.values(source, self.progress))
+        self.judge.schedules.advance()
         for group in self.sampler.pending:
             group.earlier.clear()  # it is written down, and its pixels would wait with the group
 
@@ -166,7 +177,7 @@ class Trainer:
         assert all(r.version == self.step - 1 for group in rollouts for r in group), "the engine missed a sync"
         clock.lap("rollout")
         self.judge.step = self.step
-        verdicts = self.judge.training(samples, prompts, rollouts, self.step / self.config.run.steps)
+        verdicts = self.judge.training(samples, prompts, rollouts, self.progress)
         clock.lap("reward")
         parts = zip(samples, prompts, rollouts, verdicts, indices, strict=True)
         return [Group(s, p, r, v, index=index) for s, p, r, v, index in parts]
@@ -175,7 +186,7 @@ class Trainer:
         """Learn the demonstrations of the next samples."""
         assert self.supervisor is not None
         clock = Clock()
-        self.sampler.begin(self.step, self.step / self.config.run.steps)
+        self.sampler.begin(self.step, self.progress)
         samples = [self.train_data[int(index)] for index in self.sampler.next(self.config.rollout.prompts)]
         prompts = self.policy.formatter.encode(samples)
         report = self.supervisor.update(self.learner, samples, prompts, self.sampling(0).seed)
@@ -197,7 +208,7 @@ class Trainer:
     def _record(self, paid: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
         extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
         extra |= self.learner.planner.metrics()
-        extra |= self.judge.metrics(self.step / self.config.run.steps)
+        extra |= self.judge.schedules.metrics(self.progress)
         if self.config.rollout.hooks:
             extra |= hooks.metrics(paid)
         if self.learner.gate and report.optimizer_steps:
@@ -214,6 +225,7 @@ class Trainer:
             "learner": self.learner.state_dict(),
             "memory": self.memory.state_dict(),
             "sampler": self.sampler.state_dict(),
+            "schedules": self.judge.schedules.state_dict(),
             "rng": checkpoint.rng_state(),
         }
         checkpoint.save(self.folder.checkpoints, self.step, state, self.config.run.keep_checkpoints)
