@@ -59,6 +59,13 @@ table and a plot of what each paid for. What is done is not done again: stop it 
   vlmrl bench curriculum                                       five samplers, three seeds: hours
   vlmrl bench curriculum --steps 20 --seeds 1                  a look
 """
+THRESHOLDS = """\
+Trains the tiny model to locate shapes with several IoU thresholds in the reward, fixed, scheduled or matched to the
+policy, and writes a table of how precise its boxes become. What is done is not done again.
+
+  vlmrl bench thresholds                                       seven thresholds, three seeds: an hour
+  vlmrl bench thresholds --steps 20 --seeds 1 --arms "raw IoU" "matched, half"
+"""
 MIX = """\
 Finds weights of the data sources: short runs, the pilots, differ in nothing but the weights; from their held-out
 scores a quadratic predicts those of all other weights (MoDoMoDo). docs/mixtures.md tells how to read its report.
@@ -199,12 +206,21 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
     curriculum = subjects.add_parser("curriculum", help="rollouts each sampler needs to learn what uniform learns")
     curriculum.description = CURRICULUM
-    curriculum.add_argument("--out", default="runs/bench_curriculum", metavar="DIR", help="(default %(default)s)")
+    _add_experiment(curriculum, "runs/bench_curriculum", 300)
     curriculum.add_argument("--samplers", nargs="+", metavar="NAME", help="uniform among them (default: five)")
-    curriculum.add_argument("--steps", type=_count, default=300, help="of each run (default 300)")
-    curriculum.add_argument("--seeds", type=_count, default=3, help="runs of each sampler (default 3)")
     curriculum.add_argument("--prompts", type=_count, default=4800, help="of the data set (default 4800)")
-    curriculum.add_argument("--set", nargs="*", default=[], metavar="section.field=value", help="in every run")
+
+    thresholds = subjects.add_parser("thresholds", help="which IoU threshold of a reward teaches precise boxes")
+    thresholds.description = THRESHOLDS
+    _add_experiment(thresholds, "runs/bench_thresholds", 150)
+    thresholds.add_argument("--arms", nargs="+", metavar="NAME", help="some of the thresholds (default all)")
+
+
+def _add_experiment(parser: argparse.ArgumentParser, out: str, steps: int) -> None:
+    parser.add_argument("--out", default=out, metavar="DIR", help="(default %(default)s)")
+    parser.add_argument("--steps", type=_count, default=steps, help="of each run (default %(default)s)")
+    parser.add_argument("--seeds", type=_count, default=3, help="runs of each (default 3)")
+    parser.add_argument("--set", nargs="*", default=[], metavar="section.field=value", help="in every run")
 
 
 def _add_geometry(parser: argparse.ArgumentParser, completion: int) -> None:

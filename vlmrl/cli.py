@@ -116,6 +116,11 @@ def _run_bench(options: argparse.Namespace) -> None:
 
         flags = [f"--{flag}" for flag in options.set]
         bench_curriculum(Path(options.out), options.samplers, options.steps, options.seeds, options.prompts, flags)
+    elif options.subject == "thresholds":
+        from vlmrl.bench.thresholds import bench_thresholds
+
+        flags = [f"--{flag}" for flag in options.set]
+        bench_thresholds(Path(options.out), options.arms, options.steps, options.seeds, flags)
     else:
         _run_side_by_side(options)
 

@@ -9,17 +9,17 @@ data set was made by, whose rollouts are not counted. Each part is done once: wh
 
 from __future__ import annotations
 
+import itertools
 import json
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from vlmrl import catalog
 from vlmrl.bench.curriculum_results import write_results
+from vlmrl.bench.experiment import run_vlmrl, train
 from vlmrl.errors import UserError
 from vlmrl.prompt_memory import content_keys
 from vlmrl.sample import Sample
@@ -46,9 +46,10 @@ def bench_curriculum(
         if name not in SAMPLERS:
             raise UserError(f"--samplers {name!r}: not one of {', '.join(map(repr, SAMPLERS))}")
     data = build_data(out, prompts, flags)
-    runs = {
-        name: [train(out, name, seed, steps, data, flags) for seed in range(seeds)] for name in samplers or SAMPLERS
-    }
+    runs: dict[str, list[Path]] = {name: [] for name in samplers or SAMPLERS}
+    for seed, (name, folders) in itertools.product(range(seeds), runs.items()):
+        sampler = [json.dumps([str(out / GRADED)]) if word == GRADED else word for word in SAMPLERS[name]]
+        folders.append(train(out, RUN_FILE, name, steps, seed, data, [*sampler, *flags]))
     print(write_results(out, runs))
 
 
@@ -97,32 +98,3 @@ def _by_kind(pool: Path, grades: Path) -> dict[str, list[int]]:
             kinds["solved" if rate == 1 else "hopeless" if rate == 0 else "between"].append(place)
     rng = np.random.default_rng(0)
     return {kind: rng.permutation(places).tolist() for kind, places in kinds.items()}
-
-
-# --- runs -------------------------------------------------------------------------------------------------
-
-
-def train(out: Path, name: str, seed: int, steps: int, data: Path, flags: Sequence[str]) -> Path:
-    """One run, from where it stands; its folder."""
-    run = f"{name.replace(', ', '-').replace(' ', '-')}-{steps}-{seed}"
-    folder = out / run
-    if (folder / "summary.json").exists():
-        return folder
-    sampler = [json.dumps([str(out / GRADED)]) if word == GRADED else word for word in SAMPLERS[name]]
-    settings = {"run.folder": out, "run.name": run, "run.steps": steps, "run.seed": seed, "data.train": [str(data)]}
-    own = [word for key, value in settings.items() for word in (f"--{key}", _toml(value))]
-    resume = ["--resume"] if (folder / "metrics.jsonl").exists() else []
-    print(f"{run}: training", file=sys.stderr)
-    run_vlmrl("train", RUN_FILE, *own, *sampler, *flags, *resume)
-    return folder
-
-
-def _toml(value: Any) -> str:
-    return json.dumps(value) if isinstance(value, list) else str(value)
-
-
-def run_vlmrl(*arguments: object) -> None:
-    """One command of the toolkit, in its own process; where it fails, it has said why, and this one ends."""
-    command = [sys.executable, "-m", "vlmrl.cli", *map(str, arguments)]
-    if code := subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
-        sys.exit(code)

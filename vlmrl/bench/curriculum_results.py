@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from vlmrl.bench.experiment import cell, interval
 from vlmrl.rows import whole_file
 from vlmrl.summary import read_metrics
 
-T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
-"""Student's t, two-sided 95 %, by the number of seeds."""
 BASE = "uniform"
 Curve = list[tuple[float, float]]
 """Rollouts paid for, held-out reward."""
@@ -88,17 +87,6 @@ def summarise(runs: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any
     }
 
 
-def interval(values: Sequence[float]) -> dict[str, float] | None:
-    """Mean and the 95 % interval of Student's t; none without values, no bounds with one."""
-    if not values:
-        return None
-    centre = float(np.mean(values))
-    if len(values) == 1:
-        return {"mean": centre}
-    half = T_95[len(values)] * float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return {"mean": centre, "low": centre - half, "high": centre + half}
-
-
 def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "| sampler | final held-out reward | rollouts | flat groups paid for | in the last quarter "
@@ -106,17 +94,10 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
-        cells = [_cell(row["final"], "{:.3f}"), _cell(row["rollouts"], "{:,.0f}")]
-        cells += [_cell(row[key], "{:.0%}") for key in ("flat", "flat_late", "cost")]
+        cells = [cell(row["final"], "{:.3f}"), cell(row["rollouts"], "{:,.0f}")]
+        cells += [cell(row[key], "{:.0%}") for key in ("flat", "flat_late", "cost")]
         lines.append(f"| {name} | {' | '.join(cells)} | {row['reached']} of {row['seeds']} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(value: Mapping[str, float] | None, form: str) -> str:
-    if value is None or math.isnan(value["mean"]):
-        return "-"
-    bounds = f" ({form.format(value['low'])} to {form.format(value['high'])})" if "low" in value else ""
-    return form.format(value["mean"]) + bounds
 
 
 # --- plot -------------------------------------------------------------------------------------------------
