@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def test_pictures_of_the_threshold_experiment_hold_their_box() -> None:
         (spec,) = sample.reward
         check_spec(spec)
         image = np.asarray(load_image(sample.media.images[0])).astype(int)
-        x1, y1, x2, y2 = spec.target[0]["bbox_2d"]  # pyright: ignore
+        target: Any = spec.target
+        x1, y1, x2, y2 = target[0]["bbox_2d"]
         assert spec.params["image_size"] == [image.shape[1], image.shape[0]] == [84 * FINER] * 2
         moved |= {x1 % FINER, y1 % FINER}
         background = np.median(image.reshape(-1, 3), axis=0)
