@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def rollout(text: str, logprobs: Any, **fields: Any) -> Rollout:
     return Rollout(tuple(map(ord, text)), tuple(map(float, logprobs)), text, fields.pop("finish", "stop"), 0, **fields)
 
 
-def group(rollouts: list[Rollout], scores: list[float | None]) -> Group:
+def group(rollouts: list[Rollout], scores: Sequence[float | None]) -> Group:
     return Group(
         prompt_sample("x", "?"),
         PROMPT,

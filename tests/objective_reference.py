@@ -22,7 +22,7 @@ def update_loss(
     update: Update, s: ObjectiveSettings, progress: float
 ) -> tuple[float, dict[Key, np.ndarray], dict[Key, np.ndarray]]:
     """Value, d value / d logprob and d value / d entropy, by (group, rollout)."""
-    taking = _members(update, s)
+    taking = _members(update, s, progress)
     rolls = {k: update.groups[k[0]].rollouts[k[1]] for k in taking}
     n = {k: len(r.token_ids) for k, r in rolls.items()}
     trained = {k: np.array(r.trained or [True] * n[k]) for k, r in rolls.items()}
@@ -41,8 +41,8 @@ def update_loss(
     value, by_logprob, by_entropy = 0.0, {}, {}
     for k, (advantage, weight, rate, correct) in taking.items():
         lp, kind = update.logprobs[k], rolls[k].kind
-        a = _credit(s, rolls[k], old[k], update.reference[k], advantage, beta, trained[k])
-        factor = np.full(n[k], weight)
+        a = _credit(s, rolls[k], old[k], update.reference[k], advantage * weight, beta, trained[k])
+        factor = np.ones(n[k])
         if "hicra" in s.token_weight:
             factor = factor * (1 + s.hicra_alpha * np.sign(a) * _planning(rolls[k].text))
         if "duration_aware" in s.token_weight:
@@ -57,7 +57,7 @@ def update_loss(
             r = ratio[k]
             loss, slope = -r / (r + gamma) * a * factor, -r * gamma / (r + gamma) ** 2 * a * factor
         else:
-            loss, slope = _policy_loss(s, ratio[k], lp, a * factor, factor, rate, correct, trained[k])
+            loss, slope = _policy_loss(s, ratio[k], lp, a * factor, weight * factor, rate, correct, trained[k])
             if s.correction == "clamp":
                 bounded = np.minimum(np.exp(old[k] - np.array(rolls[k].logprobs)), s.correction_cap)
                 loss, slope = loss * bounded, slope * bounded
@@ -74,7 +74,7 @@ def update_loss(
     return float(value), by_logprob, by_entropy
 
 
-def _members(update: Update, s: ObjectiveSettings) -> dict[Key, tuple[float, float, float, bool]]:
+def _members(update: Update, s: ObjectiveSettings, progress: float) -> dict[Key, tuple[float, float, float, bool]]:
     """Advantage, group weight, pass rate, correctness of those that take part."""
     found = {}
     for number, group in enumerate(update.groups):
@@ -89,16 +89,18 @@ def _members(update: Update, s: ObjectiveSettings) -> dict[Key, tuple[float, flo
                 others.remove(verdict.score)
             advantage = (verdict.score - np.mean(others)) / std
             if abs(advantage) >= s.min_advantage:
-                found[number, index] = (advantage, _group_weight(s, p), p, verdict.score >= s.correct_at)
+                found[number, index] = (advantage, _group_weight(s, p, progress), p, verdict.score >= s.correct_at)
     return found
 
 
-def _group_weight(s: ObjectiveSettings, p: float) -> float:
+def _group_weight(s: ObjectiveSettings, p: float, progress: float) -> float:
     if s.group_weight == "pcurl":
+        easy, medium = (progress < until for until in s.pcurl_until)
         soft = math.cos((p - 0.5) * math.pi)
         if p == 0:
-            return {"easy": 0.0, "medium": 0.0, "hard": s.pcurl_all_wrong}[s.pcurl_stage]
-        return {"easy": soft if p <= 0.5 else 1.0, "medium": soft, "hard": 1.0 if p <= 0.5 else soft}[s.pcurl_stage]
+            return 0.0 if medium else s.pcurl_all_wrong
+        above, below = (1.0, soft) if easy else (soft, soft) if medium else (soft, 1.0)
+        return above if p > 0.5 else below
     if s.group_weight == "observe_r1":
         return 4 * s.observe_sigma * p * (1 - p)
     if s.group_weight == "nft":

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from vlmrl import catalog
 from vlmrl.curriculum import create_sampler
-from vlmrl.curriculum.pcurl_stages import stage_weight
 from vlmrl.curriculum.refill import Refill
 from vlmrl.curriculum.rlcs import Rlcs, expansion_ratio
 from vlmrl.curriculum.skip_solved import SkipSolved
@@ -316,14 +315,18 @@ def test_rlcs_pays_for_few_flat_groups_once_tiers_are_known() -> None:
 # --- pcurl_stages -----------------------------------------------------------------------------------------
 
 
-def test_pcurl_stage_weights_are_the_papers() -> None:
+def test_pcurl_draws_by_the_weights_of_the_paper() -> None:
     rate = np.array([0, 0.125, 0.25, 0.5, 0.75, 0.875, 1])
-    for stage, expected in {
-        "easy": [0, 0.3827, 0.7071, 1, 1, 1, 1],
-        "medium": [0, 0.3827, 0.7071, 1, 0.7071, 0.3827, 0],
-        "hard": [0.25, 1, 1, 1, 0.7071, 0.3827, 0],
-    }.items():
-        assert stage_weight(rate, stage) == pytest.approx(expected, abs=1e-4)
+    world = Population(rate)
+    grade(world.memory, rate)
+    sampler = sampler_of(world, "pcurl_stages", pcurl_stages={"probe": 0.01})
+    for progress, expected in (
+        (0.1, [0.01, 0.3827, 0.7071, 1, 1, 1, 1]),
+        (0.5, [0.01, 0.3827, 0.7071, 1, 0.7071, 0.3827, 0.01]),
+        (1.0, [0.25, 1, 1, 1, 0.7071, 0.3827, 0.01]),
+    ):
+        sampler.begin(1, progress)
+        assert sampler.chance(np.arange(7)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_pcurl_moves_from_easy_to_hard() -> None:

@@ -160,13 +160,13 @@ def test_the_weight_of_a_token(changes, weights):
     assert token_weights([2, 6, 2], [0, 0, 1], ObjectiveSettings(**changes)) == pytest.approx(weights)
 
 
-@pytest.mark.parametrize(("denominator", "count"), [("kept", 3), ("trained", 3), ("all", 5)])
-def test_untrained_tokens_count_only_by_convention(denominator, count):
+@pytest.mark.parametrize("denominator", ["kept", "trained"])
+def test_untrained_tokens_are_in_no_denominator(denominator):
     parts = [rollout("abc", (-1, -1, -1), trained=(True, False, False)), rollout("de", (-1, -1))]
     objective = Objective(ObjectiveSettings(denominator=denominator))
     responses = objective.responses([group(parts, [1.0, 0.0])])
     objective.weigh(responses, None)
-    assert [r.policy_weight for r in responses] == pytest.approx([1 / count] * 2)
+    assert [r.policy_weight for r in responses] == pytest.approx([1 / 3] * 2)
 
 
 # --- presets --------------------------------------------------------------------------------------------------
@@ -211,6 +211,7 @@ def test_a_setting_beside_the_preset_wins(tmp_path):
         ('loss = "dapo"', r"objective\.loss: 'dapo' has no loss"),
         ('group_weight = "hicra"', r"objective\.group_weight: 'hicra' has no group_weight; known: .*observe_r1"),
         ('token_weight = ["hicra", "sapo"]', r"objective\.token_weight: 'sapo' has no token_weight"),
+        ("pcurl_until = [0.7, 0.3]", r"objective: pcurl_until = \[0\.7, 0\.3\] descends"),
         ('correction = "clamp"', r'objective: .*needs old = "proximal"'),
         ('upper_clip = "absolute"', r"objective: clip_high = 0\.28 is below 1"),
         ('preset = "hicra"', r"objective: .*needs planning_ngrams"),

@@ -156,6 +156,22 @@ def replace_kinds(group: Group) -> Group:
     return Group(group.sample, group.prompt, rollouts, group.verdicts)
 
 
+@pytest.mark.parametrize("preset", ["dapo", "high_entropy"])
+def test_an_update_of_truncated_and_empty_rollouts_changes_nothing(policy, groups, preset):
+    """Nothing is left of it where truncated rollouts have no loss and an empty one has no token."""
+    cut = [replace_kinds(g) for g in groups]
+    for group in cut:
+        group.rollouts = [replace(r, finish="length") for r in group.rollouts]
+        group.rollouts[0] = replace(group.rollouts[0], token_ids=(), logprobs=(), finish="stop", trained=None)
+    with unchanged(policy):
+        before = copy.deepcopy(policy.model.state_dict())
+        learner = Learner(policy, LearnerSettings(), ObjectiveSettings(preset=preset, overlong_filter=True), 100)
+        report = learner.update(cut)
+        assert (report.loss, report.grad_norm) == (0, 0)
+        assert all(torch.equal(value, before[name]) for name, value in policy.model.state_dict().items())
+    assert [group.stats for group in cut] == [[None] * 4 for _ in cut]
+
+
 def test_agreement_is_measured_on_what_the_policy_sampled(policy, groups):
     update(policy, groups, ObjectiveSettings())
     for group in groups:

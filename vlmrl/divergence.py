@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from vlmrl.objectives import MAX_LOG_RATIO
+
 if TYPE_CHECKING:
     from vlmrl.objective_settings import ObjectiveSettings
 
@@ -26,7 +28,7 @@ def k2(logprob: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 def k3(logprob: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """e^d - d - 1 >= 0 with d = other - policy: unbiased."""
-    d = other - logprob
+    d = (other - logprob).clamp(max=MAX_LOG_RATIO)
     return torch.exp(d) - d - 1
 
 

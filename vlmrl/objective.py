@@ -1,9 +1,9 @@
 """Objective: the stages of a policy-gradient loss, composed as the run file names them.
 
     objective = Objective(ObjectiveSettings(preset="dapo"), decode)
-    responses = objective.responses(groups)              # group statistics -> baseline -> scale -> group weight
+    responses = objective.responses(groups)              # group statistics -> baseline -> scale
     objective.weigh(responses, survey)                   # masks and denominators, over the whole update
-    objective.loss(objective.tokens(...), reference_L)   # credit -> token weight -> loss -> aggregation, a row
+    objective.loss(objective.tokens(...), reference_L)   # a row: weights, credit -> loss -> aggregation
 
 All that needs the whole update is settled in `weigh`, before the first backward pass, so that the gradient does not
 depend on how responses were packed into rows. What the stages are given: `vlmrl/objectives/__init__.py`.
@@ -51,21 +51,17 @@ class Objective:
         scores = [v.score for v in group.verdicts]
         correct = [s is not None and s >= settings.correct_at - 1e-9 for s in scores]
         rate = sum(correct) / max(len(group.scores), 1)
-        weight = 1.0
-        if settings.group_weight != "none":
-            weight = stage("group_weight", settings.group_weight)(rate, settings)
         found = []
         for index, advantage in enumerate(advantages(scores, settings)):
             rollout = group.rollouts[index]
+            trained_T = torch.tensor(rollout.trained or [True] * len(rollout.token_ids), dtype=torch.bool)
             cut = settings.overlong_filter and rollout.finish == "length"
-            forced = rollout.trained is not None and not any(rollout.trained)
-            if advantage is None or cut or forced or abs(advantage) < settings.min_advantage:
+            if advantage is None or cut or not trained_T.any() or abs(advantage) < settings.min_advantage:
                 continue
-            trained_T = torch.tensor(rollout.trained or [True] * len(rollout.token_ids))
             behaviour_T = None if rollout.kind == "demo" else torch.tensor(rollout.logprobs, dtype=torch.float32)
             # The ratio of a hinted rollout is to the policy that saw the hint, whatever `old` is.
             proximal = settings.old == "proximal" and rollout.kind == "policy"
-            response = Response(rollout, number, index, advantage, weight, rate, correct[index])
+            response = Response(rollout, number, index, advantage, rate, correct[index])
             response.trained_T = response.kept_T = trained_T
             response.behaviour_T, response.old_T = behaviour_T, None if proximal else behaviour_T
             found.append(response)
@@ -73,7 +69,8 @@ class Objective:
 
     def needs_survey(self, responses: Sequence[Response]) -> bool:
         """Whether `weigh` must know logprobs and entropies of the whole update, which takes another pass."""
-        return self.settings.token_mask != "none" or any(r.rollout.kind == "hint" for r in responses)
+        masked = self.settings.token_mask != "none" and len(responses) > 0
+        return masked or any(r.rollout.kind == "hint" for r in responses)
 
     def weigh(self, responses: Sequence[Response], survey: Tokens | None) -> None:
         """Masks and denominators: `kept_T`, `policy_weight`, `penalty_weight` and `hint_gamma` of each response.
@@ -92,11 +89,10 @@ class Objective:
         counts = {
             "kept": [int(r.kept_T.sum()) for r in responses],
             "trained": [int(r.trained_T.sum()) for r in responses],
-            "all": [len(r) for r in responses],
         }
         groups = [r.group for r in responses]
         policy = token_weights(counts[settings.denominator], groups, settings)
-        penalty = token_weights(counts["all" if settings.denominator == "all" else "trained"], groups, settings)
+        penalty = token_weights(counts["trained"], groups, settings)
         for response, *weights in zip(responses, policy, penalty, strict=True):
             response.policy_weight, response.penalty_weight = weights
 
@@ -119,7 +115,7 @@ class Objective:
             behaviour_L=torch.cat(behaviour),
             trained_L=torch.cat([r.trained_T for r in responses]).to(device),
             advantage_L=logprob_L.new_tensor([r.advantage for r in responses])[response_L],
-            weight_L=logprob_L.new_tensor([r.group_weight for r in responses])[response_L],
+            weight_L=torch.ones_like(logprob_L),
             decode=self._decode,
         )
 
@@ -132,7 +128,7 @@ class Objective:
         """
         settings = self.settings
         beta = coefficient(settings, progress)
-        tokens = self._weighted(self._credited(tokens, reference_L, beta))
+        tokens = self._token_weighted(self._credited(self._group_weighted(tokens, progress), reference_L, beta))
         policy_L, clipped_L = self._policy_loss(tokens)
         if settings.correction != "none":
             policy_L = policy_L * correction(tokens, settings)
@@ -147,6 +143,14 @@ class Objective:
             total = total + (penalty_L * weight_L * tokens.trained_L).sum()
         return total, clipped_L
 
+    def _group_weighted(self, tokens: Tokens, progress: float) -> Tokens:
+        settings = self.settings
+        if settings.group_weight == "none":
+            return tokens
+        weight = stage("group_weight", settings.group_weight)
+        weight_L = tokens.spread([weight(r.pass_rate, settings, progress) for r in tokens.responses])
+        return replace(tokens, weight_L=weight_L, advantage_L=tokens.advantage_L * weight_L)
+
     def _credited(self, tokens: Tokens, reference_L: torch.Tensor | None, beta: float) -> Tokens:
         """Advantages of tokens, where a token has a reward of its own or later actions discount it."""
         settings = self.settings
@@ -156,19 +160,19 @@ class Objective:
         elif settings.gae_lambda == 1:
             return tokens
         found: list[float] = []
-        parts = zip(tokens.responses, tokens.split(rewards_L), tokens.split(tokens.behaviour_L), strict=True)
-        for response, reward_T, behaviour_T in parts:
+        parts = map(tokens.split, (rewards_L, tokens.advantage_L, tokens.behaviour_L))
+        for response, reward_T, advantage_T, behaviour_T in zip(tokens.responses, *parts, strict=True):
             rewards = reward_T.tolist()
-            rewards[-1] += response.advantage
+            rewards[-1] += advantage_T[-1].item()
             lengths = macro_lengths(response.rollout.token_ids, behaviour_T.tolist(), settings)
             found += credit(rewards, lengths, settings.gae_lambda)
         return replace(tokens, advantage_L=tokens.advantage_L.new_tensor(found))
 
-    def _weighted(self, tokens: Tokens) -> Tokens:
-        weight_L = tokens.weight_L
+    def _token_weighted(self, tokens: Tokens) -> Tokens:
+        factor_L = torch.ones_like(tokens.weight_L)
         for name in self.settings.token_weight:
-            weight_L = weight_L * stage("token_weight", name)(tokens, self.settings)
-        return replace(tokens, weight_L=weight_L, advantage_L=tokens.advantage_L * weight_L)
+            factor_L = factor_L * stage("token_weight", name)(tokens, self.settings)
+        return replace(tokens, weight_L=tokens.weight_L * factor_L, advantage_L=tokens.advantage_L * factor_L)
 
     def _policy_loss(self, tokens: Tokens) -> TokenLoss:
         """Each token has the loss of those who wrote it."""
@@ -187,7 +191,7 @@ def advantages(scores: Sequence[float | None], settings: ObjectiveSettings) -> l
     count = len(scored)
     if not count:
         return [None] * len(scores)
-    centre = scored.mean()
+    centre = scored.mean().clamp(scored.min(), scored.max())  # the rounded mean of equal scores may differ from them
     scale = 1.0
     if settings.scale == "std" and count > 1:
         scale = scored.std(correction=int(settings.unbiased_std)) + settings.epsilon

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from vlmrl import catalog
 from vlmrl.objectives import stage
 from vlmrl.settings import Section
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class ObjectiveSettings(Section):
@@ -29,7 +31,9 @@ class ObjectiveSettings(Section):
     epsilon: float = Field(default=1e-6, gt=0, description="added to the std")
     correct_at: float = Field(default=1.0, gt=0, le=1, description="score from which a rollout counts as correct")
     group_weight: str = Field(default="none", description="none, pcurl, observe_r1 or nft: factor by pass rate")
-    pcurl_stage: Literal["easy", "medium", "hard"] = "easy"
+    pcurl_until: tuple[Share, Share] = Field(
+        default=(1 / 3, 2 / 3), description="share of the run at which easy and medium end; [0, 1]: medium alone"
+    )
     pcurl_all_wrong: float = Field(default=0.25, ge=0, description="weight of a group without a correct rollout, hard")
     observe_sigma: float = Field(default=1.8, gt=0, description="weight at a pass rate of one half")
     nft_weight: Literal["one", "fail_rate", "odds"] = Field(
@@ -85,8 +89,8 @@ class ObjectiveSettings(Section):
         description="mean over tokens, over rollouts of their token means, over rollouts of their token sums; sum",
     )
     length_divisor: float = Field(default=1.0, gt=0, description="of the two sums, in tokens")
-    denominator: Literal["kept", "trained", "all"] = Field(
-        default="kept", description="tokens in it: with a policy loss, also masked ones, also untrained ones"
+    denominator: Literal["kept", "trained"] = Field(
+        default="kept", description="tokens in it: with a policy loss, or also those that token_mask silences"
     )
     denominator_scope: Literal["update", "group"] = Field(
         default="update", description="group: the mean over groups of their means"
@@ -130,6 +134,8 @@ class ObjectiveSettings(Section):
             raise ValueError(
                 f'clip_high = {self.clip_high} is below 1, but upper_clip = "absolute" bounds the ratio by it'
             )
+        if self.pcurl_until[0] > self.pcurl_until[1]:
+            raise ValueError(f"pcurl_until = {list(self.pcurl_until)} descends; easy ends before medium does")
         if "hicra" in self.token_weight and self.planning_ngrams is None:
             raise ValueError('token_weight "hicra" needs planning_ngrams, a text file with one n-gram a line')
         return self

@@ -42,30 +42,53 @@ def on_policy(settings: ObjectiveSettings, scores, length: int = 1) -> list[floa
 
 
 @pytest.mark.parametrize(
-    ("stage", "weights"),
+    ("progress", "weights"),
     [
-        ("easy", [0, 0.3827, 0.7071, 1, 1, 1, 1]),
-        ("medium", [0, 0.3827, 0.7071, 1, 0.7071, 0.3827, 0]),
-        ("hard", [0.25, 1, 1, 1, 0.7071, 0.3827, 0]),
+        ((0.0, 9 / 30), [0, 0.3827, 0.7071, 1, 1, 1, 1]),
+        ((10 / 30, 19 / 30), [0, 0.3827, 0.7071, 1, 0.7071, 0.3827, 0]),
+        ((20 / 30, 29 / 30), [0.25, 1, 1, 1, 0.7071, 0.3827, 0]),
     ],
 )
-def test_vl_cogito_weighs_difficulty_by_stage(stage, weights, tmp_path):
-    settings = settings_of("pcurl", tmp_path, pcurl_stage=stage)
-    got = [pcurl_weight(p, settings) for p in (0, 0.125, 0.25, 0.5, 0.75, 0.875, 1)]
-    assert got == pytest.approx(weights, abs=1e-4)
+def test_vl_cogito_weighs_difficulty_by_stage(progress, weights):
+    """The stages take a third of the run each: ten of 30 steps."""
+    settings = ObjectiveSettings(preset="pcurl")
+    for done in progress:
+        got = [pcurl_weight(p, settings, done) for p in (0, 0.125, 0.25, 0.5, 0.75, 0.875, 1)]
+        assert got == pytest.approx(weights, abs=1e-4)
+
+
+def test_a_stage_of_vl_cogito_by_itself():
+    for until, weight in (((1, 1), 1.0), ((0, 1), 0.7071), ((0, 0), 0.7071)):
+        settings = ObjectiveSettings(preset="pcurl", pcurl_until=until)
+        got = [pcurl_weight(0.75, settings, done) for done in (0.0, 0.5, 0.99)]
+        assert got == pytest.approx([weight] * 3, abs=1e-4)
+    assert pcurl_weight(0.0, settings, 0.0) == 0.25
 
 
 def test_observe_r1_weighs_the_middle():
     settings = ObjectiveSettings(preset="observe_r1")
-    got = [observe_weight(d, settings) for d in (0, 0.125, 0.25, 0.5, 0.75, 1)]
+    got = [observe_weight(d, settings, 0.0) for d in (0, 0.125, 0.25, 0.5, 0.75, 1)]
     assert got == pytest.approx([0, 0.7875, 1.35, 1.8, 1.35, 0])
+
+
+def test_the_weight_of_observe_r1_leaves_the_kl_alone():
+    """As in its code: the weighted advantage is the reward of the last token, and then each token's KL goes from it."""
+    objective = Objective(ObjectiveSettings(preset="observe_r1"))
+    responses = objective.responses([group([rollout("ab", [-1.0, -1.0])] * 2, [1.0, 1.0])])
+    objective.weigh(responses, None)
+    logprob_L = torch.full((4,), -1.0, dtype=torch.float64, requires_grad=True)
+    reference_L = torch.tensor([-1.5, -1.2, -1.5, -1.2], dtype=torch.float64)
+    objective.loss(objective.tokens(responses, logprob_L, torch.ones(4)), reference_L)[0].backward()
+    # k1 is 0.5 and then 0.2; a token answers for its own and what follows
+    assert logprob_L.grad is not None
+    assert (logprob_L.grad * 4).tolist() == pytest.approx([0.01 * 0.7, 0.01 * 0.2] * 2)
 
 
 def test_nft_weighs_prompts(tmp_path):
     for name, weight in (("one", 1.0), ("fail_rate", 0.75), ("odds", math.sqrt(3))):
         settings = settings_of("nft", tmp_path, nft_weight=name)
-        assert nft_weight(0.25, settings) == pytest.approx(weight)
-        assert [nft_weight(p, settings) for p in (0.0, 1.0)] == [0, 0]
+        assert nft_weight(0.25, settings, 0.0) == pytest.approx(weight)
+        assert [nft_weight(p, settings, 0.0) for p in (0.0, 1.0)] == [0, 0]
 
 
 def test_the_weight_multiplies_the_advantage_and_a_soft_score_may_count_as_correct():
@@ -137,9 +160,10 @@ def test_gspo_gives_all_tokens_the_ratio_of_their_response():
     assert slope_L.tolist() == pytest.approx([-s * 0.5 / 4, -s * 0.5 / 4, 0.5 / 2])
 
 
-def test_cispo_keeps_the_gradient_of_clipped_tokens():
-    """The mask of the unified view is never 0: weight min(r, 5) at ratios 0.1, 1, 10."""
-    objective = Objective(ObjectiveSettings(preset="cispo", scale="none"))
+@pytest.mark.parametrize("preset", ["cispo", "aipo"])
+def test_truncated_weights_keep_the_gradient_of_clipped_tokens(preset):
+    """The mask of CISPO's unified view is never 0, nor is AIPO's min(r, rho): weight min(r, 5) at ratios 0.1, 1, 10."""
+    objective = Objective(ObjectiveSettings(preset=preset, scale="none"))
     responses = objective.responses([group([rollout("abc", [-5, -5, -5]), rollout("d", [-1])], [1.0, 0.0])])
     tokens, slope_L = gradient(objective, responses, [-5 + math.log(r) for r in (0.1, 1, 10)] + [-1.0])
     assert slope_L.tolist() == pytest.approx([-0.5 * w / 4 for w in (0.1, 1, 5)] + [0.5 / 4])

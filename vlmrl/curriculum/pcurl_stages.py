@@ -1,15 +1,9 @@
 """pcurl_stages: easy, medium and hard stages over the same prompts, shuffled anew (VL-Cogito, arXiv 2507.22607).
 
-VL-Cogito weighs the advantages of a group of pass rate p by its stage, with S(p) = sin(pi p):
-
-    stage    p = 0   0 < p <= 1/2   1/2 < p
-    easy     0       S(p)           1
-    medium   0       S(p)           S(p)
-    hard     0.25    1              S(p)
-
-Here a prompt is drawn with that weight as its chance (`probe` at least), so that what would weigh nothing is not paid
-for. Where the objective applies the weight (`objective.group_weight = "pcurl"`), set `draw_by_weight = false`. The
-paper also drops prompts of a base pass rate above one half: `sampler.admit.graded_pass_rate = [0, 0.5]`.
+VL-Cogito weighs the advantages of a group by its pass rate and the stage (`vlmrl/objectives/pcurl.py`). Here a prompt
+is drawn with that weight as its chance (`probe` at least), so that what would weigh nothing is not paid for. Where the
+objective applies the weight (`objective.group_weight = "pcurl"`), set `draw_by_weight = false`. The paper also drops
+prompts of a base pass rate above one half: `sampler.admit.graded_pass_rate = [0, 0.5]`.
 """
 
 from __future__ import annotations
@@ -20,25 +14,13 @@ import numpy as np
 
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum._draws import Draws
+from vlmrl.objectives.pcurl import STAGES, stage_weight
 from vlmrl.prompt_memory import PromptMemory
 from vlmrl.sampler_settings import SamplerSections
-
-STAGES = ("easy", "medium", "hard")
-ALL_WRONG = 0.25
 
 
 def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> PcurlStages:
     return PcurlStages(memory, settings, seed)
-
-
-def stage_weight(rate: np.ndarray, stage: str) -> np.ndarray:
-    """The weight of pass rates in a stage, in [0, 1]."""
-    peak = np.sin(np.pi * rate)
-    if stage == "easy":
-        return np.where(rate > 0.5, 1.0, peak)
-    if stage == "medium":
-        return peak
-    return np.where(rate > 0.5, peak, np.where(rate == 0, ALL_WRONG, 1.0))
 
 
 class PcurlStages(Draws):

@@ -3,7 +3,8 @@
 A file `objectives/<name>.py` has a docstring (its first line is what `vlmrl list objectives` shows), `PRESET`, the
 [objective] settings of the paper, and those stages that the method introduces, under the name of their setting:
 
-    group_weight(pass_rate, settings) -> float           factor of a group's advantages
+    group_weight(pass_rate, settings, progress) -> float
+                                                         factor of a group's advantages; `progress`: share of the run
     token_weight(tokens, settings) -> weight_L           factor of a token's advantage
     token_mask(tokens, settings) -> kept_L               which tokens have a policy loss; `tokens` is the whole update
     loss(tokens, settings) -> TokenLoss                  of tokens that the policy wrote
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from vlmrl.rollout import Rollout
 
 
+MAX_LOG_RATIO = 20.0
+"""Logs of ratios are cut here, as in verl: a float32 overflows at e^88, and infinity times a zero gradient is NaN."""
+
+
 @dataclass(slots=True)
 class Response:
     """One rollout in the update of one optimizer step. T tokens; tensors on the CPU."""
@@ -42,7 +47,6 @@ class Response:
     """Its number in the group."""
     advantage: float
     """(score - baseline) / scale."""
-    group_weight: float
     pass_rate: float
     """Share of correct rollouts in its group."""
     correct: bool
@@ -83,14 +87,14 @@ class Tokens:
     trained_L: torch.Tensor
     advantage_L: torch.Tensor
     weight_L: torch.Tensor
-    """Group weight times token weights; `advantage_L` holds them too once the loss sees it."""
+    """Group weight times token weights, once the loss sees it; `advantage_L` holds them too then."""
     decode: Callable[[int], str]
     """The text of one token id."""
 
     @property
     def ratio_L(self) -> torch.Tensor:
         """Importance ratio policy / old policy."""
-        return (self.logprob_L - self.old_L).exp()
+        return (self.logprob_L - self.old_L).clamp(max=MAX_LOG_RATIO).exp()
 
     def spread(self, values: Sequence[float]) -> torch.Tensor:
         """A value of each response, at each of its tokens."""

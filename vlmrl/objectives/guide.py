@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vlmrl.objectives import TokenLoss
 
 if TYPE_CHECKING:
@@ -33,8 +35,9 @@ PRESET: dict[str, Any] = {
 
 def hint_gamma(tokens: Tokens, settings: ObjectiveSettings) -> float:
     """The quantile of the hinted tokens' ratios, at least 1e-4."""
-    ratio_L = tokens.ratio_L[tokens.is_kind("hint") & tokens.trained_L]
-    return max(ratio_L.quantile(settings.hint_quantile).item(), 1e-4) if len(ratio_L) else 1.0
+    ratio_L = tokens.ratio_L.detach()[tokens.is_kind("hint") & tokens.trained_L].cpu().numpy()
+    # torch.quantile takes 16 million values at most.
+    return max(float(np.quantile(ratio_L, settings.hint_quantile)), 1e-4) if len(ratio_L) else 1.0
 
 
 def hint_loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:

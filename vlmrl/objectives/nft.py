@@ -32,7 +32,7 @@ PRESET: dict[str, Any] = {
 MAX_LOG_RATIO = 10.0
 
 
-def group_weight(pass_rate: float, settings: ObjectiveSettings) -> float:
+def group_weight(pass_rate: float, settings: ObjectiveSettings, progress: float) -> float:
     """w of a prompt; 0 where all of its answers are right, or none."""
     p = min(max(pass_rate, 0.02), 0.98)
     weight = {"one": 1.0, "fail_rate": 1 - p, "odds": ((1 - p) / p) ** 0.5}[settings.nft_weight]

@@ -1,7 +1,8 @@
 """Observe-R1 (arXiv 2505.12432): advantages weighted by 4 sigma d (1 - d), most where half of the group is right.
 
 d is the group's pass rate, sigma 1.8. A = (R - mean) / (std + 1e-9). The KL is the k1 estimate with coefficient 0.01
-and part of each token's reward, as in its OpenRLHF base: a token's advantage has minus the sum of the KL from it on.
+and part of each token's reward, as in its OpenRLHF base: from the weighted advantage of a token goes the sum of the KL
+from it on, unweighted.
 """
 
 from __future__ import annotations
@@ -27,6 +28,6 @@ PRESET: dict[str, Any] = {
 }
 
 
-def group_weight(pass_rate: float, settings: ObjectiveSettings) -> float:
+def group_weight(pass_rate: float, settings: ObjectiveSettings, progress: float) -> float:
     """4 sigma d (1 - d)."""
     return 4 * settings.observe_sigma * pass_rate * (1 - pass_rate)

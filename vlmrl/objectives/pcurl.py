@@ -2,27 +2,34 @@
 
 The advantages of a group are multiplied by a function of its pass rate p, with S(p) = sin(pi p):
 
-    easy:    S(p) up to 1/2, then 1        medium:  S(p)        hard:  1 up to 1/2, then S(p); 1/4 at p = 0
+    stage    p = 0   0 < p <= 1/2   1/2 < p
+    easy     0       S(p)           1
+    medium   0       S(p)           S(p)
+    hard     0.25    1              S(p)
 
-At p = 0 easy has 0. The three stages train on the same data one after the other (`pcurl_stage`). The hard stage's
-weight at p = 0 acts where the scores of wrong answers differ, as with the paper's length reward. GRPO's loss with mean
-over tokens, and a KL of 0.001.
+The stages follow one another over the same data, here in thirds of the run (`pcurl_until`). The hard stage's weight at
+p = 0 acts where the scores of wrong answers differ, as with the paper's length reward, which that stage adds (the
+verifier `length`). GRPO's loss with mean over tokens, and a KL of 0.001.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from vlmrl.objective_settings import ObjectiveSettings
+
+STAGES = ("easy", "medium", "hard")
+ALL_WRONG = 0.25
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",
     "scale": "std",
     "group_weight": "pcurl",
-    "pcurl_stage": "easy",
-    "pcurl_all_wrong": 0.25,
+    "pcurl_until": [1 / 3, 2 / 3],
+    "pcurl_all_wrong": ALL_WRONG,
     "loss": "grpo",
     "clip_low": 0.2,
     "clip_high": 0.2,
@@ -32,13 +39,17 @@ PRESET: dict[str, Any] = {
 }
 
 
-def group_weight(pass_rate: float, settings: ObjectiveSettings) -> float:
-    """The weight of the stage at that pass rate."""
-    soft = math.sin(math.pi * pass_rate)
-    if pass_rate == 0:
-        return settings.pcurl_all_wrong if settings.pcurl_stage == "hard" else 0.0
-    if settings.pcurl_stage == "easy":
-        return soft if pass_rate <= 0.5 else 1.0
-    if settings.pcurl_stage == "medium":
+def stage_weight(rate: np.ndarray, stage: str, all_wrong: float = ALL_WRONG) -> np.ndarray:
+    """The weight of pass rates in a stage, in [0, 1]."""
+    soft = np.sin(np.pi * rate)
+    if stage == "easy":
+        return np.where(rate > 0.5, 1.0, soft)
+    if stage == "medium":
         return soft
-    return 1.0 if pass_rate <= 0.5 else soft
+    return np.where(rate > 0.5, soft, np.where(rate == 0, all_wrong, 1.0))
+
+
+def group_weight(pass_rate: float, settings: ObjectiveSettings, progress: float) -> float:
+    """The weight at that pass rate in the stage of a run of which the share `progress` is done."""
+    stage = STAGES[sum(progress >= until for until in settings.pcurl_until)]
+    return float(stage_weight(np.array(pass_rate), stage, settings.pcurl_all_wrong))

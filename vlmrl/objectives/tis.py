@@ -1,7 +1,7 @@
 """TIS ("Your Efficient RL Framework Secretly Brings You Off-Policy RL Training", Yao et al. 2025): engine mismatch.
 
 The engine and the learner give the same token slightly different probabilities. The ratio is to the learner's own
-policy, and each token weighs min(pi_learner / pi_engine, 2), both as the step begins. DAPO otherwise.
+policy, and each token weighs min(pi_learner / pi_engine, 2), both as the step begins. Otherwise DAPO's clip and mean.
 `correction_level = "sequence"` has the product over the response, "geometric" its geometric mean.
 """
 
