@@ -45,6 +45,7 @@ SPINE = (
         "rows",
     ),
     *("complaints", "dispatch", "intake", "prometheus", "sample", "sample_files", "service", "settings", "verdict"),
+    "worker_process",
     "workers",
 )
 READING = tuple(f"reading/{path.stem}" for path in sorted((ROOT / "vlmrl" / "reading").glob("[!_]*.py")))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from replay_run import write_replay_run
 
 from vlmrl import catalog, checkpoint
 from vlmrl.cli import main
@@ -21,48 +22,24 @@ from vlmrl.run_folder import RunFolder
 from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer
 
-RUN = """
-[run]
-name = "x"
-folder = "{folder}/runs"
-steps = 4
-sinks = ["jsonl"]
-
-[model]
-path = "{model}"
-device = "cpu"
-
-[data]
-train = [{{ recipe = "synthetic", n = 10, sources = ["ocr", "grounding"] }}]
-
-[rollout]
-engine = "replay"
-prompts = 4
-group = 4
-max_new_tokens = 40
-
-[rollout.replay]
-path = "{folder}/canned.jsonl"
-
-[reward]
-workers = 0
-
-[learner]
-learning_rate = 1e-4
-warmup_steps = 0
-"""
+SOURCES = ["ocr", "grounding"]
 
 
 @pytest.fixture
 def run_file(tmp_path: Path, model_folder) -> Path:
     """A run whose prompts are, in turn, always right, always wrong, and half right."""
-    with (tmp_path / "canned.jsonl").open("w") as file:
-        for place, sample in enumerate(catalog.load("recipes", "synthetic").build(10, sources=["ocr", "grounding"])):
-            answers = [[sample.demonstration], ["?"], [sample.demonstration, "?"]][place % 3]
-            file.write(json.dumps({"id": sample.id, "responses": answers}) + "\n")
-    path = tmp_path / "run.toml"
-    path.write_text(RUN.format(folder=tmp_path, model=model_folder("qwen2_5_vl")))
-    return path
+    responses = {
+        sample.id: [[str(sample.demonstration)], ["?"], [str(sample.demonstration), "?"]][place % 3]
+        for place, sample in enumerate(catalog.load("recipes", "synthetic").build(10, sources=SOURCES))
+    }
+    return write_replay_run(
+        tmp_path,
+        responses,
+        run={"steps": 4},
+        model={"path": str(model_folder("qwen2_5_vl"))},
+        data={"train": [{"recipe": "synthetic", "n": 10, "sources": SOURCES}]},
+        rollout={"group": 4},
+    )
 
 
 def run_steps(trainer: Trainer, steps: int) -> None:

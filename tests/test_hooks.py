@@ -14,9 +14,12 @@ from vlmrl import catalog, hooks
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.hooks import Decision, Regenerate, force_answer, ghpo, guide, thought_dropout
+from vlmrl.metrics import verdict_metrics
+from vlmrl.reward import Answered, score_groups
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 from vlmrl.settings import GhpoSettings, GuideSettings, RolloutSettings, TransformSettings
+from vlmrl.verdict import Member
 
 SOLUTION = "abcdefghij"
 """Its first 25, 50 and 75 % are 2, 5 and 7 characters."""
@@ -207,6 +210,16 @@ def test_a_dropped_thought_is_two_newlines_between_the_tags() -> None:
     assert thought_dropout.demonstration("2") == "2"
     # The format reward of the paper still accepts it.
     assert re.fullmatch(r"<think>.*?</think>\s*<answer>.*?</answer>", empty, re.DOTALL)
+
+
+def test_the_share_of_skipped_thoughts_is_a_metric() -> None:
+    """Of TON's rollouts, those whose thought is white space alone."""
+    parts = ({"verifier": "counting", "target": 3}, {"verifier": "format", "target": "think_answer", "weight": 0.5})
+    asked = sample().model_copy(update={"reward": tuple(RewardSpec.model_validate(part) for part in parts)})
+    answer = "<answer>3</answer>"
+    said = [thought_dropout.EMPTY + answer, "<think>1, 2, 3</think>" + answer, "<think> </think>" + answer, answer]
+    (verdicts,) = score_groups([Answered(asked, [Member(text) for text in said])])
+    assert verdict_metrics(verdicts)["part/format/skipped_thought"] == 0.5
 
 
 # --- settings ---------------------------------------------------------------------------------------------

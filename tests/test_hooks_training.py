@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from vlmrl import catalog, hooks
+from vlmrl.cli import main
 from vlmrl.config import load_run
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.group import Group
@@ -142,6 +144,9 @@ def test_guide_trains_on_the_clean_prompt_with_logprobs_under_the_hint(run_file:
     hinted = [group for group in trained if group.earlier]
     assert len(hinted) == sum(row["hooks/regenerated"] - row["hooks/dropped"] for row in rows)
     assert any(group.stats for group in hinted)
+    stored = pq.read_table(run_file.parent / "runs" / "guide" / "rollouts")["kind"].to_pylist()
+    assert stored.count("hint") == 6 * sum(row["hooks/regenerated"] for row in rows)
+    assert stored.count("policy") == 6 * 6 * 2
     for group in hinted:
         assert group.has_spread
         assert group.sample.prompt[-1].content == "<image>"
@@ -157,6 +162,23 @@ def test_guide_trains_on_the_clean_prompt_with_logprobs_under_the_hint(run_file:
     )
     assert hint_gap < 1e-4
     assert clean_gap > 0.1
+
+
+def test_a_dry_run_names_the_hooks_that_no_sample_helps(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    solved = [json.loads(line) for line in (run_file.parent / "train.jsonl").read_text().splitlines()]
+    for row in solved:
+        del row["meta"]["hint"]
+    path = run_file.parent / "solved.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in solved))
+
+    def warnings(*files: Path) -> list[str]:
+        entries = json.dumps([str(file) for file in files])
+        flags = ["--dry-run", "--data.train", entries, "--rollout.hooks", '["ghpo", "force_answer", "guide"]']
+        assert main(["train", str(run_file), *flags]) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
+
+    assert warnings(path) == ["warning: no sample looked at has meta.hint: hook 'guide' does nothing there"]
+    assert warnings(path, run_file.parent / "train.jsonl") == []
 
 
 REFILL = ("--sampler.name", "refill", "--sampler.refill.margin", "3", "--rollout.prompts", "3")
@@ -224,13 +246,17 @@ def test_thinking_that_has_ended_gets_the_rest_of_the_cue(model_folder) -> None:
 
 
 def test_forced_answers_train_and_agree(run_file: Path) -> None:
-    flags = ("--rollout.hooks", '["force_answer"]', "--rollout.max_new_tokens", "1")
-    trainer = open_trainer(run_file, "forced", *flags, "--rollout.force_answer.max_new_tokens", "4")
+    """With a question, and a cue that leaves what was said before it an answer: so that some are right."""
+    flags = ("--rollout.hooks", '["force_answer"]', "--rollout.max_new_tokens", "1", "--rollout.force_answer.cue", ".")
+    asked = '[{recipe = "synthetic", n = 24, sources = ["counting"]}]'
+    flags = (*flags, "--rollout.force_answer.max_new_tokens", "4", "--data.train", asked)
+    trainer = open_trainer(run_file, "forced", *flags)
     trained = run_steps(trainer, 2)
     trainer.close()
     rollouts = [rollout for group in trained for rollout in group.rollouts]
     forced = [rollout for rollout in rollouts if rollout.trained]
-    assert all("</think><answer>" in rollout.text for rollout in forced)
+    assert all(rollout.trained and rollout.trained[:2] == (True, False) for rollout in forced)
+    assert all("." in rollout.text for rollout in forced)
     rows = metrics(run_file, "forced")
     assert sum(row["hooks/forced"] for row in rows) == len(forced) > 0
     assert max(s.diff_max or 0.0 for group in trained for s in group.stats if s) < 1e-4

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
+from replay_run import write_replay_run
 
 from vlmrl import catalog
 from vlmrl.cli import main
@@ -23,51 +24,25 @@ from vlmrl.pilots import Plan
 from vlmrl.summary import read_metrics
 
 SOURCES = ("ocr", "grounding", "counting")
-RUN = """
-[run]
-name = "x"
-folder = "{folder}/runs"
-steps = 1
-sinks = ["jsonl"]
-
-[model]
-path = "tiny"
-device = "cpu"
-
-[data]
-train = [{{ recipe = "synthetic", n = 6, sources = {sources} }}]
-heldout = [{{ recipe = "synthetic", n = 4, split = "heldout", sources = {sources} }}]
-
-[rollout]
-engine = "replay"
-prompts = 4
-group = 2
-max_new_tokens = 40
-
-[rollout.replay]
-path = "{folder}/canned.jsonl"
-
-[reward]
-workers = 0
-
-[learner]
-learning_rate = 1e-4
-warmup_steps = 0
-"""
 
 
 @pytest.fixture
 def write_run(tmp_path: Path) -> Callable[..., Path]:
     def write(*sources: str) -> Path:
         build = catalog.load("recipes", "synthetic").build
-        with (tmp_path / "canned.jsonl").open("w") as file:
-            for split in ("train", "heldout"):
-                for place, sample in enumerate(build(6, split=split, sources=sources)):
-                    answers = ["?", sample.demonstration] if place % 2 else [sample.demonstration, "?"]
-                    file.write(json.dumps({"id": sample.id, "responses": answers}) + "\n")
-        path = tmp_path / "run.toml"
-        path.write_text(RUN.format(folder=tmp_path, sources=json.dumps(sources)))
-        return path
+        responses = {
+            sample.id: ["?", sample.demonstration] if place % 2 else [sample.demonstration, "?"]
+            for split in ("train", "heldout")
+            for place, sample in enumerate(build(6, split=split, sources=sources))
+        }
+        entry = {"recipe": "synthetic", "sources": list(sources)}
+        return write_replay_run(
+            tmp_path,
+            responses,
+            run={"steps": 1},
+            data={"train": [entry | {"n": 6}], "heldout": [entry | {"n": 4, "split": "heldout"}]},
+            rollout={"group": 2},
+        )
 
     return write
 

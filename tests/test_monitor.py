@@ -8,6 +8,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -179,7 +180,8 @@ def without_seconds(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 
 def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
     group = make_group("counting", [1.0, None], [4, 6])
-    group.rollouts[1] = make_rollout(6, text="lone \ud800 surrogate", finish="length", version=2)
+    unusual = make_rollout(6, text="lone \ud800 surrogate", finish="length", version=2)
+    group.rollouts[1] = replace(unusual, kind="hint")
     group.verdicts[1] = Verdict(None, "timeout", answer="\udfff", why="took \ud83d too long")
     quiet(tmp_path).record(3, [group], UPDATE, {})
     first, second = pq.read_table(tmp_path / "rollouts" / "step_000003.parquet").to_pylist()
@@ -192,6 +194,7 @@ def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
         "response": "3",
         "tokens": 4,
         "finish": "stop",
+        "kind": "policy",
         "score": 1.0,
         "status": "ok",
         "parts": '{"iou": 1.0}',
@@ -200,6 +203,7 @@ def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
         "version": 0,
     }
     assert (second["score"], second["status"], second["version"]) == (None, "timeout", 2)
+    assert (second["finish"], second["kind"]) == ("length", "hint")
     assert (second["response"], second["answer"]) == ("lone ? surrogate", "?")
 
 

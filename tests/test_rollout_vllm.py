@@ -17,12 +17,13 @@ from PIL import Image
 from vlmrl import tiny
 from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt
+from vlmrl.hooks import force_answer
 from vlmrl.media import encode_png
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.vllm import VllmEngine, create
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
-from vlmrl.settings import ModelSettings, VllmSettings
+from vlmrl.settings import ForceAnswerSettings, ModelSettings, VllmSettings
 
 pytestmark = [
     pytest.mark.slow,
@@ -146,11 +147,12 @@ def logits_of(model: Any, prompt: EncodedPrompt, token_ids: tuple[int, ...]) -> 
 def difference(
     model: Any, banned: list[int], prompt: EncodedPrompt, rollout: Rollout, temperature: float = 1.0
 ) -> float:
-    """Largest |logprob of vLLM - logprob of transformers| over a response."""
+    """Largest |logprob of vLLM - logprob of transformers| over the tokens of a response that the policy chose."""
     logits = logits_of(model, prompt, rollout.token_ids) / temperature
     logits[:, banned] = float("-inf")
     expected = logits.log_softmax(-1).gather(1, torch.tensor(rollout.token_ids)[:, None])[:, 0]
-    return float((expected - torch.tensor(rollout.logprobs)).abs().max())
+    gap_R = (expected - torch.tensor(rollout.logprobs)).abs()
+    return float((gap_R[torch.tensor(rollout.trained)] if rollout.trained else gap_R).max())
 
 
 def tokens(groups: list[list[Rollout]]) -> list[list[tuple[int, ...]]]:
@@ -213,6 +215,27 @@ def test_greedy_is_the_argmax_of_transformers(
         assert first.token_ids == tuple(logits.argmax(-1).tolist())
         assert first == second
         assert difference(reference, started.policy.formatter.placeholder_ids, prompt, first) < TOLERANCE
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_forced_answers_agree_with_transformers(
+    started: Started, engine: VllmEngine, reference: Any, prompts: dict[str, EncodedPrompt], temperature: float
+) -> None:
+    """The continuation is a prompt with text behind its media, at the positions of a response."""
+    formatter, batch = started.policy.formatter, list(prompts.values())
+    forced = force_answer.wrap(engine, formatter, ForceAnswerSettings(max_new_tokens=5))
+    sampling = Sampling(temperature, max_new_tokens=7, seed=1)
+    begun, whole = engine.generate(batch, 4, sampling), forced.generate(batch, 4, sampling)
+    cue = len(formatter.tokenizer("</think><answer>").input_ids)
+    for (name, prompt), starts, group in zip(prompts.items(), begun, whole, strict=True):
+        cut = [(start, rollout) for start, rollout in zip(starts, group, strict=True) if start.finish == "length"]
+        assert cut, name
+        for start, rollout in cut:
+            assert rollout.token_ids[:7] == start.token_ids
+            assert rollout.trained == (True,) * 7 + (False,) * cue + (True,) * (len(rollout.token_ids) - 7 - cue)
+            assert 1 <= len(rollout.token_ids) - 7 - cue <= 5
+            gap = difference(reference, formatter.placeholder_ids, prompt, rollout, temperature)
+            assert gap < TOLERANCE, name
 
 
 def test_seed_repeats_the_draw_and_nothing_else(engine: VllmEngine, prompts: dict[str, EncodedPrompt]) -> None:

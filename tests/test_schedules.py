@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from replay_run import write_replay_run
 
 from vlmrl import catalog
 from vlmrl.config import load_run
@@ -88,45 +89,23 @@ def test_a_schedule_of_nothing_known_is_refused(schedules: dict[str, Any], compl
 
 # --- in a run ---------------------------------------------------------------------------------------------
 
-RUN = """
-[run]
-name = "x"
-folder = "{folder}/runs"
-steps = 12
-sinks = ["jsonl"]
-
-[model]
-path = "{model}"
-device = "cpu"
-
-[data]
-train = [{{ recipe = "synthetic", n = 16, sources = ["grounding"] }}]
-
-[rollout]
-engine = "replay"
-prompts = 8
-group = 4
-max_new_tokens = 40
-
-[rollout.replay]
-path = "{folder}/canned.jsonl"
-
-[reward]
-workers = 0
-"""
-
 
 @pytest.fixture
 def run_file(tmp_path: Path, model_folder) -> Path:
     """A run whose answers miss an edge by 0 to 6 pixels, those of one prompt by different amounts."""
-    with (tmp_path / "canned.jsonl").open("w") as file:
-        for place, sample in enumerate(catalog.load("recipes", "synthetic").build(16, sources=["grounding"])):
-            x1, y1, x2, y2 = sample.reward[0].target[0]["bbox_2d"]  # pyright: ignore
-            answers = [json.dumps({"bbox_2d": [x1, y1, x2, y2 - off]}) for off in (1, 2, 3, 3 + place % 4)]
-            file.write(json.dumps({"id": sample.id, "responses": answers}) + "\n")
-    path = tmp_path / "run.toml"
-    path.write_text(RUN.format(folder=tmp_path, model=model_folder("qwen2_5_vl")))
-    return path
+    responses = {}
+    for place, sample in enumerate(catalog.load("recipes", "synthetic").build(16, sources=["grounding"])):
+        x1, y1, x2, y2 = sample.reward[0].target[0]["bbox_2d"]  # pyright: ignore
+        answers = [{"bbox_2d": [x1, y1, x2, y2 - off]} for off in (1, 2, 3, 3 + place % 4)]
+        responses[sample.id] = [json.dumps(answer) for answer in answers]
+    return write_replay_run(
+        tmp_path,
+        responses,
+        run={"steps": 12},
+        model={"path": str(model_folder("qwen2_5_vl"))},
+        data={"train": [{"recipe": "synthetic", "n": 16, "sources": ["grounding"]}]},
+        rollout={"prompts": 8, "group": 4},
+    )
 
 
 def open_trainer(run_file: Path, name: str, threshold: str, resume: bool = False) -> Trainer:

@@ -421,4 +421,5 @@ def test_layouts_that_are_broken(response: str) -> None:
 
 
 def test_format_parts_tell_which_tag_is_missing() -> None:
-    assert verify("format", "<answer>2</answer>", "think_answer").parts == {"think": 0.0, "answer": 1.0}
+    parts = verify("format", "<answer>2</answer>", "think_answer").parts
+    assert parts == {"think": 0.0, "answer": 1.0, "skipped_thought": 0.0}

@@ -13,8 +13,9 @@ Each tag stands exactly once, in order, with nothing but white space outside; ne
     boxed                     any text with exactly one \\boxed{...}
     box_tokens                any text with exactly one <|begin_of_box|>...<|end_of_box|>
 
-The answer must hold something; the other sections may be empty (TON's skipped thought is). The observation may also
-stand inside the thinking. `wrap` puts an answer into a layout.
+The answer must hold something; the other sections may be empty. An empty thought is a skipped one (TON, arXiv
+2505.16854): the part `skipped_thought` is 1, and its mean the share of the responses that skip theirs. The observation
+may also stand inside the thinking. `wrap` puts an answer into a layout.
 
     vlmrl check format
 """
@@ -64,6 +65,7 @@ EXAMPLES = [
 ]
 
 _TAG = re.compile(r"<(/?)(think|answer|observe|info)>")
+_SKIPPED = re.compile(r"<think>\s*</think>")
 _BOXES = ("boxed", "box_tokens")
 _BOX_TOKEN = re.compile(r"<\|(?:begin|end)_of_box\|>")
 
@@ -77,6 +79,8 @@ def verify(response: str, target: Any = "think_answer") -> Verdict:
     sections = LAYOUTS[target]
     parts = {section: float(_stands_once(response, section)) for section in sections}
     right = all(parts.values()) and _in_order(response, sections)
+    if "think" in sections:
+        parts["skipped_thought"] = float(parts["think"] == 1 and _SKIPPED.search(response) is not None)
     return Verdict(float(right), parts=parts, why="" if right else f"not laid out as {target}")
 
 

@@ -187,6 +187,8 @@ def _rollout_row(step: int, sample: Sample, rollout: Rollout, verdict: Verdict) 
         "response": _utf8(rollout.text),
         "tokens": len(rollout.token_ids),
         "finish": rollout.finish,
+        "kind": rollout.kind,
+        "forced_tokens": rollout.trained.count(False) if rollout.trained else 0,
         "score": verdict.score,
         "status": verdict.status,
         "parts": json.dumps(verdict.parts),
@@ -232,7 +234,8 @@ def _picture(sample: Sample) -> bytes | None:
     return min(png, jpeg.getvalue(), key=len)
 
 
-_COLUMNS = {"step": "int64", "tokens": "int64", "version": "int64", "score": "float64", "image": "binary"}
+_WHOLE = ("step", "tokens", "forced_tokens", "version")
+_COLUMNS = {**dict.fromkeys(_WHOLE, "int64"), "score": "float64", "image": "binary"}
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> int:

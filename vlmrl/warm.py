@@ -3,7 +3,7 @@
 import contextlib
 import gc
 
-import vlmrl.workers  # noqa: F401 - what a process runs
+import vlmrl.worker_process  # noqa: F401 - what a process runs
 from vlmrl import catalog
 from vlmrl.reward import Call, run_calls
 from vlmrl.verdict import Member

@@ -16,31 +16,21 @@ do. Verdicts come back in the order of the calls.
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import queue
-import resource
-import signal
-import sys
 import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing import forkserver, popen_forkserver, spawn
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any, Self
-from unittest.mock import patch
-
-import psutil
 
 from vlmrl import catalog
 from vlmrl.reward import Call, run_call
-from vlmrl.verdict import Member, Status, Verdict
+from vlmrl.verdict import Status, Verdict
+from vlmrl.worker_process import LostError, Worker
 
 CHUNK_SECONDS = 0.02
 LARGEST_CHUNK = 512
@@ -51,10 +41,7 @@ THREADS = 32
 
 ATTEMPTS = 5
 """Times a chunk is judged again because its process died before it began."""
-STUCK = 60.0
-"""Seconds after which a process that has not begun its chunk is given up."""
 _POLL = 0.02
-_IDLE = -1.0
 
 
 class Workers:
@@ -71,8 +58,6 @@ class Workers:
         self.deadline = deadline
         self.memory_mb = memory_mb
         self.trust = trust
-        self.context = _Context()
-        self.context.set_forkserver_preload(["vlmrl.warm"])
         self.seconds: defaultdict[str, float] = defaultdict(lambda: 1e-3)
         self.closed = False
         self.queue: queue.SimpleQueue[tuple[Future[Any], list[Any]] | None] = queue.SimpleQueue()
@@ -81,17 +66,14 @@ class Workers:
 
     def __call__(self, calls: Sequence[Call]) -> list[list[Verdict]]:
         """The verdicts of each call, in order."""
-        found: list[list[Verdict] | None] = [None] * len(calls)
-        places = [self._place(call) for call in calls]
-        waiting = {i: self._threads.submit(run_call, calls[i]) for i, place in enumerate(places) if place == "thread"}
-        _Batch(self, calls, [i for i, place in enumerate(places) if place == "process"], found).run()
-        for i, place in enumerate(places):
-            if place == "here":
-                found[i] = run_call(calls[i])
-            elif place == "thread":
-                found[i] = waiting[i].result()
-        assert all(verdicts is not None for verdicts in found)
-        return found  # pyright: ignore[reportReturnType]
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for i, call in enumerate(calls):
+            places[self._place(call)].append(i)
+        waiting = {i: self._threads.submit(run_call, calls[i]) for i in places["thread"]}
+        found = _Batch(self, calls, places["process"]).run()
+        found |= {i: run_call(calls[i]) for i in places["here"]}
+        found |= {i: future.result() for i, future in waiting.items()}
+        return [found[i] for i in range(len(calls))]
 
     def __enter__(self) -> Self:
         return self
@@ -115,9 +97,8 @@ class Workers:
         return place
 
     def schedule(self, calls: Sequence[Call]) -> Future[Any]:
-        """The verdicts and seconds of a chunk, or `_LostError`."""
+        """The verdicts and seconds of a chunk, or `LostError`."""
         future: Future[Any] = Future()
-        # Plain tuples: they are pickled several times as fast as the classes.
         plain = [(c.verifier, [tuple(m) for m in c.members], c.target, dict(c.params)) for c in calls]
         self.queue.put((future, plain))
         return future
@@ -133,27 +114,27 @@ class _Chunk:
 
 
 class _Batch:
-    """One use of the workers: calls in, `found` filled at `indices`."""
+    """One use of the workers: the verdicts of the calls at `indices`."""
 
-    def __init__(
-        self, workers: Workers, calls: Sequence[Call], indices: Sequence[int], found: list[list[Verdict] | None]
-    ) -> None:
-        self.workers, self.calls, self.found = workers, calls, found
+    def __init__(self, workers: Workers, calls: Sequence[Call], indices: Sequence[int]) -> None:
+        self.workers, self.calls = workers, calls
+        self.found: dict[int, list[Verdict]] = {}
         self.waiting = deque(self._chunks(indices))
         self.running: dict[Future[Any], _Chunk] = {}
 
-    def run(self) -> None:
+    def run(self) -> dict[int, list[Verdict]]:
         while self.waiting or self.running:
             if self.workers.closed:
                 for chunk in (*self.waiting, *self.running.values()):
                     self._give_up(chunk.indices, "error", "the workers were closed")
-                return
+                break
             while self.waiting and len(self.running) < 2 * self.workers.count:
                 chunk = self.waiting.popleft()
                 self.running[self.workers.schedule([self.calls[i] for i in chunk.indices])] = chunk
             done, _ = wait(self.running, timeout=_POLL, return_when=FIRST_COMPLETED)
             for future in done:
                 self._collect(future, self.running.pop(future))
+        return self.found
 
     def _chunks(self, indices: Sequence[int]) -> Iterator[_Chunk]:
         """Equal shares for the workers, cut where a chunk holds enough work."""
@@ -172,11 +153,13 @@ class _Batch:
     def _collect(self, future: Future[Any], chunk: _Chunk) -> None:
         try:
             verdicts, seconds = future.result()
-        except _LostError as lost:
-            if lost.place is None:
-                self._again(chunk)
-            else:
+        except LostError as lost:
+            if lost.place is not None:
                 self._lose(chunk, lost.place, lost)
+            elif chunk.attempts < ATTEMPTS:  # a process that died before it began is no proof against the answers
+                self.waiting.appendleft(_Chunk(chunk.indices, chunk.attempts + 1))
+            else:
+                self._give_up(chunk.indices, "error", "no process lived long enough to judge it")
         else:
             self._fill(chunk.indices, verdicts, seconds)
 
@@ -186,14 +169,7 @@ class _Batch:
             name = self.calls[i].verifier
             self.workers.seconds[name] += 0.05 * (took / len(fields) - self.workers.seconds[name])
 
-    def _again(self, chunk: _Chunk) -> None:
-        """A chunk whose process died before it began is no proof against its answers, up to a point."""
-        if chunk.attempts == ATTEMPTS:
-            self._give_up(chunk.indices, "error", "no process lived long enough to judge it")
-        else:
-            self.waiting.appendleft(_Chunk(chunk.indices, chunk.attempts + 1))
-
-    def _lose(self, chunk: _Chunk, place: int, lost: _LostError) -> None:
+    def _lose(self, chunk: _Chunk, place: int, lost: LostError) -> None:
         """Gives up the response at `place`; those of the chunk that have no verdict are judged again."""
         self._give_up([chunk.indices[place]], lost.status, str(lost))
         before, after = chunk.indices[:place], chunk.indices[place + 1 :]
@@ -212,58 +188,7 @@ class _Batch:
             self.found[i] = [verdict] * len(self.calls[i].members)
 
 
-# --- processes --------------------------------------------------------------------------------------------
-
-
-class _LostError(Exception):
-    """A chunk whose process is no more. `place`: of the response it was judging, if it had begun; `before`: the
-    verdicts and seconds of the responses before it, if they are known."""
-
-    def __init__(self, place: int | None, status: Status, why: str, before: Any = None) -> None:
-        super().__init__(why)
-        self.place = place
-        self.before = before
-        self.status: Status = status
-
-
-class _Worker:
-    """A process that judges chunks until it is killed."""
-
-    def __init__(self, workers: Workers) -> None:
-        self.deadline = workers.deadline
-        # The place of the response being judged, and since when.
-        self.progress = workers.context.RawArray("d", [_IDLE, 0.0])
-        self.pipe, theirs = workers.context.Pipe()
-        arguments = (theirs, self.progress, workers.memory_mb, catalog.added_verifiers())
-        self.process = workers.context.Process(target=_work, args=arguments, daemon=True)
-        try:
-            with _starting:
-                self.process.start()
-        except (EOFError, OSError) as error:
-            raise _LostError(None, "error", f"no process could be started ({error})") from None
-        finally:
-            theirs.close()
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def end(self) -> None:
-        """Stops the process, whatever it does."""
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-
-    def begin(self, calls: list[Any]) -> None:
-        self.progress[0], self.progress[1] = _IDLE, time.monotonic()
-        self.pipe.send(calls)
-
-    def place(self) -> int | None:
-        return None if self.progress[0] == _IDLE else int(self.progress[0])
-
-    def left(self) -> float:
-        """Seconds that the response being judged still has."""
-        limit = STUCK if self.progress[0] == _IDLE else self.deadline
-        return limit - (time.monotonic() - self.progress[1])
+# --- processes ------------------------------------------------------------------------------------------
 
 
 class _Seat:
@@ -271,8 +196,8 @@ class _Seat:
 
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
-        self.worker: _Worker | None = None
-        self.successor: _Worker | None = None
+        self.worker: Worker | None = None
+        self.successor: Worker | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -280,17 +205,17 @@ class _Seat:
         """Stops the processes, whatever they do."""
         for worker in (self.worker, self.successor):
             if worker is not None:
-                worker.kill()
+                worker.process.kill()
         self.thread.join()
 
     def _run(self) -> None:
-        with suppress(_LostError):
+        with suppress(LostError):
             self.worker = self._start()  # while the caller does other things
         while (item := self.workers.queue.get()) and not self.workers.closed:
             future, calls = item
             try:
                 future.set_result(self._judge(calls))
-            except _LostError as lost:
+            except LostError as lost:
                 self._succeed()
                 future.set_exception(lost)
             except Exception as error:
@@ -306,7 +231,7 @@ class _Seat:
                 place, left = worker.place(), worker.left()
                 if left <= 0 and worker.place() == place:
                     why = f"no verdict after {worker.deadline:g} s"
-                    raise _LostError(place, "timeout", why, self._before())
+                    raise LostError(place, "timeout", why, self._before())
                 if left < worker.deadline / 2 and self.successor is None:
                     self.successor = self._start()
                     # What was judged before the response it is stuck at: so the successor is warm, and loses nothing.
@@ -317,7 +242,7 @@ class _Seat:
         except (EOFError, OSError):
             worker.process.join(1.0)
             code = worker.process.exitcode
-            raise _LostError(worker.place(), "error", f"its process died (exit code {code})") from None
+            raise LostError(worker.place(), "error", f"its process died (exit code {code})") from None
 
     def _before(self) -> Any:
         """What the successor made of the responses before the one that is stuck; if it is stuck too, it goes."""
@@ -331,11 +256,11 @@ class _Seat:
             self.successor.end()
             self.successor = None
 
-    def _start(self) -> _Worker:
-        worker = _Worker(self.workers)
+    def _start(self) -> Worker:
+        worker = Worker(self.workers.deadline, self.workers.memory_mb)
         if self.workers.closed:
             worker.end()
-            raise _LostError(None, "error", "the workers were closed")
+            raise LostError(None, "error", "the workers were closed")
         return worker
 
     def _succeed(self) -> None:
@@ -343,71 +268,3 @@ class _Seat:
         ended, self.worker, self.successor = self.worker, self.successor, None
         if ended is not None:
             ended.end()
-
-
-# --- in the worker ----------------------------------------------------------------------------------------
-
-
-def _work(pipe: Connection, progress: Any, memory_mb: int, added: Sequence[str]) -> None:
-    # Ctrl-C in a terminal goes to all its processes; the caller decides when this one ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # The fork server lives while somebody holds this; without it, it ends when the caller does ...
-    os.close(forkserver._forkserver._forkserver_alive_fd)  # pyright: ignore[reportAttributeAccessIssue]
-    if sys.platform == "linux":
-        # ... and takes along even a verifier that is stuck (PR_SET_PDEATHSIG).
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    for path in added:
-        catalog.add_verifiers(path)
-    limit = psutil.Process().memory_info().vms + memory_mb * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    while True:
-        try:
-            calls = pipe.recv()
-        except (EOFError, OSError):
-            return
-        pipe.send(_judge_chunk(progress, calls))
-
-
-def _judge_chunk(progress: Any, calls: Sequence[tuple[Any, ...]]) -> tuple[list[list[tuple[Any, ...]]], list[float]]:
-    """The verdicts of the calls, and the seconds each took; calls and verdicts as plain tuples."""
-    verdicts, seconds = [], []
-    for place, (verifier, members, target, params) in enumerate(calls):
-        call = Call(verifier, tuple(Member(*member) for member in members), target, params)
-        start = time.monotonic()
-        progress[1] = start
-        progress[0] = place
-        verdicts.append([(v.score, v.status, v.parts, v.answer, v.why) for v in run_call(call)])
-        seconds.append(time.monotonic() - start)
-    progress[0] = _IDLE
-    return verdicts, seconds
-
-
-# --- how processes start ----------------------------------------------------------------------------------
-
-
-_starting = threading.Lock()
-
-
-class _Popen(popen_forkserver.Popen):
-    """Starts a process that does not import the caller's main file: that may be a training script without a
-    guard, and would cost every new process seconds."""
-
-    def _launch(self, process_obj: Any) -> None:
-        prepare = spawn.get_preparation_data
-
-        def without_main(name: str) -> dict[str, Any]:
-            return {key: value for key, value in prepare(name).items() if not key.startswith("init_main")}
-
-        with patch.object(spawn, "get_preparation_data", without_main):
-            super()._launch(process_obj)  # pyright: ignore[reportAttributeAccessIssue]
-
-
-class _Process(ForkServerProcess):
-    @staticmethod
-    def _Popen(process_obj: Any) -> Any:
-        return _Popen(process_obj)
-
-
-class _Context(ForkServerContext):
-    Process = _Process

@@ -73,6 +73,20 @@ def test_layouts_in_particular(response: str, layout: str, right: float) -> None
     assert score(response, layout) == right
 
 
+@pytest.mark.parametrize(("response", "layout", "skipped"), [
+    ("<think>\n\n</think><answer>5</answer>", "think_answer", 1.0),  # as TON's demonstrations have it
+    ("<think></think>\\boxed{5}", "think_boxed", 1.0),
+    ("<think>\n\n</think>5", "think_answer", 1.0),
+    ("<think>\na\n</think><answer>5</answer>", "think_answer", 0.0),
+    ("<think> </think><think>a</think><answer>5</answer>", "think_answer", 0.0),
+    ("<answer>5</answer>", "think_answer", 0.0),
+    ("<think></think><answer>5</answer>", "answer", None),
+])  # fmt: skip
+def test_a_skipped_thought_is_counted_beside_the_score(response: str, layout: str, skipped: float | None) -> None:
+    verdict = catalog.load("verifiers", "format").verify(response, layout)
+    assert verdict.parts.get("skipped_thought") == skipped
+
+
 @pytest.mark.parametrize("layout", SECTIONS)
 @pytest.mark.parametrize(("name", "target"), [("temporal_iou", [10, 20]), ("choice", "B"), ("counting", 3),
                                               ("grounded_qa", {"choice": "B", "spans": [10, 20]})])  # fmt: skip

@@ -6,6 +6,7 @@ A file `hooks/<name>.py` has a docstring (its first line is what `vlmrl list hoo
     wrap(engine, formatter, settings) -> Engine       an engine around the engine
     demonstration(text) -> str                        what supervised learning learns in place of it
 
+One that reads a text of the sample's `meta` has its name in `META`, so that `--dry-run` can say that no row has it.
 `rollout.hooks` names files of the first two kinds, whose settings are the section [rollout.<name>]; `sft.transforms`
 names those of the third. All are functions of what they are given: a resumed run has nothing to restore. The files load
 no torch when imported, so that a run file is validated without it.
@@ -94,6 +95,12 @@ def settle(groups: Sequence[Group], rollout: RolloutSettings, step: int, answer:
             settled[place] = wish.replacement(settled[place], new)
         open_ = list(wishes)
     return settled
+
+
+def meta_fields(rollout: RolloutSettings) -> dict[str, str]:
+    """The text in `meta` that each of the run's hooks reads, by hook, for those that do."""
+    modules = {name: load(name, "decide", "wrap") for name in rollout.hooks}
+    return {name: module.META for name, module in modules.items() if hasattr(module, "META")}
 
 
 def metrics(paid: Sequence[Group]) -> dict[str, float]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from vlmrl.hooks import Decision
     from vlmrl.settings import GhpoSettings
 
+META = "solution"
+
 
 def decide(group: Group, step: int, settings: GhpoSettings) -> Decision:
     """More of the solution, as long as there is more to give."""
@@ -28,7 +30,7 @@ def decide(group: Group, step: int, settings: GhpoSettings) -> Decision:
     if not wrong or step < settings.start_step or hints == len(settings.shares):
         return "keep"
     sample = group.attempts[0].sample
-    solution = meta_text(sample, "solution")
+    solution = meta_text(sample, META)
     if solution is None:
         return "keep"
     beginning = solution[: int(len(solution) * settings.shares[hints])]

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from vlmrl.hooks import Decision
     from vlmrl.settings import GuideSettings
 
+META = "hint"
+
 
 def decide(group: Group, step: int, settings: GuideSettings) -> Decision:
     """One try with the hint, which must tell answers apart."""
     accuracy = fmean(group.scores) if group.scores else None
     if group.earlier:
         return "keep" if accuracy is not None and settings.low < accuracy < settings.high else "drop"
-    hint = meta_text(group.sample, "hint")
+    hint = meta_text(group.sample, META)
     if hint is None or accuracy is None or accuracy > settings.low:
         return "keep"
     return Regenerate(with_hint(group.sample, settings.template, hint), train_on="clean")
