@@ -1,10 +1,11 @@
 """The curriculum experiment: rollouts that each sampler needs to learn what uniform sampling learns.
 
-    vlmrl bench curriculum [--steps 300] [--seeds 3] [--prompts 4800]
+    vlmrl bench curriculum [--steps 300] [--seeds 3] [--prompts 1600]
 
 The data set is half prompts that the tiny model solved in 8 of 8 tries, a quarter that it never solved, a quarter in
-between, by grading. Every sampler trains on it for the same number of steps; those with grades get the ones that the
-data set was made by, whose rollouts are not counted. Each part is done once: what is there is not done again.
+between, by grading. All samplers make the same number of updates, each from about eight groups with spread: uniform
+sampling pays for 32 groups to have them, the others for fewer. Those with grades get the ones that the data set was
+made by, whose rollouts are not counted. Each part is done once: what is there is not done again.
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ from vlmrl.sample_files import read_samples, write_samples
 RUN_FILE = "bench_curriculum"
 SOURCES = ("counting", "math", "caption")
 GRADED = "grades.parquet"
+KNOWN = ["--sampler.history", GRADED]
+REFILL = ["--sampler.name", "refill", "--sampler.refill.base", "skip_solved"]
 SAMPLERS: dict[str, list[str]] = {
     "uniform": ["--sampler.name", "uniform"],
-    "skip_solved": ["--sampler.name", "skip_solved"],
-    "rlcs": ["--sampler.name", "rlcs"],
-    "rlcs, graded": ["--sampler.name", "rlcs", "--sampler.history", GRADED],
-    "refill of skip_solved": ["--sampler.name", "refill", "--sampler.refill.base", "skip_solved"],
+    "skip_solved": ["--sampler.name", "skip_solved", "--rollout.prompts", "12"],
+    "skip_solved, graded": ["--sampler.name", "skip_solved", "--rollout.prompts", "12", *KNOWN],
+    "rlcs": ["--sampler.name", "rlcs", "--rollout.prompts", "8"],
+    "rlcs, graded": ["--sampler.name", "rlcs", "--rollout.prompts", "8", *KNOWN],
+    "refill of skip_solved": [*REFILL, "--rollout.prompts", "8"],
 }
+"""Flags by sampler. `rlcs` and `refill` pay for more prompts than `rollout.prompts` and train on the useful ones."""
 SHARES = {"solved": 0.5, "hopeless": 0.25, "between": 0.25}
 
 
