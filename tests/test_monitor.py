@@ -181,7 +181,7 @@ def without_seconds(rows: list[dict[str, float]]) -> list[dict[str, float]]:
 def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
     group = make_group("counting", [1.0, None], [4, 6])
     unusual = make_rollout(6, text="lone \ud800 surrogate", finish="length", version=2)
-    group.rollouts[1] = replace(unusual, kind="hint")
+    group.rollouts[1] = replace(unusual, kind="hint", trained=(True, False, True, False, False, True))
     group.verdicts[1] = Verdict(None, "timeout", answer="\udfff", why="took \ud83d too long")
     quiet(tmp_path).record(3, [group], UPDATE, {})
     first, second = pq.read_table(tmp_path / "rollouts" / "step_000003.parquet").to_pylist()
@@ -195,6 +195,7 @@ def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
         "tokens": 4,
         "finish": "stop",
         "kind": "policy",
+        "forced_tokens": 0,
         "score": 1.0,
         "status": "ok",
         "parts": '{"iou": 1.0}',
@@ -203,7 +204,7 @@ def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
         "version": 0,
     }
     assert (second["score"], second["status"], second["version"]) == (None, "timeout", 2)
-    assert (second["finish"], second["kind"]) == ("length", "hint")
+    assert (second["finish"], second["kind"], second["forced_tokens"]) == ("length", "hint", 3)
     assert (second["response"], second["answer"]) == ("lone ? surrogate", "?")
 
 
