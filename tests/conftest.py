@@ -18,6 +18,12 @@ from vlmrl import catalog
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Figures here are those of the CPU: a GPU is seen by the tests marked `gpu` alone, when they are asked for."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory):
     """`model_folder(family)`: an untrained miniature of that family, made once."""

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from vlmrl.attention import Branch, Tree, flex_tree, fused_tree
 
@@ -26,9 +27,11 @@ def dense_mask(branches: list[Branch]) -> torch.Tensor:
     return torch.tensor(sees)
 
 
-def inputs(tokens: int, heads: int, kv_heads: int, dtype: torch.dtype, size: float = 1.0) -> list[torch.Tensor]:
+def inputs(
+    tokens: int, heads: int, kv_heads: int, dtype: torch.dtype, size: float = 1.0, width: int = 16
+) -> list[torch.Tensor]:
     torch.manual_seed(0)
-    shapes = [(1, heads, tokens, 16), (1, kv_heads, tokens, 16), (1, kv_heads, tokens, 16)]
+    shapes = [(1, heads, tokens, width), (1, kv_heads, tokens, width), (1, kv_heads, tokens, width)]
     return [(size * torch.randn(shape, dtype=dtype)).requires_grad_() for shape in shapes]
 
 
@@ -67,10 +70,47 @@ def test_padding_of_short_responses_stays_finite_at_extreme_scores() -> None:
     torch.testing.assert_close(out, plain(*tensors, 1.0, dense_mask(branches)))
 
 
-@pytest.mark.parametrize("name", TREES)
+LONG = {
+    "several blocks": [Branch(300, (40, 129, 7)), Branch(1, (260,)), Branch(130, ())],
+    "whole blocks": [Branch(256, (128, 128))],
+}
+
+
+@pytest.mark.parametrize("name", TREES | LONG)
 def test_flex_attention_sees_the_same_tree(name) -> None:
-    branches = TREES[name]
+    branches = (TREES | LONG)[name]
     tensors = inputs(len(dense_mask(branches)), 4, 2, torch.float32)
     with torch.no_grad():
         flex = flex_tree(*(x.detach() for x in tensors), 0.3, Tree(tuple(branches)))
     torch.testing.assert_close(flex, plain(*tensors, 0.3, dense_mask(branches)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TREES | LONG)
+def test_the_block_mask_is_the_one_torch_makes_of_the_dense_mask(name) -> None:
+    branches = (TREES | LONG)[name]
+    dense_TT = dense_mask(branches)
+    tokens = len(dense_TT)
+    ours = Tree(tuple(branches)).block_mask
+    theirs = create_block_mask(lambda b, h, q, k: dense_TT[q, k], None, None, tokens, tokens, device="cpu")
+    assert ours.seq_lengths == theirs.seq_lengths
+    for kind in ("kv", "full_kv", "q", "full_q"):
+        count, listed = getattr(theirs, f"{kind}_num_blocks"), getattr(theirs, f"{kind}_indices")
+        counted = torch.arange(listed.shape[-1]) < count[..., None]  # what comes after these is never read
+        assert torch.equal(getattr(ours, f"{kind}_num_blocks"), count)
+        assert torch.equal(getattr(ours, f"{kind}_indices")[counted], listed[counted])
+
+
+def test_rows_of_any_length_compile_twice() -> None:
+    graphs = []
+
+    def count(graph: torch.fx.GraphModule, example: list[torch.Tensor]):
+        graphs.append(graph)
+        return graph.forward
+
+    attend = torch.compile(flex_attention, fullgraph=True, backend=count)
+    with torch.no_grad():
+        for branches in ([Branch(200, (9, 90))], *LONG.values(), [Branch(150, (5,)), Branch(140, (1, 2, 3))]):
+            tree = Tree(tuple(branches))
+            q, k, v = (x.detach() for x in inputs(tree.bounds[-1][2], 4, 2, torch.float32))
+            attend(q, k, v, block_mask=tree.block_mask, enable_gqa=True)
+    assert len(graphs) == 2

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+from transformers import Qwen2_5_VLForConditionalGeneration
 
 from vlmrl.bench import rollout, update
-from vlmrl.bench.geometry import Geometry, groups
+from vlmrl.bench.geometry import Geometry, config_of, groups
 from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.timing import estimate, take_turns
 from vlmrl.cli import main
@@ -106,6 +108,13 @@ def test_plain_work_is_g_times_the_prompt(small, policy) -> None:
     assert plain.language / unique.language == pytest.approx(3 * (tokens + 5) / (tokens + 15))
 
 
+def test_the_3b_model_has_the_parameters_of_the_published_one(small) -> None:
+    """Of Qwen/Qwen2.5-VL-3B-Instruct, its tied output head counted once."""
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(config_of(Path(str(small.model)), "random-3b"))
+    assert sum(parameter.numel() for parameter in model.parameters()) == 3_754_622_976
+
+
 # --- both sides do the same -------------------------------------------------------------------------------
 
 
@@ -114,12 +123,14 @@ def test_plain_work_is_g_times_the_prompt(small, policy) -> None:
 def test_trl_and_the_learner_compute_the_same_update(small, policy, attention, micro_batch) -> None:
     made = groups(small, policy)
     settings = {"attention": attention, "micro_batch": micro_batch}
-    theirs = update._other_update(small, "trl", made, torch.float32, settings)()
-    ours = update._learner_update(update._without_bans(small), made, True)()
+    learner = update._learner(update._without_bans(small), True)
+    update_theirs = update._other_update(small, "trl", made, torch.float32, settings, learner)
+    theirs, ours = update_theirs(), update._learner_update(learner, made)()
     assert ours[0] == pytest.approx(theirs[0], abs=1e-6)
     assert ours[1] == pytest.approx(theirs[1], rel=1e-4)
+    assert update_theirs() == theirs, "an update moved a weight"
     assert abs(theirs[0]) > 1e-4, "advantages cancel, but for ratios that are not 1"
-    banned = update._learner_update(small.load(), made, True)()
+    banned = update._learner_update(update._learner(small.load(), True), made)()
     with pytest.raises(RuntimeError, match="not the same update"):
         update._compare(banned, theirs, update.TOLERANCE[torch.float32])
 
@@ -196,7 +207,8 @@ def test_the_speed_of_a_verifier(capsys) -> None:
 
 
 def _peaks(*megabytes: int) -> list[int | None]:
-    return [peak_bytes(lambda size=size: torch.ones(size << 18).sum()) for size in megabytes]
+    cpu = torch.device("cpu")
+    return [peak_bytes(lambda size=size: torch.ones(size << 18).sum(), cpu) for size in megabytes]
 
 
 @pytest.mark.slow

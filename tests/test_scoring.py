@@ -30,6 +30,18 @@ def test_value_and_gradient_in_float64(monkeypatch, chunk):
     torch.testing.assert_close(entropy, -(allowed.exp() * allowed).sum(-1))
 
 
+def test_in_bfloat16_operands_are_rounded_and_logits_are_not():
+    """Exact products of rounded operands: what is left is the rounding of float32, far below bfloat16's of 4e-3."""
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(5, 64), torch.randn(97, 64)
+    target, banned = torch.tensor([0, 1, 2, 3, 96]), torch.tensor([4, 5])
+    found = scoring.token_scores(hidden, weight, target, banned, compute=torch.bfloat16)
+    exact = scoring.token_scores(hidden.bfloat16().double(), weight.bfloat16().double(), target, banned)
+    for ours, theirs in zip(found, exact, strict=True):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours.double(), theirs, rtol=0, atol=1e-4)
+
+
 def test_banned_ids_have_no_mass():
     logprobs = scoring.log_distribution(torch.zeros(2, 6), torch.tensor([1, 3]), 1.0)
     assert torch.isinf(logprobs[:, [1, 3]]).all()

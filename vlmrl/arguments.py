@@ -40,7 +40,7 @@ same weights, prompts, completions and advantages, in rounds A B A B. Refuses to
 
   vlmrl bench update                                                beside the same learner with repeated prompts
   vlmrl bench update --against trl --completion 32 128 --group 8 16
-  vlmrl bench update --model Qwen/Qwen2.5-VL-3B-Instruct --image 896 --completion 512 --json
+  vlmrl bench update --model random-3b --image 896 --completion 512 --gradient-checkpointing --json     on a GPU
 
 speedup: theirs / ours. bound: FLOPs with each prompt repeated / FLOPs with each prompt once. efficiency: their
 quotient. docs/bench.md has the formulas, and tables.
@@ -195,7 +195,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     add("isolation", help="what hostile answers cost a batch of clean ones")
 
     planner = add("planner", help="memory and seconds of random batches, beside what the learner predicted")
-    planner.add_argument("--model", metavar="PATH", help="folder or hub id (default: 7 M parameters, random weights)")
+    planner.add_argument("--model", metavar="PATH", help="folder, hub id, random-7m (default) or random-3b")
     planner.add_argument("--batches", type=_count, default=200, help="random mixed batches (default 200)")
     planner.add_argument("--gradient-checkpointing", action="store_true")
 
@@ -226,7 +226,7 @@ def _add_experiment(parser: argparse.ArgumentParser, out: str, steps: int) -> No
 def _add_geometry(parser: argparse.ArgumentParser, completion: int) -> None:
     """Several values for a flag are measured one after the other, each with each of the other flags'."""
     several: dict[str, Any] = {"type": _count, "nargs": "+", "metavar": "N"}
-    parser.add_argument("--model", metavar="PATH", help="folder or hub id (default: 7 M parameters, random weights)")
+    parser.add_argument("--model", metavar="PATH", help="folder, hub id, random-7m (default) or random-3b")
     parser.add_argument(
         "--prompt-tokens", **several, default=[74], help="text tokens of a prompt with its template (default 74)"
     )

@@ -17,11 +17,12 @@ from functools import cache, cached_property
 from typing import Any
 
 import torch
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from vlmrl.block_mask import block_mask
 from vlmrl.shared_prefix import SharedPrefix
 
 NAME = "vlmrl_tree"
@@ -79,24 +80,19 @@ class Tree:
     @cached_property
     def block_mask(self) -> BlockMask:
         """The tree for FlexAttention."""
-        branch_T, response_T = (torch.tensor(x, device=self.device) for x in self._owners())
+        return block_mask(*self._sight())
 
-        def sees(batch: Any, head: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-            same = (response_T[key] == 0) | (response_T[key] == response_T[query])
-            return (branch_T[query] == branch_T[key]) & same & (key <= query)
-
-        tokens = len(branch_T)
-        compiled = torch.device(self.device).type == "cuda"
-        return create_block_mask(sees, None, None, tokens, tokens, device=self.device, _compile=compiled)
-
-    def _owners(self) -> tuple[list[int], list[int]]:
-        """Of each token: the number of its branch, and of its response, counted from 1; 0 in a prompt."""
-        branches, responses = [], []
-        for number, branch in enumerate(self.branches):
-            branches += [number] * (branch.prompt + sum(branch.responses))
-            responses += [0] * branch.prompt
-            responses += [i for i, length in enumerate(branch.responses, 1) for _ in range(length)]
-        return branches, responses
+    def _sight(self) -> torch.Tensor:
+        """[3, T]: the ranges of keys that each token sees, as `block_mask` takes them."""
+        rows = []
+        for (start, split, _), branch in zip(self.bounds, self.branches, strict=True):
+            rows.append((start, start, start, branch.prompt))
+            own = split
+            for length in branch.responses:
+                rows.append((start, split, own, length))
+                own += length
+        table = torch.tensor(rows, dtype=torch.int32)
+        return table[:, :3].repeat_interleave(table[:, 3], dim=0).T.contiguous().to(self.device)
 
 
 def tree_attention(
@@ -125,12 +121,22 @@ def tree_attention(
 def flex_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree) -> torch.Tensor:
     """[1, heads, T, D] through FlexAttention, compiled on CUDA."""
     attend = _compiled_flex() if q.is_cuda else flex_attention
-    return attend(q, k, v, block_mask=tree.block_mask, scale=scale, enable_gqa=q.shape[1] != k.shape[1])  # pyright: ignore[reportReturnType]
+    # Rows shorter than a block would otherwise go to the decoding kernel, compiled for them alone.
+    options: Any = {"BACKEND": "TRITON"}
+    gqa = q.shape[1] != k.shape[1]
+    return attend(q, k, v, block_mask=tree.block_mask, scale=scale, enable_gqa=gqa, kernel_options=options)  # pyright: ignore[reportReturnType]
 
 
 @cache
 def _compiled_flex() -> Any:
-    return torch.compile(flex_attention, dynamic=True)
+    """Compiled twice for any number of lengths: for the first, and then with the length as a variable.
+
+    Not `dynamic=True`, which makes the numbers of heads variables too. `fullgraph`, because past the limit of
+    recompilations FlexAttention would go on without a kernel and hold all scores.
+    """
+    # Each type, head size, kind of pass (gradient, none, inference) and mask of one block counts as another.
+    torch._dynamo.config.recompile_limit = 64  # pyright: ignore[reportAttributeAccessIssue]
+    return torch.compile(flex_attention, fullgraph=True)
 
 
 def fused_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree) -> torch.Tensor:

@@ -52,7 +52,7 @@ class Footprint:
     logits: float
     """Of a chunk, with their gradient."""
     head: float
-    """Gradient of the output head, which exists beside the accumulated one."""
+    """Gradient of the output head, which exists beside the accumulated one, and its copy in the compute type."""
     gradients: float
 
     @classmethod
@@ -75,7 +75,7 @@ class Footprint:
             block_patch=4.0 * (8 * width + 3 * inner) if frozen else moments * plain.patch / len(tower.blocks),
             input_patch=4.0 * _patch_size(vision) if frozen or policy.compute != torch.float32 else 0.0,
             logits=3 * 4.0 * CHUNK * weight.shape[0],
-            head=4.0 * weight.numel() if weight.requires_grad else 0.0,
+            head=weight.numel() * (4.0 * weight.requires_grad + 2.0 * (policy.compute != torch.float32)),
             gradients=sum(parameter.numel() * parameter.element_size() for parameter in trained),
         )
 
@@ -126,7 +126,7 @@ def _saved_bytes(policy: Policy, row: Row) -> int:
     with torch.enable_grad(), saved_tensors_hooks(note, lambda saved: saved), policy.autocast():
         hidden_TH = policy.core.model(**inputs, use_cache=False).last_hidden_state[0]
         hidden_LH, target_L = hidden_TH[row.predictor_L.to(policy.device)], row.target_L.to(policy.device)
-        _scores = token_scores(hidden_LH, policy.core.lm_head.weight, target_L, nothing_banned)
+        _scores = token_scores(hidden_LH, policy.core.lm_head.weight, target_L, nothing_banned, compute=policy.compute)
     return sum(found.values())  # while `_scores` holds the graph, no two storages share an address
 
 

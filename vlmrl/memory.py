@@ -22,35 +22,35 @@ class Peak:
 
 
 @contextmanager
-def watch() -> Iterator[Peak]:
+def watch(device: torch.device) -> Iterator[Peak]:
     """The peak of what runs inside, told at its end."""
     found = Peak()
-    if not measurable():
+    if not measurable(device):
         yield found
         return
-    reset_peak()
-    before = in_use()
+    reset_peak(device)
+    before = in_use(device)
     yield found
-    found.bytes = peak() - before
+    found.bytes = peak(device) - before
 
 
-def measurable() -> bool:
-    return torch.cuda.is_available() or sys.platform == "linux"
+def measurable(device: torch.device) -> bool:
+    return device.type == "cuda" or sys.platform == "linux"
 
 
-def in_use() -> int:
+def in_use(device: torch.device) -> int:
     """Bytes."""
-    return torch.cuda.memory_allocated() if torch.cuda.is_available() else _resident("VmRSS")
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else _resident("VmRSS")
 
 
-def peak() -> int:
+def peak(device: torch.device) -> int:
     """Bytes in use at most since `reset_peak`."""
-    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else _resident("VmHWM")
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident("VmHWM")
 
 
-def reset_peak() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+def reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     else:
         CLEAR.write_text("5")  # proc(5): the high-water mark becomes what is resident now
 

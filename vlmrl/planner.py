@@ -92,7 +92,7 @@ class Planner:
             yield from (build(row, tree=self.no_tree is None) for row, _ in planned)
             return
         self._predicted = max(self._predicted, self.footprint.update([work for _, work in planned]))
-        with memory.watch() as peak:
+        with memory.watch(self.policy.device) as peak:
             for row, work in planned:
                 started = time.perf_counter()
                 yield build(row, tree=self.no_tree is None)
@@ -127,7 +127,7 @@ class Planner:
             "plan/tflops": costs.sum().item() / 1e12,
             "plan/imbalance": (costs.max() / costs.mean()).item(),
             "plan/memory_mb": self._predicted / MB,
-            **({"seconds/plan/memory_mb": self._measured / MB} if memory.measurable() else {}),
+            **({"seconds/plan/memory_mb": self._measured / MB} if memory.measurable(self.policy.device) else {}),
             "seconds/plan/tflops_per_second": (costs.sum() / seconds.sum()).item() / 1e12,
             "seconds/plan/off": ((seconds / seconds.sum()) / (costs / costs.sum()) - 1).abs().mean().item(),
         }

@@ -21,6 +21,7 @@ from vlmrl import tiny
 from vlmrl.attention import NAME as TREE_ATTENTION
 from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt, Formatter, load_config
+from vlmrl.segments import use_batched_segments
 from vlmrl.settings import LoraSettings, ModelSettings
 from vlmrl.vision_cache import VisionCache
 
@@ -52,6 +53,7 @@ class Policy:
             dtype=torch.float32,
             attn_implementation={"text_config": TREE_ATTENTION, "vision_config": "sdpa"},
         )
+        use_batched_segments(model)
         if settings.freeze_vision:
             model.model.visual.requires_grad_(False)
         if settings.gradient_checkpointing:

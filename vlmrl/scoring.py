@@ -1,7 +1,9 @@
 """Logprobs of responses under a policy, without ever holding the [tokens, vocabulary] logits.
 
 One definition serves every pass: logits / temperature in float32, the banned placeholder ids at -inf,
-log-softmax. It is the distribution the engines sample from, so the two agree to rounding.
+log-softmax. It is the distribution the engines sample from, so the two agree to rounding. The operands of the head
+are of the compute type, their products are summed and kept in float32: in bfloat16 the head runs on tensor cores (in
+float32 it would take longer than the rest of a 3B model), and no logit is rounded.
 
 The backward pass computes a chunk's logits again and turns them into their own gradient in place. A fused
 linear cross-entropy kernel does not serve here: it returns a reduced loss, and the weight of a token is known
@@ -35,7 +37,7 @@ def score_row(policy: Policy, row: Row, temperature: float = 1.0) -> Scores:
     hidden_LH = hidden_states(policy, row)[row.predictor_L.to(policy.device)]
     banned = torch.tensor(policy.formatter.placeholder_ids, dtype=torch.long, device=policy.device)
     target_L = row.target_L.to(policy.device)
-    return Scores(*token_scores(hidden_LH, policy.core.lm_head.weight, target_L, banned, temperature))
+    return Scores(*token_scores(hidden_LH, policy.core.lm_head.weight, target_L, banned, temperature, policy.compute))
 
 
 def hidden_states(policy: Policy, row: Row) -> torch.Tensor:
@@ -55,9 +57,14 @@ def token_scores(
     target_L: torch.Tensor,
     banned: torch.Tensor,
     temperature: float = 1.0,
+    compute: torch.dtype | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logprob of each target and entropy of its distribution, both [L], in at least float32."""
-    return _TokenScores.apply(hidden_LH, weight_VH, target_L, banned, temperature)  # pyright: ignore[reportReturnType]
+    """Logprob of each target and entropy of its distribution, both [L], in at least float32.
+
+    Operands of the head are rounded to `compute`; None: to the type of the hidden states.
+    """
+    compute = compute or hidden_LH.dtype
+    return _TokenScores.apply(hidden_LH, weight_VH, target_L, banned, temperature, compute)  # pyright: ignore[reportReturnType]
 
 
 class _TokenScores(torch.autograd.Function):
@@ -71,10 +78,11 @@ class _TokenScores(torch.autograd.Function):
         target_L: torch.Tensor,
         banned: torch.Tensor,
         temperature: float,
+        compute: torch.dtype,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = []
-        for hidden, target in zip(hidden_LH.split(CHUNK), target_L.split(CHUNK), strict=True):
-            logits_LV = _logits(hidden, weight_VH, banned, temperature)
+        rounded_LH, rounded_VH, parts = hidden_LH.to(compute), weight_VH.to(compute), []
+        for hidden, target in zip(rounded_LH.split(CHUNK), target_L.split(CHUNK), strict=True):
+            logits_LV = _logits(hidden, rounded_VH, banned, temperature)
             lse_L = logits_LV.logsumexp(-1)
             logprob_L = logits_LV.gather(1, target[:, None])[:, 0] - lse_L
             # H = lse - sum p * logit; a banned id has p = 0, so any finite logit serves.
@@ -82,8 +90,8 @@ class _TokenScores(torch.autograd.Function):
             entropy_L = lse_L - torch.linalg.vecdot(p_LV, logits_LV.index_fill_(1, banned, 0.0))
             parts.append((logprob_L, entropy_L, lse_L))
         logprob_L, entropy_L, lse_L = (torch.cat(x) for x in zip(*parts, strict=True))
-        ctx.save_for_backward(hidden_LH, weight_VH, target_L, banned, entropy_L, lse_L)
-        ctx.temperature = temperature
+        ctx.save_for_backward(rounded_LH, weight_VH, target_L, banned, entropy_L, lse_L)
+        ctx.temperature, ctx.hidden_dtype = temperature, hidden_LH.dtype
         ctx.set_materialize_grads(False)
         return logprob_L, entropy_L
 
@@ -91,13 +99,12 @@ class _TokenScores(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         hidden_LH, weight_VH, target_L, banned, entropy_L, lse_L = ctx.saved_tensors
         of_logprob_L, of_entropy_L = grads
-        dtype = lse_L.dtype
-        of_hidden = torch.empty_like(hidden_LH) if ctx.needs_input_grad[0] else None
-        of_weight = torch.zeros_like(weight_VH, dtype=dtype) if ctx.needs_input_grad[1] else None
-        weight = weight_VH.to(dtype)
+        compute, rounded_VH = hidden_LH.dtype, weight_VH.to(hidden_LH.dtype)
+        of_hidden = torch.empty_like(hidden_LH, dtype=ctx.hidden_dtype) if ctx.needs_input_grad[0] else None
+        of_weight = torch.zeros_like(weight_VH, dtype=lse_L.dtype) if ctx.needs_input_grad[1] else None
         for start in range(0, len(target_L), CHUNK):
             part = slice(start, start + CHUNK)
-            logprob_LV = _logits(hidden_LH[part], weight_VH, banned, ctx.temperature).sub_(lse_L[part, None])
+            logprob_LV = _logits(hidden_LH[part], rounded_VH, banned, ctx.temperature).sub_(lse_L[part, None])
             of_logits_LV = logprob_LV.exp()
             of_target_L = torch.zeros_like(lse_L[part]) if of_logprob_L is None else of_logprob_L[part]
             if of_entropy_L is None:  # d logprob / d logit = [is the target] - p
@@ -106,16 +113,33 @@ class _TokenScores(torch.autograd.Function):
                 surprise_LV = logprob_LV.index_fill_(1, banned, 0.0).add_(entropy_L[part, None])
                 of_logits_LV.mul_(surprise_LV.mul_(-of_entropy_L[part, None]).sub_(of_target_L[:, None]))
             of_logits_LV.scatter_add_(1, target_L[part, None], of_target_L[:, None]).div_(ctx.temperature)
+            rounded_LV = of_logits_LV.to(compute)
             if of_hidden is not None:
-                of_hidden[part] = of_logits_LV @ weight
+                of_hidden[part] = wide_product(rounded_LV, rounded_VH)
             if of_weight is not None:
-                of_weight.addmm_(of_logits_LV.T, hidden_LH[part].to(dtype))
-        return of_hidden, of_weight if of_weight is None else of_weight.to(weight_VH.dtype), None, None, None
+                _add_product(of_weight, rounded_LV.T, hidden_LH[part])
+        of_weight = None if of_weight is None else of_weight.to(weight_VH.dtype)
+        return of_hidden, of_weight, None, None, None, None
 
 
 def _logits(hidden_LH: torch.Tensor, weight_VH: torch.Tensor, banned: torch.Tensor, temperature: float) -> torch.Tensor:
-    dtype = torch.promote_types(hidden_LH.dtype, torch.float32)
-    return (hidden_LH.to(dtype) @ weight_VH.to(dtype).T).div_(temperature).index_fill_(1, banned, float("-inf"))
+    return wide_product(hidden_LH, weight_VH.T).div_(temperature).index_fill_(1, banned, float("-inf"))
+
+
+def wide_product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """a @ b in at least float32."""
+    wide = torch.promote_types(a.dtype, torch.float32)
+    if a.is_cuda and a.dtype != wide:
+        return torch.mm(a, b, out_dtype=wide)
+    return a.to(wide) @ b.to(wide)
+
+
+def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+    """total += a @ b, where the total has the type of `wide_product`."""
+    if a.is_cuda and a.dtype != total.dtype:
+        torch.addmm(total, a, b, out_dtype=total.dtype, out=total)
+    else:
+        total.addmm_(a.to(total.dtype), b.to(total.dtype))
 
 
 def log_distribution(logits_LV: torch.Tensor, banned: torch.Tensor, temperature: float) -> torch.Tensor:

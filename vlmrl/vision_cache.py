@@ -85,7 +85,8 @@ class VisionCache:
 
         def answer(pixels: torch.Tensor, grid_thw: torch.Tensor, **kwargs: Any) -> SimpleNamespace:
             served = [next(waiting) for _ in grid_thw]
-            assert all(torch.equal(item.grid, grid.cpu()) for (item, _), grid in zip(served, grid_thw, strict=True))
+            asked = grid_thw.cpu()
+            assert all(torch.equal(item.grid, grid) for (item, _), grid in zip(served, asked, strict=True))
             embedding = torch.cat([embedding for _, embedding in served])
             first, *deeper = embedding.chunk(levels, dim=1)
             return SimpleNamespace(pooler_output=first, deepstack_features=deeper)

@@ -21,12 +21,36 @@ from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt, Formatter
 from vlmrl.group import Group
 from vlmrl.packing import Item, pack
-from vlmrl.policy import Policy
+from vlmrl.policy import Policy, choose_device
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 from vlmrl.scoring import score_row
 from vlmrl.settings import ModelSettings
 from vlmrl.verdict import Verdict
+
+SHAPES: dict[str, dict[str, dict[str, Any]]] = {
+    "random-7m": {
+        "text": {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 7, "num_attention_heads": 4},
+        "rope": {"mrope_section": [8, 12, 12]},
+        "vision": {"depth": 6, "hidden_size": 128, "intermediate_size": 340, "fullatt_block_indexes": [2, 5]},
+    },
+    "random-3b": {
+        "text": {
+            **{"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16},
+            "vocab_size": 151936,
+        },
+        "rope": {"mrope_section": [16, 24, 24]},
+        "vision": {
+            **{"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16},
+            "fullatt_block_indexes": [7, 15, 23, 31],
+        },
+    },
+}
+"""Models that are built here, with random weights. The 3B model is that of Qwen2.5-VL (its config.json), but for the
+tokenizer. The small one follows its proportions: a patch costs the vision tower 0.2 times what a token costs the
+language layers. Its vocabulary is the embedded tokenizer's, so that the output head is a small part of the work for
+everyone: libraries that score prompt positions too would otherwise lose by that alone.
+"""
 
 DRIFT = 0.1
 """Standard deviation, in nats, between behaviour and policy logprobs: some tokens of every update are clipped."""
@@ -145,37 +169,41 @@ def _behaviour(
 
 @contextmanager
 def model_folder(path: str | None) -> Iterator[str]:
-    """The model that was asked for, or one built for the occasion."""
-    if path is not None:
-        yield path
+    """The model that was asked for, or one of `SHAPES` built for the occasion."""
+    name = path or "random-7m"
+    if name not in SHAPES:
+        yield name
         return
     with tempfile.TemporaryDirectory(prefix="vlmrl-bench-") as folder:
-        yield str(create_model(Path(folder)))
+        yield str(create_model(Path(folder), name))
 
 
-def create_model(folder: Path, seed: int = 0) -> Path:
-    """Writes a Qwen2.5-VL of 7.3 M parameters with random weights, and returns its folder.
-
-    Proportions follow the 3B model: a patch costs the vision tower 0.2 times what a token costs the language
-    layers. The vocabulary is the embedded tokenizer's, so that the output head is a small part of the work for
-    everyone: libraries that score prompt positions too would otherwise lose by that alone.
-    """
-    from transformers import AutoConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+def create_model(folder: Path, shape: str = "random-7m", seed: int = 0) -> Path:
+    """Writes a Qwen2.5-VL of this shape with random float32 weights, made where there is most speed; returns it."""
+    from transformers import Qwen2_5_VLForConditionalGeneration
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     tiny.create(folder, seed)  # its tokenizer, processor and token ids
-    config: Any = AutoConfig.from_pretrained(folder).to_dict()
-    text = {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 7, "num_attention_heads": 4}
-    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [8, 12, 12]}
-    text |= {"num_key_value_heads": 2, "rope_parameters": rope, "max_position_embeddings": 32768, "layer_types": None}
-    vision = {"depth": 6, "hidden_size": 128, "intermediate_size": 340, "out_hidden_size": 256}
-    config["text_config"] |= text
-    config["vision_config"] |= vision | {"fullatt_block_indexes": [2, 5]}
     torch.manual_seed(seed)
-    Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**config)).save_pretrained(folder)
+    with torch.device(choose_device("auto")):
+        model = Qwen2_5_VLForConditionalGeneration(config_of(folder, shape))
+    model.save_pretrained(folder, max_shard_size="100GB")
     _raise_pixel_limit(folder)
     return folder
+
+
+def config_of(folder: Path, shape: str) -> Any:
+    """The config of a shape, with the token ids of the model in that folder."""
+    from transformers import AutoConfig, Qwen2_5_VLConfig
+
+    sizes = SHAPES[shape]
+    rope = {"rope_type": "default", "rope_theta": 1e6, **sizes["rope"]}
+    text = {"num_key_value_heads": 2, "rope_parameters": rope, "max_position_embeddings": 32768, "layer_types": None}
+    config: Any = AutoConfig.from_pretrained(folder).to_dict()
+    config["text_config"] |= text | sizes["text"]
+    config["vision_config"] |= {"out_hidden_size": sizes["text"]["hidden_size"], **sizes["vision"]}
+    return Qwen2_5_VLConfig(**config)
 
 
 def _raise_pixel_limit(folder: Path) -> None:

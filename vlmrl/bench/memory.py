@@ -12,6 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
+import torch
+
 from vlmrl import memory
 
 UPDATES = 2
@@ -29,12 +31,12 @@ def _aside() -> None:
     sys.stdout = sys.stderr
 
 
-def peak_bytes(update: Callable[[], Any]) -> int | None:
+def peak_bytes(update: Callable[[], Any], device: torch.device) -> int | None:
     """Peak of `UPDATES` calls above what is in memory before the first."""
-    if not memory.measurable():
+    if not memory.measurable(device):
         return None
     gc.collect()
-    with memory.watch() as peak:
+    with memory.watch(device) as peak:
         for _ in range(UPDATES):
             update()
     return peak.bytes

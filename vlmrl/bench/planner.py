@@ -31,7 +31,7 @@ from vlmrl.learner import Learner
 from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.packing import Item, work_of
 from vlmrl.planner import MB, Planner
-from vlmrl.policy import Policy
+from vlmrl.policy import Policy, choose_device
 from vlmrl.rollout import Rollout
 from vlmrl.sample import MediaSet, Message, RewardSpec, Sample
 from vlmrl.settings import LearnerSettings, ModelSettings
@@ -61,7 +61,7 @@ class Peak(NamedTuple):
 
 def measure(batches: Batches) -> dict[str, Any]:
     """Figures of `--json`."""
-    if not memory.measurable():
+    if not memory.measurable(torch.device(choose_device(batches.model.device))):
         raise UserError("bench planner: peak memory is measured on Linux and on CUDA only")
     peaks = [Peak(*peak) for peak in in_a_child(peaks_of, batches)]
     costs, times = map(np.array, zip(*_times(batches), strict=True))
@@ -83,7 +83,7 @@ def measure(batches: Batches) -> dict[str, Any]:
 
 def peaks_of(batches: Batches) -> list[Peak]:
     """In a process of its own: predicted and measured peak of every batch's update."""
-    if not torch.cuda.is_available():
+    if choose_device(batches.model.device) == "cpu":
         # Freed blocks go back to the system at once, or the high-water mark would be that of earlier batches.
         ctypes.CDLL(None).mallopt(MALLOC_MMAP_THRESHOLD, 1 << 16)
     found = []
@@ -102,7 +102,7 @@ def peaks_of(batches: Batches) -> list[Peak]:
 
 def _times(batches: Batches) -> list[tuple[float, float]]:
     """Predicted cost and seconds of every batch's update; on CPU those of the processor."""
-    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    clock = time.process_time if choose_device(batches.model.device) == "cpu" else time.perf_counter
     found: list[tuple[float, float]] = []
     for learner, groups, _ in _updates(batches):
         if not found:

@@ -3,7 +3,7 @@
     vlmrl bench sampler rlcs --prompts 10000000
 
 The prompts are of three sources, all graded, and four in five were visited. `memory_mb` is the largest resident memory
-of the process, Python and numpy included; `new_epoch_ms` is the one `next` that shuffles all prompts anew.
+of the process, Python and numpy included; `new_epoch_ms` is the `next` at which an epoch begins.
 """
 
 from __future__ import annotations

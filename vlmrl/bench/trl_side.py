@@ -9,7 +9,7 @@ no KL term, images through the processor, prompts left-padded, completions right
     gradient_checkpointing                       as on our side; TRL's default, on, is slower and smaller
     bf16                                         as on our side: off on CPU
     per_device_train_batch_size                  of several, the fastest here; gradients accumulate over the rest
-    attn_implementation                          of several, the fastest here
+    attn_implementation                          of several, the fastest here; with FlashAttention where it is installed
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from vlmrl.errors import UserError
 from vlmrl.group import Group
@@ -34,6 +35,7 @@ ATTENTION = {
     "sdpa": "sdpa",
     "eager": "eager",
     "sdpa, vision eager": {"text_config": "sdpa", "vision_config": "eager"},
+    **({"flash_attention_2": "flash_attention_2"} if is_flash_attn_2_available() else {}),
 }
 
 
@@ -64,6 +66,13 @@ class TrlUpdate:
         self.trainer = _replayed(path, groups, attention, settings)
         self.trainer.model.train()
         self.trainer.buffer([row for group in groups for row in rows(group.sample, size)])
+
+    def share(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Holds weights and optimizer state of that model instead of its own, so that a GPU need not hold both."""
+        theirs = dict(self.trainer.model.named_parameters())
+        for name, parameter in model.named_parameters():
+            theirs[name].data = parameter.data
+            self.trainer.optimizer.state[theirs[name]] = optimizer.state[parameter]
 
     def __call__(self) -> tuple[float, float]:
         return optimizer_step(self.trainer, [])
@@ -176,7 +185,8 @@ def _parts(path: str, attention: str, settings: dict[str, Any]) -> dict[str, Any
 
 
 def _ready(trainer: Any) -> None:
-    """What transformers' training loop sets up before the first step."""
+    """What transformers' training loop sets up before the first step; to prepare the model is what makes it bf16."""
+    trainer.model = trainer.accelerator.prepare_model(trainer.model)
     trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
     trainer.create_optimizer()
 

@@ -2,20 +2,24 @@
 
     vlmrl bench update                                   against our own plain path: the prompt once a completion
     vlmrl bench update --against trl --completion 32 128 --group 8 16
-    vlmrl bench update --model Qwen/Qwen2.5-VL-3B-Instruct --image 896 --completion 512 --json
+    vlmrl bench update --model random-3b --image 896 --completion 512 --gradient-checkpointing --json    on a GPU
 
 An update is forward pass, backward pass, clipping and optimizer step from groups with behaviour logprobs. Both sides
-start from the same weights; loss and gradient norm of their first update must agree, or there is no figure.
+hold the same weights and optimizer state, which a learning rate close to zero leaves as they are; loss and gradient
+norm of their first update must agree, or there is no figure.
 """
 
 from __future__ import annotations
 
+import gc
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any, TextIO
 
 import numpy as np
+import psutil
 import torch
 
 from vlmrl.bench import trl_side
@@ -27,14 +31,21 @@ from vlmrl.flops import update_flops
 from vlmrl.group import Group
 from vlmrl.learner import Learner
 from vlmrl.objective_settings import ObjectiveSettings
-from vlmrl.policy import Policy
+from vlmrl.policy import Policy, choose_device
 from vlmrl.settings import LearnerSettings
 
-LEARNER = LearnerSettings(warmup_steps=0)
+LEARNER = LearnerSettings(warmup_steps=0, learning_rate=1e-30)
 OBJECTIVE = ObjectiveSettings(epsilon=1e-4)
 """TRL's epsilon, which it has no setting for."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
 """Of the gradient norm, relative; of the loss, absolute: it is a mean of terms of about 1 that nearly cancel."""
+
+PEAK_FLOPS = {
+    "NVIDIA A100-SXM4-80GB": 312e12,
+    "NVIDIA H100 80GB HBM3": 989e12,
+    "NVIDIA H200": 989e12,
+}
+"""Of bfloat16 a second on tensor cores, without sparsity: NVIDIA's data sheets of the A100, H100 and H200 (SXM)."""
 
 Update = Callable[[], tuple[float, float]]
 """Does one optimizer step; returns the loss and the gradient norm before clipping."""
@@ -43,21 +54,23 @@ Update = Callable[[], tuple[float, float]]
 def measure(geometry: Geometry, against: str, rounds: int, with_memory: bool) -> dict[str, Any]:
     """Figures of one geometry: the contract of `--json`, in seconds, bytes and FLOPs."""
     policy = _without_bans(geometry)
+    dtype, device = policy.compute, policy.device
     made = groups(geometry, policy)
     flops = {kind: update_flops(policy.core, made, kind == "unique") for kind in ("unique", "plain")}
-    dtype = policy.compute
-    setting = _fastest_trl(geometry, made, dtype) if against == "trl" else {}
-    ours, theirs = _learner_update(policy, made, True), _other_update(geometry, against, made, dtype, setting)
-    difference = _compare(ours(), theirs(), TOLERANCE[dtype])
-    ours_s, theirs_s = take_turns([ours, theirs], rounds, warmups=1)
+    setting = _fastest_trl(geometry, made, policy) if against == "trl" else {}
+    difference, ours_s, theirs_s = _race(geometry, against, made, policy, setting, rounds)
     speedup = ratio(theirs_s, ours_s)
     bound = flops["plain"].total / flops["unique"].total
-    del ours, theirs
+    rates = [flops["unique"].total / statistics.median(seconds) for seconds in (ours_s, theirs_s)]
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    peak = PEAK_FLOPS.get(name) if dtype == torch.bfloat16 else None
+    del policy
+    _free()
     memory = _memory(geometry, against, made, dtype, setting) if with_memory else (None, None)
-    median_s = statistics.median(ours_s)
     return {
         "geometry": geometry.describe() | {"prompt": len(made[0].prompt), "patches": made[0].prompt.patches},
         "against": against,
+        "device": name,
         "speedup": speedup.median,
         "speedup_low": speedup.low,
         "speedup_high": speedup.high,
@@ -65,17 +78,31 @@ def measure(geometry: Geometry, against: str, rounds: int, with_memory: bool) ->
         "efficiency": speedup.median / bound,
         "peak_memory_ratio": memory[0] / memory[1] if memory[0] and memory[1] else None,
         **difference,
-        "ours_s": median_s,
+        "ours_s": statistics.median(ours_s),
         "theirs_s": statistics.median(theirs_s),
         "ours_peak_bytes": memory[0],
         "theirs_peak_bytes": memory[1],
         "unique_tokens": sum(group.tokens for group in made),
         "plain_tokens": sum(len(g.prompt) + len(r.token_ids) for g in made for r in g.rollouts),
         "flops": {kind: part._asdict() | {"total": part.total} for kind, part in flops.items()},
-        "ours_flops_per_s": flops["unique"].total / median_s,
+        "ours_flops_per_s": rates[0],
+        "ours_mfu": rates[0] / peak if peak else None,
+        "theirs_mfu": rates[1] / peak if peak else None,
         "theirs_settings": setting,
         "rounds": rounds,
     }
+
+
+def _race(
+    geometry: Geometry, against: str, made: Sequence[Group], policy: Policy, setting: dict[str, Any], rounds: int
+) -> tuple[dict[str, float], list[float], list[float]]:
+    """How far loss and gradient norm differ, and the seconds of both sides' updates."""
+    learner = _learner(policy, share_prompt=True)
+    ours = _learner_update(learner, made)
+    theirs = _other_update(geometry, against, made, policy.compute, setting, learner)
+    difference = _compare(ours(), theirs(), TOLERANCE[policy.compute])
+    ours_s, theirs_s = take_turns([ours, theirs], rounds, warmups=1)
+    return difference, ours_s, theirs_s
 
 
 def _without_bans(geometry: Geometry) -> Policy:
@@ -85,10 +112,11 @@ def _without_bans(geometry: Geometry) -> Policy:
     return policy
 
 
-def _learner_update(policy: Policy, made: Sequence[Group], share_prompt: bool) -> Update:
-    settings = LEARNER.model_copy(update={"share_prompt": share_prompt})
-    learner = Learner(policy, settings, OBJECTIVE, run_updates=1)
+def _learner(policy: Policy, share_prompt: bool) -> Learner:
+    return Learner(policy, LEARNER.model_copy(update={"share_prompt": share_prompt}), OBJECTIVE, run_updates=1)
 
+
+def _learner_update(learner: Learner, made: Sequence[Group]) -> Update:
     def update() -> tuple[float, float]:
         report = learner.update(made)
         _synchronise()
@@ -98,10 +126,19 @@ def _learner_update(policy: Policy, made: Sequence[Group], share_prompt: bool) -
 
 
 def _other_update(
-    geometry: Geometry, against: str, made: Sequence[Group], dtype: torch.dtype, setting: dict[str, Any]
+    geometry: Geometry,
+    against: str,
+    made: Sequence[Group],
+    dtype: torch.dtype,
+    setting: dict[str, Any],
+    beside: Learner | None = None,
 ) -> Update:
+    """`beside`: whose weights and optimizer state it holds, as a GPU has no room for both sides' of a large model."""
     if against == "plain":
-        return _learner_update(_without_bans(geometry), made, False)
+        learner = _learner(beside.policy if beside else _without_bans(geometry), share_prompt=False)
+        if beside:
+            learner.optimizer, learner.scheduler = beside.optimizer, beside.scheduler
+        return _learner_update(learner, made)
     assert geometry.model
     run = trl_side.TrlUpdate(
         geometry.model,
@@ -112,6 +149,8 @@ def _other_update(
         bf16=dtype == torch.bfloat16,
         **setting,
     )
+    if beside:
+        run.share(beside.policy.model, beside.optimizer)
 
     def update() -> tuple[float, float]:
         told = run()
@@ -121,17 +160,32 @@ def _other_update(
     return update
 
 
-def _fastest_trl(geometry: Geometry, made: Sequence[Group], dtype: torch.dtype) -> dict[str, Any]:
+def _fastest_trl(geometry: Geometry, made: Sequence[Group], policy: Policy) -> dict[str, Any]:
     """TRL's best attention for its whole batch at once; then whether one completion at a time is faster."""
+    beside = _learner(policy, share_prompt=True)
 
     def timed(attention: str, micro_batch: int) -> tuple[float, dict[str, Any]]:
         setting: dict[str, Any] = {"attention": attention, "micro_batch": micro_batch}
-        return seconds(_other_update(geometry, "trl", made, dtype, setting)), setting
+        _free()
+        try:
+            return seconds(_other_update(geometry, "trl", made, policy.compute, setting, beside)), setting
+        except torch.cuda.OutOfMemoryError:  # what does not fit is not the fastest
+            return math.inf, setting
 
     whole = geometry.group * geometry.groups
     timed("sdpa", 1)  # warm-up
-    best = min((timed(name, whole) for name in trl_side.ATTENTION), key=itemgetter(0))
+    names = [name for name in trl_side.ATTENTION if name != "eager" or _scores_fit(made, policy)]
+    best = min((timed(name, whole) for name in names), key=itemgetter(0))
     return min(best, timed(best[1]["attention"], 1), key=itemgetter(0))[1]
+
+
+def _scores_fit(made: Sequence[Group], policy: Policy) -> bool:
+    """Whether main memory holds all scores of eager attention, their softmax and its gradient: Linux ends a process
+    that asks for too much, with no error to catch."""
+    config, rows = policy.formatter.config.text_config, sum(len(group.rollouts) for group in made)
+    longest = max(len(group.prompt) + len(rollout.token_ids) for group in made for rollout in group.rollouts)
+    scores = 4 * rows * config.num_hidden_layers * config.num_attention_heads * longest**2
+    return policy.device.type == "cuda" or 3 * scores < psutil.virtual_memory().available
 
 
 def _compare(ours: tuple[float, float], theirs: tuple[float, float], tolerance: float) -> dict[str, float]:
@@ -144,6 +198,13 @@ def _compare(ours: tuple[float, float], theirs: tuple[float, float], tolerance: 
 def _synchronise() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+def _free() -> None:
+    """Hands back what cycles of dead objects hold, as trainers are."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 # --- memory -----------------------------------------------------------------------------------------------
@@ -162,9 +223,10 @@ def _memory(
 def _peak(
     geometry: Geometry, side: str, made: Sequence[Group], dtype: torch.dtype, setting: dict[str, Any]
 ) -> int | None:
+    device = torch.device(choose_device("auto"))
     if side == "ours":
-        return peak_bytes(_learner_update(_without_bans(geometry), made, True))
-    return peak_bytes(_other_update(geometry, side, made, dtype, setting))
+        return peak_bytes(_learner_update(_learner(_without_bans(geometry), share_prompt=True), made), device)
+    return peak_bytes(_other_update(geometry, side, made, dtype, setting), device)
 
 
 # --- the command ------------------------------------------------------------------------------------------
@@ -187,4 +249,5 @@ def _line(figures: dict[str, Any]) -> str:
         f"bound {figures['bound']:.2f}x, efficiency {figures['efficiency']:.0%}, "
         f"{figures['ours_s']:.3f} s / {figures['theirs_s']:.3f} s"
         + (f", peak memory {memory:.2f} of theirs" if memory else "")
+        + (f", MFU {figures['ours_mfu']:.0%} / {figures['theirs_mfu']:.0%}" if figures["ours_mfu"] else "")
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vlmrl.curriculum import Seed, pack_groups, unpack_groups
+from vlmrl.curriculum._permutation import shuffled
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
@@ -32,23 +33,20 @@ class Stream:
         self.members = members
         self.seed = seed
         self.epoch, self.cursor = 0, 0
-        self._order = self.order()
 
     def __len__(self) -> int:
         return self.members if isinstance(self.members, int) else len(self.members)
 
-    def order(self) -> np.ndarray:
-        """The order of the present epoch: a function of (seed, epoch)."""
-        order = np.arange(len(self), dtype=np.int32) if isinstance(self.members, int) else self.members.copy()
-        np.random.default_rng([*self.seed, self.epoch]).shuffle(order)
-        return order
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """The prompts at these places of the present epoch: a function of (seed, epoch, place)."""
+        numbers = shuffled(places, len(self), (*self.seed, self.epoch))
+        return numbers if isinstance(self.members, int) else self.members[numbers]
 
     def peek(self, n: int) -> np.ndarray:
         """The next n prompts, or those up to the end of the epoch."""
         if self.cursor == len(self):
             self.epoch, self.cursor = self.epoch + 1, 0
-            self._order = self.order()
-        return self._order[self.cursor : self.cursor + n]
+        return self.at(np.arange(self.cursor, min(self.cursor + n, len(self))))
 
     def advance(self, n: int) -> None:
         self.cursor += n
@@ -60,7 +58,6 @@ class Stream:
 
     def restore(self, epoch: int, cursor: int) -> None:
         self.epoch, self.cursor = epoch, cursor
-        self._order = self.order()
 
 
 class Draws:

@@ -28,37 +28,49 @@ def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Ladde
 class Rungs(Stream):
     """The same order in each epoch, from easy to hard."""
 
-    def __init__(self, memory: PromptMemory, own: LadderSettings, members: np.ndarray, seed: Seed) -> None:
-        self.memory, self.own = memory, own
-        rate_M = memory.graded_pass_rate_N[members]
-        length_M = memory.graded_length_N[members]
-        solved_M = rate_M == 1
-        plain_M = solved_M & (length_M < np.median(length_M[solved_M])) if solved_M.any() else solved_M
-        kept = members[~(np.isnan(rate_M) | plain_M)]
-        if not len(kept):
-            raise UserError("sampler.name 'ladder': a source has no prompt that is graded and not solved; leave it out")
-        self.sorted = self._sort(np.random.default_rng(seed).permutation(kept), seed)
-        super().__init__(kept, seed)
+    def __init__(self, ordered: np.ndarray, seed: Seed) -> None:
+        super().__init__(ordered, seed)
+        self.ordered = ordered
 
-    def order(self) -> np.ndarray:
-        return self.sorted
-
-    def _sort(self, members: np.ndarray, seed: Seed) -> np.ndarray:
-        """From easy to hard; equals stay as they are."""
-        rng = np.random.default_rng([*seed, 0])
-        difficulty_M = 1 - self.memory.graded_pass_rate_N[members].astype(np.float32)
-        level_M = np.round(difficulty_M * self.own.levels).astype(np.int8)
-        moved_M = rng.random(len(members), np.float32) < self.own.mix
-        offset_M = rng.choice(np.array(NEIGHBOURS, np.int8), len(members))
-        level_M = np.where(moved_M, (level_M + offset_M).clip(0, self.own.levels), level_M)
-        # A guest is placed by its complexity alone: by difficulty, all would stand at one end of the level.
-        within_M = np.where(moved_M, level_M / self.own.levels, difficulty_M)
-        return members[np.lexsort((self.memory.graded_length_N[members], within_M, level_M))]
+    def at(self, places: np.ndarray) -> np.ndarray:
+        return self.ordered[places]
 
 
 class Ladder(Draws):
     """Draws in the order of the rungs."""
 
     def make_stream(self, members: np.ndarray | int, seed: Seed) -> Stream:
-        numbers = np.arange(members, dtype=np.int32) if isinstance(members, int) else members
-        return Rungs(self.memory, self.settings.ladder, numbers, seed)
+        kept = _worth_climbing(self.memory, np.arange(members, dtype=np.int32) if isinstance(members, int) else members)
+        if not len(kept):
+            raise UserError("sampler.name 'ladder': a source has no prompt that is graded and not solved; leave it out")
+        return Rungs(_sorted(self.memory, self.settings.ladder, kept, seed), seed)
+
+
+def _worth_climbing(memory: PromptMemory, members: np.ndarray) -> np.ndarray:
+    """A copy with those that have a grade, but for the solved ones of low complexity."""
+    rate_M = memory.graded_pass_rate_N[members]
+    length_M = memory.graded_length_N[members]
+    solved_M = rate_M == 1
+    plain_M = solved_M & (length_M < np.median(length_M[solved_M])) if solved_M.any() else solved_M
+    return members[~(np.isnan(rate_M) | plain_M)]
+
+
+def _sorted(memory: PromptMemory, own: LadderSettings, members: np.ndarray, seed: Seed) -> np.ndarray:
+    """From easy to hard; equals are in random order. Shuffles `members`."""
+    rng = np.random.default_rng(seed)
+    rng.shuffle(members)
+    difficulty_M = 1 - memory.graded_pass_rate_N[members].astype(np.float32)
+    level_M = np.round(difficulty_M * own.levels).astype(np.int16)
+    guest_M = rng.random(len(members), np.float32) < own.mix
+    level_M[guest_M] += rng.choice(np.array(NEIGHBOURS, np.int16), np.count_nonzero(guest_M))
+    level_M.clip(0, own.levels, out=level_M)
+    # A guest is placed by its complexity alone: by difficulty, all would stand at one end of the level.
+    difficulty_M[guest_M] = level_M[guest_M] / own.levels
+
+    def of_level(level: int) -> np.ndarray:
+        here_M = level_M == level
+        prompts = members[here_M]
+        return prompts[np.lexsort((memory.graded_length_N[prompts], difficulty_M[here_M]))]
+
+    # Level by level, because the sort of ten million prompts at once needs 200 MB of its own.
+    return np.concatenate([of_level(level) for level in range(own.levels + 1)])

@@ -72,7 +72,8 @@ class Variance(Draws):
         probed = np.random.default_rng([*self.seed, self.draws, 2]).integers(len(self.memory), size=PROBED)
         scores = self.scores(probed)
         known = scores[~np.isnan(scores)]
-        self.threshold = float(np.quantile(known, 1 - self.own.top)) if len(known) else -np.inf
+        place = int((1 - self.own.top) * (len(known) - 1))
+        self.threshold = float(np.partition(known, place)[place]) if len(known) else -np.inf
         return super().next(n)
 
     def chance(self, indices: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from vlmrl.attention import Branch, Tree
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
-from vlmrl.scoring import log_distribution
+from vlmrl.scoring import log_distribution, wide_product
 from vlmrl.settings import HfSettings
 from vlmrl.shared_prefix import SharedPrefix
 
@@ -149,7 +149,8 @@ class HfEngine:
         self, hidden_BH: torch.Tensor, sampling: Sampling, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Tokens and their logprobs, both [B]."""
-        logits_BV = hidden_BH.float() @ self.policy.core.lm_head.weight.float().T
+        compute = self.policy.compute
+        logits_BV = wide_product(hidden_BH.to(compute), self.policy.core.lm_head.weight.to(compute).T)
         if sampling.temperature == 0:
             logprob_BV = log_distribution(logits_BV, self._banned, 1.0)
             token_B = logprob_BV.argmax(-1)
