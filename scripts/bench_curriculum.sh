@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Do samplers that pay only for prompts that teach save rollouts? Half of the prompts are solved, a quarter is hopeless.
 #
-#   bash scripts/bench_curriculum.sh                            six samplers, three seeds: about two hours on two cores
+#   bash scripts/bench_curriculum.sh                            five samplers, three seeds: an hour and a half
 #   bash scripts/bench_curriculum.sh --steps 20 --seeds 1       a look
 #
-# The tiny model grades synthetic prompts (`vlmrl data grade`), 1600 of them become the data set, and every sampler
+# The tiny model grades synthetic prompts (`vlmrl data grade`), 4800 of them become the data set, and every sampler
 # trains on it. Stop it at any time: the same command goes on. runs/bench_curriculum/ then holds results.json,
 # results.md and results.svg.
 set -euo pipefail

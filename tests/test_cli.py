@@ -84,7 +84,10 @@ def test_a_reader_that_leaves_is_no_error(tmp_path) -> None:
 def test_ctrl_c_is_quiet_and_leaves_nothing(tmp_path) -> None:
     out = tmp_path / "out.jsonl"
     with subprocess.Popen(
-        [*VLMRL, "score", "-", "--out", str(out)], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        [*VLMRL, "score", "-", "--out", str(out)],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
     ) as process:
         assert process.stdin is not None
         assert process.stderr is not None

@@ -56,7 +56,7 @@ CURRICULUM = """\
 Trains the tiny model with several samplers on a data set of which half is solved and a quarter hopeless, and writes a
 table and a plot of what each paid for. What is done is not done again: stop it at any time, and start it again.
 
-  vlmrl bench curriculum                                       six samplers, three seeds: hours
+  vlmrl bench curriculum                                       five samplers, three seeds: hours
   vlmrl bench curriculum --steps 20 --seeds 1                  a look
 """
 THRESHOLDS = """\
@@ -208,7 +208,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     curriculum.description = CURRICULUM
     _add_experiment(curriculum, "runs/bench_curriculum", 300)
     curriculum.add_argument("--samplers", nargs="+", metavar="NAME", help="uniform among them (default all)")
-    curriculum.add_argument("--prompts", type=_count, default=1600, help="of the data set (default 1600)")
+    curriculum.add_argument("--prompts", type=_count, default=4800, help="of the data set (default 4800)")
 
     thresholds = subjects.add_parser("thresholds", help="which IoU threshold of a reward teaches precise boxes")
     thresholds.description = THRESHOLDS

@@ -26,7 +26,7 @@ class AdmitSettings(Section):
 class RlcsSettings(Section):
     """[sampler.rlcs]: curriculum sampling of GLM-4.1V-Thinking. Its report publishes none of these constants."""
 
-    floor: float = Field(default=0.02, gt=0, description="a tier or source of pass rate p weighs p (1 - p) + floor")
+    floor: float = Field(default=0.005, gt=0, description="a tier or source of pass rate p weighs p (1 - p) + floor")
     decay: float = Field(default=0.9, ge=0, lt=1, description="of the averages over steps: ratio, sources")
     max_ratio: float = Field(default=4.0, ge=1, description="prompts rolled out per group of the update, at most")
     grade_visits: float = Field(default=1.0, ge=0, description="visits that a prompt's grade counts for")

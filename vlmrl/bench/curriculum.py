@@ -1,6 +1,6 @@
 """The curriculum experiment: rollouts that each sampler needs to learn what uniform sampling learns.
 
-    vlmrl bench curriculum [--steps 300] [--seeds 3] [--prompts 1600]
+    vlmrl bench curriculum [--steps 300] [--seeds 3] [--prompts 4800]
 
 The data set is half prompts that the tiny model solved in 8 of 8 tries, a quarter that it never solved, a quarter in
 between, by grading. All samplers make the same number of updates, each from about eight groups with spread: uniform
@@ -30,16 +30,14 @@ RUN_FILE = "bench_curriculum"
 SOURCES = ("counting", "math", "caption")
 GRADED = "grades.parquet"
 KNOWN = ["--sampler.history", GRADED]
-REFILL = ["--sampler.name", "refill", "--sampler.refill.base", "skip_solved"]
 SAMPLERS: dict[str, list[str]] = {
     "uniform": ["--sampler.name", "uniform"],
     "skip_solved": ["--sampler.name", "skip_solved", "--rollout.prompts", "12"],
     "skip_solved, graded": ["--sampler.name", "skip_solved", "--rollout.prompts", "12", *KNOWN],
     "rlcs": ["--sampler.name", "rlcs", "--rollout.prompts", "8"],
     "rlcs, graded": ["--sampler.name", "rlcs", "--rollout.prompts", "8", *KNOWN],
-    "refill of skip_solved": [*REFILL, "--rollout.prompts", "8"],
 }
-"""Flags by sampler. `rlcs` and `refill` pay for more prompts than `rollout.prompts` and train on the useful ones."""
+"""Flags by sampler. `rlcs` pays for more prompts than `rollout.prompts` and trains on the useful ones."""
 SHARES = {"solved": 0.5, "hopeless": 0.25, "between": 0.25}
 
 

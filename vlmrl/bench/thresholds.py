@@ -107,10 +107,11 @@ def _boxes(folder: Path, step: int) -> dict[str, dict[str, float]]:
     """Mean IoU and the shares of answers that reach each of `STRICT`, by decoding."""
     import pyarrow.parquet as pq
 
-    table = pq.read_table(folder / "heldout" / f"step_{step:06d}.parquet", columns=["mode", "parts"]).to_pylist()
+    table = pq.read_table(folder / "heldout" / f"step_{step:06d}.parquet", columns=["mode", "score", "parts"])
+    scored = [row for row in table.to_pylist() if row["score"] is not None]
     found: dict[str, dict[str, float]] = {}
     for mode in ("sampled", "greedy"):
-        ious = np.array([json.loads(row["parts"])["dynamic_iou/iou"] for row in table if row["mode"] == mode])
+        ious = np.array([json.loads(row["parts"])["dynamic_iou/iou"] for row in scored if row["mode"] == mode])
         found[mode] = {"iou": float(ious.mean())} | {f"iou_{100 * t:.0f}": float((ious >= t).mean()) for t in STRICT}
     return found
 
