@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -113,6 +114,17 @@ def test_a_batch_without_spread_changes_nothing(model_folder, mixed_samples):
         group.verdicts = [Verdict(0.5)] * 4
     before = weights(policy)
     assert learner_of(policy).update(groups).optimizer_steps == 0
+    assert all(torch.equal(before[n], w) for n, w in weights(policy).items())
+
+
+def test_a_gradient_that_is_not_finite_is_left_out_and_counted(model_folder, mixed_samples):
+    policy = load(model_folder)
+    groups = make_groups(policy, mixed_samples)
+    with torch.no_grad():
+        policy.core.lm_head.weight[5, 0] = math.inf
+    before = weights(policy)
+    report = learner_of(policy).update(groups)
+    assert (report.optimizer_steps, report.skipped_steps) == (0, 1)
     assert all(torch.equal(before[n], w) for n, w in weights(policy).items())
 
 

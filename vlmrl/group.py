@@ -77,3 +77,6 @@ class UpdateReport:
     groups: int
     """Groups that took part."""
     optimizer_steps: int
+    """Those that were done."""
+    skipped_steps: int = 0
+    """Those left out because the gradient was not finite."""

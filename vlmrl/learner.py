@@ -80,7 +80,8 @@ class Learner:
             for number, (part, plan) in enumerate(zip(parts, plans, strict=True))
         ]
         loss, norm = (math.fsum(values) / count for values in zip(*reports, strict=True))
-        return UpdateReport(loss, norm, self.rate, len(useful), count)
+        skipped = sum(not math.isfinite(norm) for _, norm in reports)
+        return UpdateReport(loss, norm, self.rate, len(useful), count - skipped, skipped)
 
     def _update_on(
         self, groups: Sequence[Group], plan: list[Response], progress: float, version: int | None, first: bool
@@ -162,13 +163,16 @@ class Learner:
             loss = loss_of(row, score_row(self.policy, row).logprob_L)
             loss.backward()
             total += loss.item()
-        return UpdateReport(total, self._step(), self.rate, len(items), 1)
+        norm = self._step()
+        skipped = int(not math.isfinite(norm))
+        return UpdateReport(total, norm, self.rate, len(items), 1 - skipped, skipped)
 
     @property
     def rate(self) -> float:
         return float(self.scheduler.get_last_lr()[0])
 
     def _step(self) -> float:
+        """The gradient's norm before clipping; where that is not finite, the weights stay as they are."""
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.max_grad_norm).item()
         if math.isfinite(norm):
             self.optimizer.step()

@@ -89,6 +89,7 @@ class Ledger:
             "all/learning_rate": update.learning_rate,
             "all/groups_updated": update.groups,
             "all/optimizer_steps": update.optimizer_steps,
+            "all/skipped_steps": update.skipped_steps,
         }
         metrics |= self._keep_rollouts(step, groups) | dict(extra) | _seconds(seconds, groups)
         return self._write(step, metrics)

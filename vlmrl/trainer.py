@@ -211,6 +211,8 @@ class Trainer:
         extra |= self.judge.schedules.metrics(self.progress)
         if self.config.rollout.hooks:
             extra |= hooks.metrics(paid)
+        if report.skipped_steps:
+            self.folder.say(f"step {self.step}: a gradient is not finite; {report.skipped_steps} updates left out")
         if self.learner.gate and report.optimizer_steps:
             extra["all/agreement_warnings"] = self.learner.gate.warnings
         self.ledger.record(self.step, paid, report, clock.seconds, extra, trained)
