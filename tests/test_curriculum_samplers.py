@@ -287,7 +287,8 @@ def test_rlcs_merges_offline_and_online_tiers() -> None:
     assert sampler.tiers(np.arange(5)).tolist() == [0, 2, 4, 4, 2]
     weights = sampler.chance(np.arange(5))
     assert weights[1] == 1
-    assert weights[0] == weights[2] == pytest.approx(0.02 / 0.27)
+    floor = SamplerSettings().rlcs.floor
+    assert weights[0] == weights[2] == pytest.approx(floor / (0.25 + floor))
 
 
 def test_rlcs_draws_less_from_sources_that_are_too_easy_or_too_hard() -> None:
