@@ -100,9 +100,8 @@ def _race(
     learner = _learner(policy, share_prompt=True)
     ours = _learner_update(learner, made)
     theirs = _other_update(geometry, against, made, policy.compute, setting, learner)
-    difference = _compare(ours(), theirs(), TOLERANCE[policy.compute])
+    difference = _compare(ours(), theirs(), TOLERANCE[policy.compute])  # and warms both up
     ours_s, theirs_s = take_turns([ours, theirs], rounds, warmups=0)
-    # the two updates that were compared were the warm-up
     return difference, ours_s, theirs_s
 
 
