@@ -42,10 +42,12 @@ def test_a_run_is_measured_by_what_it_paid() -> None:
     rows += [{"step": 4, "heldout/all/sampled/mean": 0.6}]
     found = measure(rows)
     assert found["curve"] == [(0.0, 0.2), (160.0, 0.6)]
+    assert found["flat_curve"] == pytest.approx([0.0, 8 * (1 + 2 + 3) + 64])
     assert found["flat"] == pytest.approx((1 + 2 + 3 + 8) / 20)
     assert found["flat_late"] == 1.0
-    quick = found | {"curve": [(0.0, 0.2), (40.0, 0.6)]}
-    assert summarise([quick], [found])["cost"] == {"mean": 0.25}
+    quick = found | {"curve": [(0.0, 0.2), (40.0, 0.6), (80.0, 0.6)], "flat_curve": [0.0, 10.0, 50.0]}
+    summary = summarise([quick], [found])
+    assert (summary["cost"], summary["flat_cost"]) == ({"mean": 0.25}, {"mean": 0.25})
 
 
 def test_pictures_of_the_threshold_experiment_hold_their_box() -> None:

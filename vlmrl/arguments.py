@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import vlmrl
 from vlmrl import catalog
+from vlmrl.argument_types import bounds, count, seconds, weight
+from vlmrl.bench.arguments import add_bench
 from vlmrl.errors import UserError
 
 EXAMPLES = """\
@@ -34,38 +35,6 @@ examples:
 """
 
 
-UPDATE = """\
-Times an update (forward, backward, clipping, optimizer step) of the learner beside another one that starts from the
-same weights, prompts, completions and advantages, in rounds A B A B. Refuses to report if losses differ.
-
-  vlmrl bench update                                                beside the same learner with repeated prompts
-  vlmrl bench update --against trl --completion 32 128 --group 8 16
-  vlmrl bench update --model random-3b --image 896 --completion 512 --gradient-checkpointing --json     on a GPU
-
-speedup: theirs / ours. bound: FLOPs with each prompt repeated / FLOPs with each prompt once. efficiency: their
-quotient. docs/bench.md has the formulas, and tables.
-"""
-ROLLOUT = """\
-Times the hf engine, whose responses share their prompt's cache, beside transformers' generate on the same model,
-prompts, number and length of responses. Against trl: a whole training step (rollout, reward, update, sync).
-
-  vlmrl bench rollout
-  vlmrl bench rollout --against trl --groups 4 --json
-"""
-CURRICULUM = """\
-Trains the tiny model with several samplers on a data set of which half is solved and a quarter hopeless, and writes a
-table and a plot of what each paid for. What is done is not done again: stop it at any time, and start it again.
-
-  vlmrl bench curriculum                                       five samplers, three seeds: hours
-  vlmrl bench curriculum --steps 20 --seeds 1                  a look
-"""
-THRESHOLDS = """\
-Trains the tiny model to locate shapes with several IoU thresholds in the reward, fixed, scheduled or matched to the
-policy, and writes a table of how precise its boxes become. What is done is not done again.
-
-  vlmrl bench thresholds                                       seven thresholds, three seeds: an hour
-  vlmrl bench thresholds --steps 20 --seeds 1 --arms "raw IoU" "matched, half"
-"""
 MIX = """\
 Finds weights of the data sources: short runs, the pilots, differ in nothing but the weights; from their held-out
 scores a quadratic predicts those of all other weights (MoDoMoDo). docs/mixtures.md tells how to read its report.
@@ -139,7 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="write a run's report page")
     report.add_argument("run_dir", metavar="RUN_DIR", help="as `runs/quickstart`")
 
-    _add_bench(commands.add_parser("bench", help="measure speed, as ratios side by side"))
+    add_bench(commands.add_parser("bench", help="measure speed, as ratios side by side"))
 
     listing = commands.add_parser("list", help="list verifiers, recipes, engines, ...")
     listing.add_argument("kind", choices=catalog.FOLDERS, metavar="KIND", help=", ".join(catalog.FOLDERS))
@@ -155,101 +124,21 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--port", type=int, default=8765, help="0 takes a free one (default 8765)")
     _add_isolation(parser)
-    parser.add_argument("--body-mb", type=_count, default=16, metavar="MB", help="of one request (default 16)")
-    parser.add_argument("--rows", type=_count, default=1024, metavar="N", help="of one request (default 1024)")
+    parser.add_argument("--body-mb", type=count, default=16, metavar="MB", help="of one request (default 16)")
+    parser.add_argument("--rows", type=count, default=1024, metavar="N", help="of one request (default 1024)")
     parser.add_argument(
-        "--rows-in-flight", type=_count, default=8192, metavar="N", help="of all requests (default 8192)"
-    )
-    parser.add_argument(
-        "--grace", type=_count, default=60, metavar="S", help="for requests to finish when stopped (default 60)"
-    )
-
-
-def _add_bench(parser: argparse.ArgumentParser) -> None:
-    subjects = parser.add_subparsers(dest="subject", required=True, metavar="SUBJECT")
-    common = Parser(add_help=False)
-    common.add_argument("--json", action="store_true", help="print JSON")
-    add = functools.partial(subjects.add_parser, parents=[common])
-
-    update = add("update", help="the learner's update beside TRL's, or beside repeated prompts")
-    update.description = UPDATE
-    update.add_argument(
-        "--against", choices=("plain", "trl"), default="plain", help="our own repeated prompts (default), or TRL"
-    )
-    _add_geometry(update, completion=128)
-    update.add_argument(
-        "--no-memory", dest="memory", action="store_false", help="leave out the peak memory, two more processes"
-    )
-
-    rollout = add("rollout", help="the hf engine beside transformers' generate; a whole step beside TRL's")
-    rollout.description = ROLLOUT
-    rollout.add_argument(
-        "--against", choices=("generate", "trl"), default="generate", help="transformers' generate (default), or TRL"
-    )
-    _add_geometry(rollout, completion=64)
-
-    verifiers = add("verifiers", help="answers per second on one core, beside the library called directly")
-    verifiers.add_argument("names", nargs="*", metavar="NAME", help="some of the verifiers (default all)")
-    verifiers.add_argument("--verifiers-path", metavar="PATH", help="your own: a folder of files, or one file")
-
-    add("isolation", help="what hostile answers cost a batch of clean ones")
-
-    planner = add("planner", help="memory and seconds of random batches, beside what the learner predicted")
-    planner.add_argument("--model", metavar="PATH", help="folder, hub id, random-7m (default) or random-3b")
-    planner.add_argument("--batches", type=_count, default=200, help="random mixed batches (default 200)")
-    planner.add_argument("--gradient-checkpointing", action="store_true")
-
-    sampler = add("sampler", help="time and memory of the samplers at the size of a large data set")
-    sampler.add_argument("names", nargs="*", metavar="NAME", help="some of the samplers (default all)")
-    sampler.add_argument("--prompts", type=_count, default=10_000_000, help="of the data set (default 10,000,000)")
-    sampler.add_argument("--draw", type=_count, default=512, help="prompts of a draw (default 512)")
-
-    curriculum = subjects.add_parser("curriculum", help="rollouts each sampler needs to learn what uniform learns")
-    curriculum.description = CURRICULUM
-    _add_experiment(curriculum, "runs/bench_curriculum", 300)
-    curriculum.add_argument("--samplers", nargs="+", metavar="NAME", help="uniform among them (default all)")
-    curriculum.add_argument("--prompts", type=_count, default=4800, help="of the data set (default 4800)")
-
-    thresholds = subjects.add_parser("thresholds", help="which IoU threshold of a reward teaches precise boxes")
-    thresholds.description = THRESHOLDS
-    _add_experiment(thresholds, "runs/bench_thresholds", 150)
-    thresholds.add_argument("--arms", nargs="+", metavar="NAME", help="some of the thresholds (default all)")
-
-
-def _add_experiment(parser: argparse.ArgumentParser, out: str, steps: int) -> None:
-    parser.add_argument("--out", default=out, metavar="DIR", help="(default %(default)s)")
-    parser.add_argument("--steps", type=_count, default=steps, help="of each run (default %(default)s)")
-    parser.add_argument("--seeds", type=_count, default=3, help="runs of each (default 3)")
-    parser.add_argument("--set", nargs="*", default=[], metavar="section.field=value", help="in every run")
-
-
-def _add_geometry(parser: argparse.ArgumentParser, completion: int) -> None:
-    """Several values for a flag are measured one after the other, each with each of the other flags'."""
-    several: dict[str, Any] = {"type": _count, "nargs": "+", "metavar": "N"}
-    parser.add_argument("--model", metavar="PATH", help="folder, hub id, random-7m (default) or random-3b")
-    parser.add_argument(
-        "--prompt-tokens", **several, default=[74], help="text tokens of a prompt with its template (default 74)"
+        "--rows-in-flight", type=count, default=8192, metavar="N", help="of all requests (default 8192)"
     )
     parser.add_argument(
-        "--image",
-        type=_image,
-        nargs="+",
-        default=[(448, 448)],
-        metavar="SIZE",
-        help="pixels of the prompt's image, as 448 or 640x480; none: text only (default 448: 256 tokens)",
+        "--grace", type=count, default=60, metavar="S", help="for requests to finish when stopped (default 60)"
     )
-    parser.add_argument("--completion", **several, default=[completion], help=f"its tokens (default {completion})")
-    parser.add_argument("--group", **several, default=[8], help="completions of a prompt, G (default 8)")
-    parser.add_argument("--groups", **several, default=[1], help="prompts of an update (default 1)")
-    parser.add_argument("--gradient-checkpointing", action="store_true", help="on both sides")
-    parser.add_argument("--rounds", type=_count, default=9, help="in which the sides take turns (default 9)")
 
 
 def _add_isolation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verifiers-path", metavar="PATH", help="your own verifiers: a folder of files, or one file")
-    parser.add_argument("--workers", type=_count, metavar="N", help="processes that judge (default: all cores but one)")
-    parser.add_argument("--deadline", type=_seconds, default=5.0, metavar="S", help="for one response (default 5)")
-    parser.add_argument("--memory-mb", type=_count, default=1024, metavar="MB", help="for one response (default 1024)")
+    parser.add_argument("--workers", type=count, metavar="N", help="processes that judge (default: all cores but one)")
+    parser.add_argument("--deadline", type=seconds, default=5.0, metavar="S", help="for one response (default 5)")
+    parser.add_argument("--memory-mb", type=count, default=1024, metavar="MB", help="for one response (default 1024)")
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
@@ -258,18 +147,18 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     build = actions.add_parser("build", help="write a recipe's samples to a file")
     build.add_argument("recipe", metavar="RECIPE", help="a name that `vlmrl list recipes` shows")
     build.add_argument("--out", required=True, metavar="FILE", help=".jsonl or .parquet")
-    build.add_argument("--n", type=_count, default=1000, help="samples of each source (default 1000)")
+    build.add_argument("--n", type=count, default=1000, help="samples of each source (default 1000)")
     build.add_argument("--split", choices=("train", "heldout"), default="train")
     build.add_argument("--seed", type=int, default=0)
     build.add_argument("--sources", metavar="A,B", help="some of its sources (default all)")
-    build.add_argument("--difficulty", type=_count, default=1, help="1 is the easiest (default)")
+    build.add_argument("--difficulty", type=count, default=1, help="1 is the easiest (default)")
 
     check = actions.add_parser("check", help="prove a data set fit for a run")
     check.add_argument("file", metavar="FILE", help=".jsonl or .parquet")
 
     show = actions.add_parser("show", help="print samples")
     show.add_argument("file", metavar="FILE", help=".jsonl or .parquet")
-    show.add_argument("--n", type=_count, default=3, help="how many (default 3)")
+    show.add_argument("--n", type=count, default=3, help="how many (default 3)")
     show.add_argument("--source", help="of this source only")
 
     convert = actions.add_parser("convert", help="turn another toolkit's rows into samples")
@@ -297,14 +186,14 @@ def _add_mix(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--out", required=True, metavar="DIR", help="for run files and runs")
     plan.add_argument(
         "--pilots",
-        type=_count,
+        type=count,
         metavar="N",
         help="different mixtures; M sources need M (M + 1) / 2 + 1 (default: and M more)",
     )
-    plan.add_argument("--seeds", type=_count, default=1, metavar="N", help="runs of each mixture (default 1)")
+    plan.add_argument("--seeds", type=count, default=1, metavar="N", help="runs of each mixture (default 1)")
     plan.add_argument(
         "--bounds",
-        type=_bounds,
+        type=bounds,
         nargs="+",
         default=[],
         metavar="SOURCE=LOW:HIGH",
@@ -318,7 +207,7 @@ def _add_mix(parser: argparse.ArgumentParser) -> None:
     fit.add_argument("folder", metavar="DIR", help="whose pilots are done")
     fit.add_argument(
         "--objective",
-        type=_weight,
+        type=weight,
         nargs="+",
         default=[],
         metavar="SOURCE=WEIGHT",
@@ -331,50 +220,3 @@ def _add_mix(parser: argparse.ArgumentParser) -> None:
         metavar="R2",
         help="refuse if mixtures left out are predicted worse (default 0.5)",
     )
-
-
-def _bounds(text: str) -> tuple[str, tuple[float, float]]:
-    source, _, values = text.rpartition("=")
-    try:
-        low, high = map(float, values.split(":"))
-    except ValueError:
-        low, high = 1.0, 0.0
-    if not (source and 0 <= low <= high <= 1):
-        raise argparse.ArgumentTypeError(f"expected SOURCE=LOW:HIGH within 0 and 1, got {text!r}")
-    return source, (low, high)
-
-
-def _weight(text: str) -> tuple[str, float]:
-    source, _, value = text.rpartition("=")
-    try:
-        weight = float(value)
-    except ValueError:
-        weight = 0.0
-    if not (source and 0 < weight < float("inf")):
-        raise argparse.ArgumentTypeError(f"expected SOURCE=WEIGHT with a weight above 0, got {text!r}")
-    return source, weight
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got {text!r}")
-    return value
-
-
-def _image(text: str) -> tuple[int, int] | None:
-    if text == "none":
-        return None
-    width, by, height = text.partition("x")
-    if not (width.isdecimal() and (height.isdecimal() if by else True)):
-        raise argparse.ArgumentTypeError(f"expected pixels as 448 or 640x480, or none, got {text!r}")
-    return _count(width), _count(height or width)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
-    return int(text)

@@ -35,23 +35,29 @@ def write_results(out: Path, runs: Mapping[str, Sequence[Path]]) -> str:
 
 
 def measure(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """The held-out curve of a run over the rollouts paid for, and its share of flat groups paid for."""
-    rollouts, curve = 0.0, []
+    """The held-out curve of a run over the rollouts paid for, those of flat groups up to each of its points, and the
+    share of flat groups paid for, in all and in the last quarter of the steps."""
+    rollouts, flat_rollouts = 0.0, 0.0
+    curve, flat_curve = [], []
     groups = flat = 0.0
     late_groups = late_flat = 0.0
     last = max(row["step"] for row in rows)
     for row in rows:
         if "heldout/all/sampled/mean" in row:
             curve.append((rollouts, row["heldout/all/sampled/mean"]))
+            flat_curve.append(flat_rollouts)
         elif "all/groups" in row:
+            share = row.get("all/zero_variance", 0.0)
             rollouts += row["all/rollouts"]
+            flat_rollouts += row["all/rollouts"] * share
             groups += row["all/groups"]
-            flat += row["all/groups"] * row.get("all/zero_variance", 0.0)
+            flat += row["all/groups"] * share
             if row["step"] > 3 * last / 4:
                 late_groups += row["all/groups"]
-                late_flat += row["all/groups"] * row.get("all/zero_variance", 0.0)
+                late_flat += row["all/groups"] * share
     return {
         "curve": curve,
+        "flat_curve": flat_curve,
         "rollouts": rollouts,
         "final": curve[-1][1],
         "flat": flat / groups,
@@ -71,17 +77,26 @@ def rollouts_to(curve: Curve, reward: float) -> float:
     return math.inf
 
 
+def flat_share(run: Mapping[str, Any], rollouts: float) -> float:
+    """Of a run's first rollouts, the share in flat groups, linear between evaluations."""
+    paid = [at for at, _ in run["curve"]]
+    return float(np.interp(rollouts, paid, run["flat_curve"])) / rollouts if rollouts else 0.0
+
+
 def summarise(runs: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Means over seeds with their intervals. `cost`: rollouts to the base's final reward (its mean over seeds), as a
-    share of the base's rollouts."""
+    share of the base's rollouts; `flat_cost`: the share of these that went to flat groups."""
     target = float(np.mean([run["final"] for run in base]))
-    costs = [rollouts_to(run["curve"], target) / other["rollouts"] for run, other in zip(runs, base, strict=True)]
+    needed = [rollouts_to(run["curve"], target) for run in runs]
+    costs = [rollouts / other["rollouts"] for rollouts, other in zip(needed, base, strict=True)]
+    flat = [flat_share(run, rollouts) for run, rollouts in zip(runs, needed, strict=True) if math.isfinite(rollouts)]
     return {
         "final": interval([run["final"] for run in runs]),
         "rollouts": interval([run["rollouts"] for run in runs]),
         "flat": interval([run["flat"] for run in runs]),
         "flat_late": interval([run["flat_late"] for run in runs]),
         "cost": interval([cost for cost in costs if math.isfinite(cost)]),
+        "flat_cost": interval(flat),
         "reached": sum(map(math.isfinite, costs)),
         "seeds": len(runs),
     }
@@ -90,12 +105,12 @@ def summarise(runs: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any
 def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         "| sampler | final held-out reward | rollouts | flat groups paid for | in the last quarter "
-        "| rollouts to uniform's final reward | reached |",
-        "|---|---|---|---|---|---|---|",
+        "| rollouts to uniform's final reward | of these in flat groups | reached |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, row in rows.items():
         cells = [cell(row["final"], "{:.3f}"), cell(row["rollouts"], "{:,.0f}")]
-        cells += [cell(row[key], "{:.0%}") for key in ("flat", "flat_late", "cost")]
+        cells += [cell(row[key], "{:.0%}") for key in ("flat", "flat_late", "cost", "flat_cost")]
         lines.append(f"| {name} | {' | '.join(cells)} | {row['reached']} of {row['seeds']} |")
     return "\n".join(lines) + "\n"
 
