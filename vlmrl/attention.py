@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -60,22 +61,13 @@ class Tree:
         return found
 
     @cached_property
-    def response_at(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Row indices of the responses' tokens, as a table [C, longest] whose padding repeats a token of the row,
-        and flat, as pairs [2, tokens]: the index in the row, the place in the table."""
-        lengths = [n for branch in self.branches for n in branch.responses if n]
-        starts = [
-            split + sum(branch.responses[:i])
-            for (_, split, _), branch in zip(self.bounds, self.branches, strict=True)
-            for i, n in enumerate(branch.responses)
-            if n
-        ]
-        width = max(lengths, default=0)
-        offset = torch.arange(width)
-        real = offset < torch.tensor(lengths, dtype=torch.long)[:, None]
-        start = torch.tensor(starts, dtype=torch.long)[:, None]
-        table = torch.where(real, start + offset, start)
-        return table.to(self.device), torch.stack([table[real], real.flatten().nonzero()[:, 0]]).to(self.device)
+    def own(self) -> list[slice]:
+        """Of each response that is not empty: its tokens in the row."""
+        found = []
+        for (_, split, _), branch in zip(self.bounds, self.branches, strict=True):
+            ends = accumulate(branch.responses, initial=split)
+            found += [slice(start, end) for start, end in pairwise(ends) if start < end]
+        return found
 
     @cached_property
     def block_mask(self) -> BlockMask:
@@ -168,15 +160,13 @@ class _FusedTree(torch.autograd.Function):
                     lse = lse_part.new_empty(q.shape[:3])
                 out[:, :, part], lse[:, :, part] = out_part, lse_part
         assert lse is not None, "a row has at least one prompt"
-        table, (row, place) = tree.response_at
-        if len(row):
-            own_out, own_lse = _flash(*(_gather(x, table) for x in (q, k, v)), 0.0, True, scale=scale)
-            own_out, own_lse = (_flat(x, q.shape[0])[:, :, place] for x in (own_out, own_lse))
-            prefix_lse = lse[:, :, row]
-            total = torch.logaddexp(prefix_lse, own_lse)
-            weighted = out[:, :, row] * (prefix_lse - total).exp()[..., None]
-            out[:, :, row] = (weighted + own_out * (own_lse - total).exp()[..., None]).to(out.dtype)
-            lse[:, :, row] = total
+        for own in tree.own:
+            own_out, own_lse = _flash(q[:, :, own], k[:, :, own], v[:, :, own], 0.0, True, scale=scale)
+            seen_lse = lse[:, :, own]
+            total = torch.logaddexp(seen_lse, own_lse)
+            seen_out = out[:, :, own] * (seen_lse - total).exp()[..., None]
+            out[:, :, own] = seen_out + own_out * (own_lse - total).exp()[..., None]
+            lse[:, :, own] = total
         ctx.save_for_backward(q, k, v, out, lse)
         ctx.scale, ctx.tree = scale, tree
         return out
@@ -186,16 +176,11 @@ class _FusedTree(torch.autograd.Function):
         q, k, v, out, lse = ctx.saved_tensors
         scale, tree, grad = ctx.scale, ctx.tree, grads[0]
         dq, dk, dv = torch.empty_like(q), torch.empty_like(q), torch.empty_like(q)
-        table, (row, place) = tree.response_at
-        if len(row):
-            # Padding stands behind the real queries of the table; at an infinite sum its probabilities are 0.
-            padding = torch.ones_like(table, dtype=torch.bool)
-            padding.view(-1)[place] = False
-            own_lse = _gather(lse, table)
-            own_lse = own_lse.masked_fill(padding.repeat_interleave(q.shape[0], 0)[:, None], float("inf"))
-            own = _flash_backward(*(_gather(x, table) for x in (grad, q, k, v, out)), own_lse, 0.0, True, scale=scale)
-            for total, part in zip((dq, dk, dv), own, strict=True):
-                total[:, :, row] = _flat(part, q.shape[0])[:, :, place]
+        for own in tree.own:
+            of_own = (x[:, :, own] for x in (grad, q, k, v, out, lse))
+            parts = _flash_backward(*of_own, 0.0, True, scale=scale)
+            for total, part in zip((dq, dk, dv), parts, strict=True):
+                total[:, :, own] = part
         for start, split, end in tree.bounds:
             prompt, responses = slice(start, split), slice(split, end)
             keys = k[:, :, prompt], v[:, :, prompt]
@@ -211,16 +196,6 @@ class _FusedTree(torch.autograd.Function):
                     dk[:, :, prompt] += b
                     dv[:, :, prompt] += c
         return dq, dk, dv, None, None
-
-
-def _gather(x: torch.Tensor, table_CR: torch.Tensor) -> torch.Tensor:
-    """[repeats, heads, T, ...] -> [C * repeats, heads, R, ...]."""
-    return x[:, :, table_CR].movedim(2, 0).flatten(0, 1)
-
-
-def _flat(x: torch.Tensor, repeats: int) -> torch.Tensor:
-    """[C * repeats, heads, R, ...] -> [repeats, heads, C * R, ...]."""
-    return x.unflatten(0, (-1, repeats)).movedim(0, 2).flatten(2, 3)
 
 
 AttentionInterface.register(NAME, tree_attention)

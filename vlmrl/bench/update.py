@@ -34,7 +34,8 @@ from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.policy import Policy, choose_device
 from vlmrl.settings import LearnerSettings
 
-LEARNER = LearnerSettings(warmup_steps=0, learning_rate=1e-30)
+LEARNER = LearnerSettings(warmup_steps=0, learning_rate=1e-30, row_tokens=16384)
+"""Rows that hold the groups of the figures whole, as TRL gets its best micro-batch."""
 OBJECTIVE = ObjectiveSettings(epsilon=1e-4)
 """TRL's epsilon, which it has no setting for."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
