@@ -283,7 +283,7 @@ def test_rlcs_merges_offline_and_online_tiers() -> None:
     memory.graded_pass_rate_N[:] = [0, 0, 1, np.nan, np.nan]
     memory.last_N[:] = [np.nan, 1, 1, 1, np.nan]
     memory.visits_N[:] = [0, 1, 4, 1, 0]
-    sampler = sampler_of(world, "rlcs", rlcs={"grade_visits": 1})
+    sampler = sampler_of(world, "rlcs")
     assert sampler.tiers(np.arange(5)).tolist() == [0, 2, 4, 4, 2]
     weights = sampler.chance(np.arange(5))
     assert weights[1] == 1

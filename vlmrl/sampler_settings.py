@@ -29,7 +29,7 @@ class RlcsSettings(Section):
     floor: float = Field(default=0.005, gt=0, description="a tier or source of pass rate p weighs p (1 - p) + floor")
     decay: float = Field(default=0.9, ge=0, lt=1, description="of the averages over steps: ratio, sources")
     max_ratio: float = Field(default=4.0, ge=1, description="prompts rolled out per group of the update, at most")
-    grade_visits: float = Field(default=0.25, ge=0, description="visits that a prompt's grade counts for")
+    grade_visits: float = Field(default=1.0, ge=0, description="visits that a prompt's grade counts for")
 
 
 class PcurlStagesSettings(Section):

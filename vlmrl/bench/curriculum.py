@@ -30,10 +30,12 @@ RUN_FILE = "bench_curriculum"
 SOURCES = ("counting", "math", "caption")
 GRADED = "grades.parquet"
 KNOWN = ["--sampler.history", GRADED]
+SURE = ["--sampler.skip_solved.explore", "0.05"]
+"""A grade tells more than the first visit that p^z starts from."""
 SAMPLERS: dict[str, list[str]] = {
     "uniform": ["--sampler.name", "uniform"],
     "skip_solved": ["--sampler.name", "skip_solved", "--rollout.prompts", "12"],
-    "skip_solved, graded": ["--sampler.name", "skip_solved", "--rollout.prompts", "12", *KNOWN],
+    "skip_solved, graded": ["--sampler.name", "skip_solved", "--rollout.prompts", "11", *KNOWN, *SURE],
     "rlcs": ["--sampler.name", "rlcs", "--rollout.prompts", "8"],
     "rlcs, graded": ["--sampler.name", "rlcs", "--rollout.prompts", "8", *KNOWN],
 }
