@@ -136,6 +136,15 @@ def test_trl_and_the_learner_compute_the_same_update(small, policy, attention, m
 
 
 @pytest.mark.slow
+def test_the_memory_of_trl_is_that_of_its_fastest_setting_and_of_its_whole_batch(small) -> None:
+    figures = update.measure(small, "trl", rounds=1, with_memory=True)
+    one_by_one = figures["theirs_settings"]["micro_batch"] == 1
+    assert figures["theirs_peak_bytes"] > 0
+    assert (figures["theirs_whole_peak_bytes"] is not None) == one_by_one
+    assert (figures["peak_memory_ratio_whole"] is not None) == one_by_one
+
+
+@pytest.mark.slow
 def test_trl_takes_a_whole_step(small, tmp_path) -> None:
     figures = rollout.measure(small, "trl", rounds=1)
     assert figures["speedup"] > 0

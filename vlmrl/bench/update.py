@@ -67,7 +67,7 @@ def measure(geometry: Geometry, against: str, rounds: int, with_memory: bool) ->
     peak = PEAK_FLOPS.get(name) if dtype == torch.bfloat16 else None
     del policy
     _free()
-    memory = _memory(geometry, against, made, dtype, setting) if with_memory else (None, None)
+    peaks = _peaks(geometry, against, made, dtype, setting) if with_memory else {}
     return {
         "geometry": geometry.describe() | {"prompt": len(made[0].prompt), "patches": made[0].prompt.patches},
         "against": against,
@@ -77,12 +77,12 @@ def measure(geometry: Geometry, against: str, rounds: int, with_memory: bool) ->
         "speedup_high": speedup.high,
         "bound": bound,
         "efficiency": speedup.median / bound,
-        "peak_memory_ratio": memory[0] / memory[1] if memory[0] and memory[1] else None,
+        "peak_memory_ratio": _ratio(peaks, "theirs"),
+        "peak_memory_ratio_whole": _ratio(peaks, "theirs_whole"),
         **difference,
         "ours_s": statistics.median(ours_s),
         "theirs_s": statistics.median(theirs_s),
-        "ours_peak_bytes": memory[0],
-        "theirs_peak_bytes": memory[1],
+        **{f"{side}_peak_bytes": peaks.get(side) for side in ("ours", "theirs", "theirs_whole")},
         "unique_tokens": sum(group.tokens for group in made),
         "plain_tokens": sum(len(g.prompt) + len(r.token_ids) for g in made for r in g.rollouts),
         "flops": {kind: part._asdict() | {"total": part.total} for kind, part in flops.items()},
@@ -211,14 +211,20 @@ def _free() -> None:
 # --- memory -----------------------------------------------------------------------------------------------
 
 
-def _memory(
+def _peaks(
     geometry: Geometry, against: str, made: Sequence[Group], dtype: torch.dtype, setting: dict[str, Any]
-) -> tuple[int | None, int | None]:
-    """Peak bytes of our update and of theirs, each in a process of its own."""
-    return (
-        in_a_child(_peak, geometry, "ours", made, dtype, setting),
-        in_a_child(_peak, geometry, against, made, dtype, setting),
-    )
+) -> dict[str, int | None]:
+    """Peak bytes of our update and of theirs, each in a process of its own; of TRL's with the whole batch at once too,
+    if one completion at a time is its fastest setting."""
+    sides = {"ours": ("ours", setting), "theirs": (against, setting)}
+    if setting.get("micro_batch") == 1:
+        sides["theirs_whole"] = (against, setting | {"micro_batch": geometry.group * geometry.groups})
+    return {name: in_a_child(_peak, geometry, side, made, dtype, how) for name, (side, how) in sides.items()}
+
+
+def _ratio(peaks: dict[str, int | None], other: str) -> float | None:
+    ours, theirs = peaks.get("ours"), peaks.get(other)
+    return ours / theirs if ours and theirs else None
 
 
 def _peak(
@@ -243,12 +249,13 @@ def bench_update(
 
 
 def _line(figures: dict[str, Any]) -> str:
-    g, memory = figures["geometry"], figures["peak_memory_ratio"]
+    g, memory, whole = figures["geometry"], figures["peak_memory_ratio"], figures["peak_memory_ratio_whole"]
     return (
         f"P {g['prompt']} R {g['completion']} G {g['group']} x {g['groups']}: {figures['speedup']:.2f}x "
         f"({figures['speedup_low']:.2f}-{figures['speedup_high']:.2f}) of {figures['against']}, "
         f"bound {figures['bound']:.2f}x, efficiency {figures['efficiency']:.0%}, "
         f"{figures['ours_s']:.3f} s / {figures['theirs_s']:.3f} s"
         + (f", peak memory {memory:.2f} of theirs" if memory else "")
+        + (f" ({whole:.2f} with its whole batch at once)" if whole else "")
         + (f", MFU {figures['ours_mfu']:.0%} / {figures['theirs_mfu']:.0%}" if figures["ours_mfu"] else "")
     )
