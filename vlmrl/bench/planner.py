@@ -101,13 +101,13 @@ def peaks_of(batches: Batches) -> list[Peak]:
 
 
 def _times(batches: Batches) -> list[tuple[float, float]]:
-    """Predicted cost and seconds of every batch's update; on CPU those of the processor."""
+    """Predicted cost of the planned rows and seconds of every batch's update; on CPU those of the processor."""
     clock = time.process_time if choose_device(batches.model.device) == "cpu" else time.perf_counter
     found: list[tuple[float, float]] = []
     for learner, groups, _ in _updates(batches):
         if not found:
             learner.update(groups)
-        cost = sum(learner.planner.cost(work_of(item, learner.planner)) for item in _items(groups))
+        cost = sum(learner.planner.cost(work) for _, work in learner.planner.plan(_items(groups)))
         started = clock()
         learner.update(groups)
         found.append((cost, clock() - started))
