@@ -30,7 +30,7 @@ CURRICULUM = """\
 Trains the tiny model with several samplers on a data set of which half is solved and a quarter hopeless, and writes a
 table and a plot of what each paid for. What is done is not done again: stop it at any time, and start it again.
 
-  vlmrl bench curriculum                                       five samplers, three seeds: hours
+  vlmrl bench curriculum                                       six ways to sample, three seeds: hours
   vlmrl bench curriculum --steps 20 --seeds 1                  a look
 """
 THRESHOLDS = """\

@@ -32,10 +32,12 @@ GRADED = "grades.parquet"
 KNOWN = ["--sampler.history", GRADED]
 SURE = ["--sampler.skip_solved.explore", "0.05"]
 """A grade tells more than the first visit that p^z starts from."""
+GATE = ["--sampler.admit.graded_pass_rate", "[0.2, 0.8]"]
 SAMPLERS: dict[str, list[str]] = {
     "uniform": ["--sampler.name", "uniform"],
     "skip_solved": ["--sampler.name", "skip_solved", "--rollout.prompts", "12"],
     "skip_solved, graded": ["--sampler.name", "skip_solved", "--rollout.prompts", "11", *KNOWN, *SURE],
+    "skip_solved, gated": ["--sampler.name", "skip_solved", "--rollout.prompts", "11", *KNOWN, *SURE, *GATE],
     "rlcs": ["--sampler.name", "rlcs", "--rollout.prompts", "8"],
     "rlcs, graded": ["--sampler.name", "rlcs", "--rollout.prompts", "8", *KNOWN],
 }
