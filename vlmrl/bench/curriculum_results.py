@@ -37,31 +37,28 @@ def write_results(out: Path, runs: Mapping[str, Sequence[Path]]) -> str:
 def measure(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """The held-out curve of a run over the rollouts paid for, those of flat groups up to each of its points, and the
     share of flat groups paid for, in all and in the last quarter of the steps."""
-    rollouts, flat_rollouts = 0.0, 0.0
+    rollouts = flat = late = late_flat = 0.0
     curve, flat_curve = [], []
-    groups = flat = 0.0
-    late_groups = late_flat = 0.0
     last = max(row["step"] for row in rows)
     for row in rows:
         if "heldout/all/sampled/mean" in row:
             curve.append((rollouts, row["heldout/all/sampled/mean"]))
-            flat_curve.append(flat_rollouts)
+            flat_curve.append(flat)
         elif "all/groups" in row:
-            share = row.get("all/zero_variance", 0.0)
-            rollouts += row["all/rollouts"]
-            flat_rollouts += row["all/rollouts"] * share
-            groups += row["all/groups"]
-            flat += row["all/groups"] * share
+            paid = row["all/rollouts"]
+            paid_flat = paid * row.get("all/zero_variance", 0.0)
+            rollouts += paid
+            flat += paid_flat
             if row["step"] > 3 * last / 4:
-                late_groups += row["all/groups"]
-                late_flat += row["all/groups"] * share
+                late += paid
+                late_flat += paid_flat
     return {
         "curve": curve,
         "flat_curve": flat_curve,
         "rollouts": rollouts,
         "final": curve[-1][1],
-        "flat": flat / groups,
-        "flat_late": late_flat / late_groups if late_groups else math.nan,
+        "flat": flat / rollouts,
+        "flat_late": late_flat / late if late else math.nan,
     }
 
 
