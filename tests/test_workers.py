@@ -35,7 +35,8 @@ def verify(response, target=None):
         time.sleep(0.7)
     if response == "memory":
         return Verdict(float(len([bytes(2**20) for _ in range(2**14)]) > 0))
-    if response == "exit":
+    if response.endswith("exit"):
+        time.sleep(0.8 if response.startswith("late") else 0.0)
         os._exit(7)
     if response == "segfault":
         ctypes.string_at(0)
@@ -116,6 +117,16 @@ def test_slow_answers_before_and_after_one_that_hangs(workers) -> None:
     verdicts = [found[0] for found in workers([call(response) for response in responses])]
     assert [i for i, v in enumerate(verdicts) if v.score is None] == [14]
     assert all(v.answer == r for i, (v, r) in enumerate(zip(verdicts, responses, strict=True)) if i != 14)
+
+
+def test_a_process_that_dies_late_leaves_no_reply_behind(hostile) -> None:
+    """Its successor has judged the responses before it by then; they must not pass for those of the next calls."""
+    with Workers(1, deadline=DEADLINE) as alone:
+        first = alone([call("a"), call("b"), call("late exit"), call("c")])
+        assert [v.answer for (v,) in first if v.score] == ["a", "b", "c"]
+        assert first[2][0].status == "error"
+        for one in "defg":
+            assert alone([call(one), call(one + one)]) == run_calls([call(one), call(one + one)])
 
 
 def test_idle_processes_may_be_killed(workers) -> None:

@@ -38,12 +38,12 @@ _IDLE = -1.0
 
 class LostError(Exception):
     """A chunk whose process is no more. `place`: of the response it was judging, if it had begun; `before`: the
-    verdicts and seconds of the responses before it, if they are known."""
+    verdicts and seconds of the responses before it, once they are known."""
 
-    def __init__(self, place: int | None, status: Status, why: str, before: Any = None) -> None:
+    def __init__(self, place: int | None, status: Status, why: str) -> None:
         super().__init__(why)
         self.place = place
-        self.before = before
+        self.before: Any = None
         self.status: Status = status
 
 

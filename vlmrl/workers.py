@@ -216,7 +216,7 @@ class _Seat:
             try:
                 future.set_result(self._judge(calls))
             except LostError as lost:
-                self._succeed()
+                lost.before = self._succeed()
                 future.set_exception(lost)
             except Exception as error:
                 future.set_exception(error)
@@ -230,41 +230,43 @@ class _Seat:
             while not worker.pipe.poll(min(_POLL, max(worker.left(), 0.001))):
                 place, left = worker.place(), worker.left()
                 if left <= 0 and worker.place() == place:
-                    why = f"no verdict after {worker.deadline:g} s"
-                    raise LostError(place, "timeout", why, self._before())
+                    raise LostError(place, "timeout", f"no verdict after {worker.deadline:g} s")
                 if left < worker.deadline / 2 and self.successor is None:
-                    self.successor = self._start()
                     # What was judged before the response it is stuck at: so the successor is warm, and loses nothing.
-                    self.successor.begin(calls[:place])
+                    self.successor = self._start(calls[: place or 0])
             verdicts = worker.pipe.recv()
-            self._dismiss()
-            return verdicts
         except (EOFError, OSError):
             worker.process.join(1.0)
             code = worker.process.exitcode
             raise LostError(worker.place(), "error", f"its process died (exit code {code})") from None
-
-    def _before(self) -> Any:
-        """What the successor made of the responses before the one that is stuck; if it is stuck too, it goes."""
-        if self.successor is None or not self.successor.pipe.poll():
-            self._dismiss()
-            return None
-        return self.successor.pipe.recv()
-
-    def _dismiss(self) -> None:
         if self.successor is not None:
             self.successor.end()
             self.successor = None
+        return verdicts
 
-    def _start(self) -> Worker:
+    def _start(self, calls: Sequence[Any] | None = None) -> Worker:
+        """A process, at work on calls if there are any."""
         worker = Worker(self.workers.deadline, self.workers.memory_mb)
         if self.workers.closed:
             worker.end()
             raise LostError(None, "error", "the workers were closed")
+        if calls is not None:
+            with suppress(OSError):  # it died: `_succeed` will see
+                worker.begin(calls)
         return worker
 
-    def _succeed(self) -> None:
-        """The process ends; the one that stands by, if there is one, takes its place."""
+    def _succeed(self) -> Any:
+        """The process ends, and the one that stands by takes its place; what that has made of the responses before.
+
+        One that is not done goes as well: its reply would later pass for that to another chunk.
+        """
         ended, self.worker, self.successor = self.worker, self.successor, None
         if ended is not None:
             ended.end()
+        if self.worker is not None:
+            with suppress(EOFError, OSError):
+                if self.worker.pipe.poll():
+                    return self.worker.pipe.recv()
+            self.worker.end()
+            self.worker = None
+        return None
