@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 
+from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.learner import Learner
 from vlmrl.objective_settings import ObjectiveSettings
@@ -82,6 +83,21 @@ def test_on_policy_agreement_and_stats(model_folder, mixed_samples):
             else:
                 assert stats.diff_max is None
                 assert stats.behaviour_kl > 0
+
+
+@pytest.mark.parametrize("objective", [{}, {"old": "proximal"}])
+def test_adapters_score_without_their_dropout(model_folder, mixed_samples, objective):
+    """The engine sampled without it. The footprint, counted within the first update, leaves it off."""
+    policy = load(model_folder, lora=LoraSettings(rank=4, dropout=0.5))
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    learner = learner_of(policy, ObjectiveSettings(**objective))
+    for _ in range(2):
+        groups = make_groups(policy, mixed_samples)
+        learner.update(groups)
+        assert max(stats.diff_max for group in groups for stats in group.stats) < 1e-4
 
 
 @pytest.mark.parametrize("change", [{"row_tokens": 60}, {"share_prompt": False}])
@@ -171,6 +187,13 @@ def test_lora_moves_adapters_alone_and_exports_merged(model_folder, mixed_sample
     ours, theirs = (create(HfSettings(), p).generate(prompts, 1, greedy) for p in (policy, merged))
     assert [g[0].token_ids for g in ours] == [g[0].token_ids for g in theirs]
     assert dict(policy.weights()).keys() == dict(merged.weights()).keys()
+
+
+@pytest.mark.parametrize("targets", [".*embed_tokens", "lm_head", ".*(q_proj|embed_tokens)"])
+def test_adapters_of_the_embeddings_are_refused(model_folder, targets):
+    """The head is tied to them, or scored apart from the model: an adapter there would not be trained or exported."""
+    with pytest.raises(UserError, match=r"model.lora.targets .* reaches (model.language_model.embed_tokens|lm_head)"):
+        load(model_folder, lora=LoraSettings(rank=4, targets=targets))
 
 
 @pytest.mark.parametrize("lora", [None, LoraSettings(rank=4)])

@@ -11,6 +11,7 @@ import torch
 from families import create
 from test_packing import FAMILIES, make_items, plain_logprobs
 
+from vlmrl.attention import no_tree
 from vlmrl.bench.memory import in_a_child
 from vlmrl.bench.planner import Batches, peaks_of
 from vlmrl.config import RunConfig
@@ -18,11 +19,12 @@ from vlmrl.errors import UserError
 from vlmrl.footprint import Footprint, _saved_bytes
 from vlmrl.formatting import EncodedPrompt, Formatter
 from vlmrl.packing import Item, TokenGauge, Work, arrange, build, work_of
-from vlmrl.planner import MB, Planner, no_tree
+from vlmrl.planner import MB, Planner
 from vlmrl.policy import Policy
 from vlmrl.rehearsal import _check_length
+from vlmrl.rollout import hf
 from vlmrl.scoring import score_row
-from vlmrl.settings import LearnerSettings, LoraSettings, ModelSettings, RolloutSettings
+from vlmrl.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings, RolloutSettings
 
 VARIANTS = {
     "plain": {},
@@ -201,10 +203,10 @@ class Layers:
 
 
 def test_which_layers_take_no_tree():
-    assert no_tree(Layers("full_attention"), 100) is None
-    assert no_tree(Layers("full_attention", "sliding_attention", window=100), 100) is None
-    assert "windows of 99 tokens" in str(no_tree(Layers("sliding_attention", window=99), 100))
-    assert "linear_attention" in str(no_tree(Layers("linear_attention", "full_attention"), 100))
+    assert no_tree(Layers("full_attention")) is None
+    assert no_tree(Layers("full_attention", "sliding_attention")) is None
+    assert "windows of 99 tokens" in str(no_tree(Layers("full_attention", "sliding_attention", window=99)))
+    assert "linear_attention" in str(no_tree(Layers("linear_attention", "full_attention")))
 
 
 def test_sliding_windows_fall_back_to_one_response_a_row(tmp_path, mixed_samples, capsys):
@@ -225,3 +227,5 @@ def test_sliding_windows_fall_back_to_one_response_a_row(tmp_path, mixed_samples
             (span,) = row.spans
             plain = plain_logprobs(policy, items[span.item], list(items[span.item].responses[span.response]))
             assert (score_row(policy, row).logprob_L - plain).abs().max() < 1e-5
+    with pytest.raises(UserError, match=r"rollout.engine 'hf': the model has sliding windows of 16 tokens; set"):
+        hf.create(HfSettings(), policy)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from test_packing import make_items
@@ -84,6 +86,23 @@ def test_the_disk_tier_outlives_the_process_and_knows_the_weights(model_folder, 
     other.__post_init__()
     logprobs(other, mixed_samples)
     assert cache_of(other).computed == cache_of(first).computed
+
+
+def test_two_runs_may_fill_one_folder(model_folder, mixed_samples, tmp_path, monkeypatch):
+    """The second stores everything while the first is about to name its first file."""
+    settings = {"vision_cache_folder": str(tmp_path / "embeddings")}
+    first, second = (load(model_folder("qwen2_5_vl"), **settings) for _ in range(2))
+    name_it = Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "replace", name_it)
+        logprobs(second, mixed_samples)
+        return name_it(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    assert torch.equal(logprobs(first, mixed_samples), logprobs(second, mixed_samples))
+    assert Path.replace is name_it
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_changed_weights_are_never_answered_with_older_embeddings(model_folder, mixed_samples):

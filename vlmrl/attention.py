@@ -198,5 +198,16 @@ class _FusedTree(torch.autograd.Function):
         return dq, dk, dv, None, None
 
 
+def no_tree(text_config: Any) -> str | None:
+    """Why layers of this model cannot take a tree mask; None if they can."""
+    window = getattr(text_config, "sliding_window", None)
+    for kind in sorted(set(getattr(text_config, "layer_types", None) or ())):
+        if kind == "sliding_attention" and window is not None:
+            return f"the model has sliding windows of {window} tokens"
+        if kind not in ("full_attention", "sliding_attention"):
+            return f"the model has layers of {kind}, which takes no tree mask"
+    return None
+
+
 AttentionInterface.register(NAME, tree_attention)
 AttentionMaskInterface.register(NAME, sdpa_mask)

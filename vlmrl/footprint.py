@@ -98,12 +98,13 @@ def _count(policy: Policy, training: bool) -> Saved:
     vision: Any = policy.core.config.vision_config
     merge = vision.spatial_merge_size
     rows = [(32, 0, 2), (96, 0, 2), (32, 0, 66), (32, 2 * merge, 2), (32, 4 * merge, 2)]
-    was_training = policy.model.training
+    modes = [(module, module.training) for module in policy.model.modules()]
     policy.model.train(training)
     devices = [policy.device] if policy.device.type == "cuda" else []
     with torch.random.fork_rng(devices):  # dropout draws
         counts = [_saved_bytes(policy, _row(policy, *sizes)) for sizes in rows]
-    policy.model.train(was_training)
+    for module, mode in modes:
+        module.training = mode
     short, long, answered, small, large = counts
     token = (long - short) / 64
     scored = (answered - short) / 64 - token

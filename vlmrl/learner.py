@@ -69,7 +69,7 @@ class Learner:
         useful = [g for g in groups if g.scores and (g.has_spread or not self.objective.needs_spread)]
         if not useful:
             return UpdateReport(0.0, 0.0, self.rate, 0, 0)
-        self.policy.model.train()
+        self.policy.train(dropout=False)
         count = min(self.settings.updates_per_step, len(useful))
         parts = [useful[part::count] for part in range(count)]
         plans = [self.objective.responses(part) for part in parts]
@@ -157,7 +157,7 @@ class Learner:
 
     def supervise(self, items: Sequence[Item], loss_of: Callable[[Row, torch.Tensor], torch.Tensor]) -> UpdateReport:
         """One optimizer step on demonstrations; `loss_of(row, logprob_L)` gives a row's share of the loss."""
-        self.policy.model.train()
+        self.policy.train(dropout=True)
         total = 0.0
         for row in self.planner.rows(items):
             loss = loss_of(row, score_row(self.policy, row).logprob_L)

@@ -21,10 +21,11 @@ from typing import Any
 import torch
 
 from vlmrl import memory
+from vlmrl.attention import no_tree
 from vlmrl.errors import UserError
 from vlmrl.flops import Rates, vision_flops
 from vlmrl.footprint import Footprint
-from vlmrl.formatting import EncodedPrompt
+from vlmrl.formatting import EncodedPrompt, PromptSize
 from vlmrl.packing import Item, Row, Work, arrange, build, repeat, work_of
 from vlmrl.policy import Policy
 from vlmrl.settings import LearnerSettings
@@ -40,7 +41,7 @@ class Planner:
         self.settings = settings
         self.tower: Any = policy.core.model.visual
         self.rates = Rates.of(policy.core)
-        self.no_tree = no_tree(policy.core.config.text_config, settings.row_tokens)
+        self.no_tree = no_tree(policy.core.config.text_config)
         if self.no_tree:
             print(f"learner: {self.no_tree}; each response is computed with a prompt of its own", file=sys.stderr)
         self._trained = any(parameter.requires_grad for parameter in self.tower.parameters())
@@ -99,16 +100,18 @@ class Planner:
                 self._timed.append((self.cost(work), time.perf_counter() - started))
         self._measured = max(self._measured, peak.bytes)
 
-    def require(self, prompt: EncodedPrompt, max_new_tokens: int) -> None:
+    def require(self, prompt: EncodedPrompt | PromptSize, response_tokens: int) -> None:
         """`UserError` if a response of that many tokens to the prompt would be over the memory budget."""
-        work = self.prompt(prompt) + Work.of_response(prompt, max_new_tokens)
         budget = self.settings.memory_mb
-        if budget and self.memory(work) > budget * MB:
+        if not budget:
+            return
+        work = Work(len(prompt) + response_tokens - 1, scored=response_tokens, patches=prompt.patches)
+        if self.memory(work) > budget * MB:
             raise UserError(
-                f"learner.memory_mb = {budget:g}: one response of rollout.max_new_tokens = {max_new_tokens} to sample "
+                f"learner.memory_mb = {budget:g}: one response of length {response_tokens} to sample "
                 f"{prompt.sample_id!r} ({len(prompt)} tokens, {prompt.patches} patches) takes "
-                f"{math.ceil(self.memory(work) / MB)}; raise it, lower model.max_pixels or max_new_tokens, or set "
-                "model.gradient_checkpointing"
+                f"{math.ceil(self.memory(work) / MB)}; raise it, lower model.max_pixels, shorten the response "
+                "(rollout.max_new_tokens, or the demonstration), or set model.gradient_checkpointing"
             )
 
     # --- metrics ------------------------------------------------------------------------------------------
@@ -137,14 +140,3 @@ class Planner:
     def _forget(self) -> None:
         self._timed: list[tuple[float, float]] = []
         self._predicted = self._measured = 0.0
-
-
-def no_tree(text_config: Any, row_tokens: int) -> str | None:
-    """Why layers of this model cannot take a tree mask; None if they can."""
-    window = getattr(text_config, "sliding_window", None)
-    for kind in sorted(set(getattr(text_config, "layer_types", None) or ())):
-        if kind == "sliding_attention" and window is not None and window < row_tokens:
-            return f"the model has sliding windows of {window} tokens, shorter than learner.row_tokens = {row_tokens}"
-        if kind not in ("full_attention", "sliding_attention"):
-            return f"the model has layers of {kind}, which takes no tree mask"
-    return None

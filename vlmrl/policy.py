@@ -77,6 +77,14 @@ class Policy:
         """The transformers model under any adapter."""
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
 
+    def train(self, dropout: bool) -> None:
+        """Training mode, in which transformers checkpoints. Engines sample without dropout: so must be scored what
+        they sampled."""
+        self.model.train()
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.train(dropout)
+
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.compute, enabled=self.compute != torch.float32)
 
@@ -164,6 +172,13 @@ def _with_lora(model: Any, settings: LoraSettings) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config)
+        adapted: Any = get_peft_model(model, config)
     except ValueError as error:
         raise UserError(f"model.lora.targets {settings.targets!r}: {str(error).splitlines()[0]}") from None
+    for name, module in adapted.get_base_model().named_modules():
+        if name.endswith(("lm_head", "embed_tokens")) and hasattr(module, "base_layer"):
+            raise UserError(
+                f"model.lora.targets {settings.targets!r}: reaches {name}, which takes no adapter; name layers of "
+                "attention and MLP"
+            )
+    return adapted

@@ -39,7 +39,7 @@ class LoraSettings(Section):
 
     rank: int = Field(default=16, gt=0)
     alpha: int = Field(default=32, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="of the cold start; engines sample without it")
     targets: str = Field(
         default=r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
         description="regular expression over module names",

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -144,9 +145,9 @@ class VisionCache:
             from safetensors.torch import save_file
 
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.partial")
+            partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")  # other runs may use the folder
             save_file({"embedding": embedding.contiguous()}, partial)
-            partial.rename(path)
+            partial.replace(path)
 
     def _remember(self, digest: bytes, embedding: torch.Tensor) -> None:
         self._kept[digest] = embedding

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from vlmrl.attention import Branch, Tree
+from vlmrl.attention import Branch, Tree, no_tree
+from vlmrl.errors import UserError
 from vlmrl.formatting import EncodedPrompt
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
@@ -25,6 +26,9 @@ DROP_AT = 0.75
 
 
 def create(settings: HfSettings, policy: Policy) -> HfEngine:
+    """`UserError` for a model whose prompts cannot share a row."""
+    if why := no_tree(policy.core.config.text_config):
+        raise UserError(f"rollout.engine 'hf': {why}; set rollout.engine to 'vllm'")
     return HfEngine(settings, policy)
 
 
