@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from conftest import prompt_sample
 
-from vlmrl.formatting import EncodedPrompt
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.group import Group
 from vlmrl.objective import Objective
 from vlmrl.objective_settings import ObjectiveSettings

@@ -15,8 +15,9 @@ from conftest import prompt_sample
 from vlmrl import catalog, tiny
 from vlmrl.agreement import DEFAULTS, AgreementGate, parts
 from vlmrl.config import load_run
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import EncodedPrompt, Formatter
+from vlmrl.formatting import Formatter
 from vlmrl.group import Group, TokenStats
 from vlmrl.learner import Learner
 from vlmrl.objective_settings import ObjectiveSettings

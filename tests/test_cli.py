@@ -1,6 +1,8 @@
 """The command: help, exit codes, one-line errors, pipes; in a process of its own, as a user runs it."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,8 @@ from vlmrl.arguments import split_overrides
 from vlmrl.cli import main
 
 VLMRL = [sys.executable, "-m", "vlmrl.cli"]
+LONG = "x" * 300
+"""No file system takes a name of this length, whoever asks."""
 COMMANDS = ("train", "score", "data", "report", "list", "doctor")
 
 
@@ -40,6 +44,10 @@ def test_help_teaches_every_command_by_example() -> None:
         (["data", "convert", "a.jsonl", "--from", "llava", "--out", "b.jsonl"], "invalid choice: 'llava'"),
         (["train"], "RUN.toml"),
         (["train", "run.toml", "--learner.lr"], "--learner.lr: has no value"),
+        (["data", "build", "synthetic", "--seed", "-5", "--out", "a.jsonl"], "whole number from 0, got '-5'"),
+        (["data", "show", f"{LONG}.jsonl"], f"{LONG}.jsonl: cannot be read (File name too long)"),
+        (["data", "build", "synthetic", "--out", f"{LONG}.jsonl"], f"{LONG}.jsonl: cannot write (File name too long)"),
+        (["report", LONG], f"{LONG}/config.toml: File name too long"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_2(tmp_path, arguments, complaint) -> None:
@@ -79,6 +87,60 @@ def test_a_reader_that_leaves_is_no_error(tmp_path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("arguments", [["list", "verifiers"], ["data", "show", "rows.jsonl"]])
+def test_an_output_that_takes_nothing_is_one_line(tmp_path, arguments) -> None:
+    assert main(["data", "build", "synthetic", "--n", "1", "--out", str(tmp_path / "rows.jsonl")]) == 0
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*VLMRL, *arguments], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, timeout=120)
+    assert done.stderr == b"vlmrl: the system refuses: No space left on device\n"
+    assert done.returncode == 2
+
+
+RUN_EACH = """
+import json, sys
+from vlmrl.cli import main
+for line in sys.stdin:
+    print(main(json.loads(line)), flush=True)
+"""
+"""One process for many commands, each a line of standard input."""
+
+
+def bound_by_permissions() -> list[str]:
+    """What a command starts with for the permissions of files to bind it: root's right to pass them is dropped."""
+    if os.geteuid() != 0:
+        return []
+    prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    if shutil.which("setpriv") is None or subprocess.run([*prefix, "true"], capture_output=True).returncode != 0:
+        pytest.skip("root may read anything, and there is no setpriv that takes this right away")
+    return prefix
+
+
+def test_what_may_not_be_read_or_written_is_named(tmp_path) -> None:
+    assert main(["data", "build", "synthetic", "--n", "1", "--out", str(tmp_path / "no.jsonl")]) == 0
+    (tmp_path / "no.jsonl").chmod(0)
+    (tmp_path / "no.toml").touch(mode=0)
+    (tmp_path / "shut").mkdir(mode=0)
+    unread = "cannot be read (Permission denied)"
+    refusals = {
+        "data check no.jsonl": f"no.jsonl: {unread}",
+        "data show shut/d.jsonl": f"shut/d.jsonl: {unread}",
+        "data convert no.jsonl --from trl --out o.jsonl": f"no.jsonl: {unread}",
+        "data mix plan no.toml --out mix": f"no.toml: {unread}",
+        "data build synthetic --n 1 --out shut/x.jsonl": "shut/x.jsonl: cannot write (Permission denied); nothing was",
+        "score no.jsonl --workers 1 --out o.jsonl": f"no.jsonl: {unread}",
+        "report shut": "shut/config.toml: Permission denied",
+    }
+    command = [*bound_by_permissions(), sys.executable, "-c", RUN_EACH]
+    lines = "".join(json.dumps(line.split()) + "\n" for line in refusals)
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    said = done.stderr.splitlines()
+    assert len(said) == len(refusals), done.stderr
+    for complaint, line in zip(refusals.values(), said, strict=True):
+        assert line.startswith(f"vlmrl: {complaint}")
+    assert [line for line in done.stdout.splitlines() if line.isdecimal()] == ["2"] * len(refusals)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["no.jsonl", "no.toml", "shut"]
 
 
 def test_ctrl_c_is_quiet_and_leaves_nothing(tmp_path) -> None:

@@ -47,6 +47,7 @@ def test_files_then_flags(base: str, tmp_path):
         (["steps", "3"], r"'steps': not a setting"),
         (["--rollout.group", "1"], r"rollout\.group: "),
         (["--data.train", "[{ n = 3 }]"], r"data\.train\.0: needs either path or recipe"),
+        (["--data.train", "[{ recipe = 'synthetic', seed = -1 }]"], r"data\.train\.0\.seed: .*got -1"),
         (["--reward.schedules", "{ dynamic_iou = { threshold = [[0.5, 1], [0.1, 2]] } }"], "ascending"),
     ],
 )
@@ -63,6 +64,12 @@ def test_a_missing_or_broken_file(tmp_path):
     broken.write_text("[run\n")
     with pytest.raises(UserError, match=r"broken\.toml: not valid TOML"):
         load_run([str(broken)])
+
+
+def test_an_unreadable_file_is_named():
+    long = "x" * 300
+    with pytest.raises(UserError, match=rf"^{long}: cannot be read \(File name too long\)"):
+        load_run([long])
 
 
 def test_every_setting_is_documented_by_name_or_description():

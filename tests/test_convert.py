@@ -199,6 +199,88 @@ def test_a_row_of_another_kind_is_named(tmp_path, schema, row, complaint) -> Non
     assert str(caught.value).startswith(f"{file}:1: ")
 
 
+def test_an_answer_of_nought_is_an_answer(tmp_path) -> None:
+    def math(**answers: object) -> dict:
+        model = {"verifier": "mathverify"} | answers
+        return {"data_source": "a", "prompt": "?", "reward_model": model}
+
+    rows = [math(answer=0, ground_truth=7), math(answer="", ground_truth=0), math(answer=None, ground_truth="5")]
+    samples = list(convert_file(write_jsonl(tmp_path / "x.jsonl", rows), "v_triune"))
+    assert [sample.reward[0].target for sample in samples] == [0, 0, "5"]
+    detection = v_triune_row(0, True)
+    detection["reward_model"] |= {"ground_truth": [], "answer": "[[1, 2, 3, 4]]"}
+    detection["images"] = ["data:image/png;base64," + base64.b64encode(PNG).decode()]
+    (sample,) = convert_file(write_jsonl(tmp_path / "y.jsonl", [detection]), "v_triune")
+    assert sample.reward[0].target == []
+
+
+def test_an_id_of_nought_is_an_id(tmp_path) -> None:
+    rows = [{"id": number, "problem": "?", "answer": "1"} for number in (0, 1, "", None)]
+    samples = convert_file(write_jsonl(tmp_path / "x.jsonl", rows), "easyr1")
+    assert [sample.id for sample in samples] == ["0", "1", "x-3", "x-4"]
+
+
+def easyr1(**columns: object) -> tuple[str, dict]:
+    return "easyr1", {"problem": "?", "answer": "3"} | columns
+
+
+def trl(*turns: object) -> tuple[str, dict]:
+    return "trl", {"prompt": list(turns), "solution": "3"}
+
+
+def v_triune(**model: object) -> tuple[str, dict]:
+    return "v_triune", {"data_source": "a", "prompt": "?", "images": ["a\0.png"], "reward_model": model}
+
+
+@pytest.mark.parametrize(
+    ("schema", "row", "complaint"),
+    [
+        (*trl({"role": "user"}), "prompt.0.content: expected text or a list of parts, got None"),
+        (*trl({"role": "user", "content": None}), "prompt.0.content: expected text or a list of parts, got None"),
+        (*trl({"role": "user", "content": 3}), "prompt.0.content: expected text or a list of parts, got 3"),
+        (*trl({"role": "user", "content": ["hello"]}), "prompt.0.content.0: expected a part of type text, image"),
+        (*trl({"role": "user", "content": [{"type": ["x"], "text": "a"}]}), "prompt.0.content.0: expected a part"),
+        (*trl({"role": "user", "content": [{"type": "text", "text": None}]}), "prompt.0.content.0: expected a part"),
+        (*trl({"role": "user", "content": [{"type": "image_url"}]}), "prompt.0.content.0: expected a part"),
+        (*easyr1(problem=["a"]), "problem: expected text, got ['a']"),
+        (*easyr1(images=[{"bytes": "abc", "path": None}]), "images: bytes: not valid base64 (Incorrect padding)"),
+        (*easyr1(images=[{"bytes": "@@@@"}]), "images: bytes: not valid base64"),
+        (*easyr1(images=[{"bytes": 3}]), "images: data: input should be a valid bytes, got 3"),
+        (*easyr1(images=["data:nonsense"]), "images: data URI starts with 'data:nonsense'"),
+        (*easyr1(images=["data:image/png;base64,@@@"]), "images: data URI holds no valid base64"),
+        (
+            *v_triune(verifier="mathverify", answer="3", format_ratio="0.1"),
+            "format_ratio: expected a number, got '0.1",
+        ),
+        (*v_triune(verifier="mathverify"), "reward.0: target is missing or null"),
+        (*v_triune(verifier="detection", answer="3", verifier_parm="x"), "verifier_parm: expected an object, got 'x'"),
+        (
+            *v_triune(verifier="detection", answer="[]", verifier_parm={"det_reward_ratio": 3}),
+            "reward_model.verifier_parm.det_reward_ratio: expected an object, got 3",
+        ),
+        (*v_triune(verifier="detection", answer="[]"), "not a row of v_triune (embedded null "),
+    ],
+)
+def test_an_odd_value_is_one_line(tmp_path, capsys, schema, row, complaint) -> None:
+    file, out = write_jsonl(tmp_path / "x.jsonl", [row]), tmp_path / "out.jsonl"
+    assert main(["data", "convert", file, "--from", schema, "--out", str(out)]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"vlmrl: {file}:1: ")
+    assert complaint in message
+    assert message.count("\n") == 1
+    assert not out.exists()
+
+
+def test_half_a_character_goes_out_as_it_came_in(tmp_path, capsys) -> None:
+    row = {"problem": "is it \ud83d or \\ud800?", "answer": "3"}
+    file = write_jsonl(tmp_path / "x.jsonl", [row])
+    assert main(["data", "convert", file, "--from", "easyr1", "--out", str(tmp_path / "out.jsonl")]) == 0
+    (sample,) = read_samples(tmp_path / "out.jsonl")
+    assert sample.messages[0].content == row["problem"]
+    assert main(["data", "convert", file, "--from", "easyr1", "--out", str(tmp_path / "out.parquet")]) == 2
+    assert "vlmrl: sample 'x-1': holds half a character ('\\ud83d'); mend its text\n" in capsys.readouterr().err
+
+
 def test_bare_unwraps_only_wrapping() -> None:
     assert bare(r"\boxed{\frac{1}{2}}") == r"\frac{1}{2}"
     assert bare("<answer> 4 </answer>") == "4"

@@ -12,13 +12,16 @@ from pydantic import ValidationError
 
 from vlmrl import catalog
 from vlmrl.curriculum import create_sampler
+from vlmrl.curriculum._draws import is_admitted
 from vlmrl.curriculum.refill import Refill
 from vlmrl.curriculum.rlcs import Rlcs, expansion_ratio
 from vlmrl.curriculum.skip_solved import SkipSolved
 from vlmrl.curriculum.variance import Alignment, Variance
 from vlmrl.errors import UserError
+from vlmrl.objective_settings import ObjectiveSettings
+from vlmrl.objectives.pcurl import STAGES, group_weight, stage_weight
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import SamplerSettings
+from vlmrl.sampler_settings import AdmitSettings, SamplerSettings
 
 
 def sampler_of(world: Population, name: str, seed: int = 0, **settings: Any) -> Any:
@@ -119,6 +122,54 @@ def test_gates_on_length_visits_and_pass_rate_follow_the_run() -> None:
         sampler_of(world, "uniform", admit={"pass_rate": (0.6, 1)}).next(1)
 
 
+@pytest.mark.parametrize("group", [5, 6, 8, 10, 12, 20])
+def test_gates_admit_a_rate_at_their_bound(group: int) -> None:
+    rate = np.arange(group + 1) / group
+    world = Population(rate)
+    grade(world.memory, rate)
+    world.memory.observe(make_group(right, [1.0] * right + [0.0] * (group - right)) for right in range(group + 1))
+    for right, bound in enumerate(rate.tolist()):
+        for gate in ("pass_rate", "graded_pass_rate"):
+            for bounds, expected in (((bound, 1), range(right, group + 1)), ((0, bound), range(right + 1))):
+                gates = AdmitSettings.model_validate({gate: bounds})
+                admitted = is_admitted(world.memory, np.arange(group + 1), gates)
+                assert np.flatnonzero(admitted).tolist() == list(expected)
+
+
+def test_a_prompt_that_passes_is_found_wherever_the_epoch_stands() -> None:
+    world = Population(np.full(5000, 0.5))
+    grade(world.memory, np.ones(5000))
+    world.memory.graded_pass_rate_N[17] = 0.5
+    for seed in range(20):
+        sampler = sampler_of(world, "uniform", seed, admit={"graded_pass_rate": (0, 0.5)})
+        sampler.streams[0].restore(0, 2500)
+        assert sampler.next(1).tolist() == [17]
+
+
+def test_no_prompt_has_more_than_its_visits() -> None:
+    world = Population(np.full(100, 0.5))
+    sampler = sampler_of(world, "uniform", admit={"max_visits": 2})
+    sampler.next(10)  # so that a draw begins in the middle of an epoch
+    world.run(sampler, 7, n=32, total=10)
+    assert [len(step) for step in world.drawn] == [32, 32, 32, 32, 32, 32, 8]
+    assert set(world.memory.visits_N.tolist()) == {2}
+    with pytest.raises(UserError, match=r"sampler\.admit: no prompt passes"):
+        sampler.next(1)
+
+
+@pytest.mark.parametrize("probe", [0.3, 0.01])
+def test_a_draw_counts_as_a_visit_what_was_passed_over_and_then_taken(probe: float) -> None:
+    for seed in range(10):
+        world = Population(np.ones(60))
+        world.memory.flat_visits_N[:] = 9
+        world.memory.visits_N[:] = 9
+        world.memory.last_N[:] = 1
+        sampler = sampler_of(world, "skip_solved", seed, admit={"max_visits": 10}, skip_solved={"probe": probe})
+        sampler.streams[0].restore(0, 50)
+        assert len(set(sampler.next(24).tolist())) == 24
+        assert sorted(sampler.next(70).tolist()) == list(range(60))
+
+
 def test_stages_follow_one_another_with_their_own_settings() -> None:
     stages = [
         {"name": "skip_solved", "until": 0.25, "skip_solved": {"explore": 0.3}},
@@ -132,6 +183,42 @@ def test_stages_follow_one_another_with_their_own_settings() -> None:
     world.run(sampler, 1, n=4, first=6, total=20)
     assert isinstance(sampler.sampler, Refill)
     assert isinstance(sampler.sampler.base, SkipSolved)
+
+
+@pytest.mark.parametrize("later", ["uniform", "rlcs"])
+def test_the_surplus_of_a_stage_takes_the_place_of_rollouts_in_the_next(later: str) -> None:
+    stages = [{"name": "refill", "until": 0.5, "refill": {"margin": 4, "max_age": 9}}, {"name": later, "until": 1.0}]
+    world = Population(np.full(4000, 0.5))
+    sampler = sampler_of(world, "uniform", stages=stages)
+    world.run(sampler, 5, n=16, total=10)
+    surplus = len(sampler.pending)
+    assert surplus > 16
+    world.run(sampler, 5, n=16, first=6, total=10)
+    assert [len(step) for step in world.trained] == [16] * 10
+    assert world.drawn[5] == []
+    if later == "uniform":
+        assert sum(len(step) for step in world.paid[5:]) == 5 * 16 - surplus
+
+
+def test_surplus_that_is_too_old_stays_behind() -> None:
+    stages = [{"name": "refill", "until": 0.5, "refill": {"max_age": 1}}, {"name": "uniform", "until": 1.0}]
+    sampler = sampler_of(Population(np.full(9, 0.5)), "uniform", stages=stages)
+    for step in (1, 4):
+        sampler.begin(step, step / 10)
+        sampler.observe([make_group(step, [1, 0], version=step - 1) for _ in range(3)])
+        sampler.batch(1)
+    sampler.begin(6, 0.6)
+    assert sampler.pending == []
+    assert sampler.missing(4) == 4
+
+
+def test_what_is_wrong_in_a_late_stage_is_said_at_the_start() -> None:
+    stages = [{"name": "uniform", "until": 0.5}, {"name": "ladder", "until": 1.0}]
+    with pytest.raises(UserError, match="no prompt has a grade"):
+        sampler_of(Population(np.ones(4)), "uniform", stages=stages)
+    stages[1] = {"name": "refill", "until": 1.0, "refill": {"base": "rlcs"}}
+    with pytest.raises(UserError, match="'rlcs' fills updates itself"):
+        sampler_of(Population(np.ones(4)), "uniform", stages=stages)
 
 
 def test_stages_are_checked() -> None:
@@ -177,6 +264,16 @@ def test_skip_solved_moves_its_two_chances_towards_their_targets() -> None:
     for _ in range(100):
         sampler.observe(step)
     assert (sampler.explore_easy, sampler.explore_hard) == (0.05, 0.95)
+
+
+def test_skip_solved_does_not_take_a_dropped_group_for_a_flat_one() -> None:
+    sampler = sampler_of(Population(np.full(4, 0.5)), "skip_solved")
+    sampler.streams[0].restore(1, 0)
+    groups = [make_group(i, [1, 0, 1, 0]) for i in range(4)]
+    for group in groups:
+        group.dropped = True
+    sampler.observe(groups)
+    assert (sampler.explore_easy, sampler.explore_hard) == (0.51, 0.51)
 
 
 def test_skip_solved_pays_for_few_flat_groups_and_still_probes() -> None:
@@ -326,8 +423,22 @@ def test_pcurl_draws_by_the_weights_of_the_paper() -> None:
         (0.5, [0.01, 0.3827, 0.7071, 1, 0.7071, 0.3827, 0.01]),
         (1.0, [0.25, 1, 1, 1, 0.7071, 0.3827, 0.01]),
     ):
-        sampler.begin(1, progress)
+        sampler.begin(round(10 * progress), progress)
         assert sampler.chance(np.arange(7)) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("until", [(1 / 3, 2 / 3), (0.1, 0.7), (0.333, 0.334), (0, 0.5)])
+def test_pcurl_changes_stage_with_the_objective(until: tuple[float, float]) -> None:
+    """What the trainer tells them: the objective the share of steps before this one, the sampler that with this one."""
+    rates = np.array([0.25, 0.75])
+    by_stage = [stage_weight(rates, stage).tolist() for stage in STAGES]
+    objective = ObjectiveSettings(pcurl_until=until)
+    sampler = sampler_of(Population(rates), "pcurl_stages", pcurl_stages={"until": (*until, 1)})
+    for steps in range(1, 121):
+        for step in range(1, steps + 1):
+            sampler.begin(step, step / steps)
+            weights = [group_weight(rate, objective, (step - 1) / steps) for rate in rates.tolist()]
+            assert sampler.metrics()["pcurl_stage"] == by_stage.index(weights), (step, steps)
 
 
 def test_pcurl_moves_from_easy_to_hard() -> None:
@@ -417,6 +528,22 @@ def test_variance_prefers_prompts_whose_reward_varies(score) -> None:
     assert world.flat_share(30) < 0.25
     useful = np.concatenate(world.drawn[-30:]).astype(int)
     assert (world.rate_N[useful] == 0.5).mean() > 0.7
+
+
+@pytest.mark.parametrize("left_out_by", ["weights", "gate"])
+def test_variance_sets_its_threshold_by_what_can_be_drawn(left_out_by: str) -> None:
+    """Three quarters of the prompts are left out and vary most; of the others half vary more than 0.25."""
+    prompts = np.arange(2000)
+    drawable = prompts % 4 == 3
+    memory = PromptMemory(drawable.astype(np.int16), ("out", "in"))
+    memory.graded_spread_N[:] = np.where(drawable, 0.1 + 0.3 * np.random.default_rng(0).random(2000), 0.5)
+    memory.graded_pass_rate_N[:] = np.where(drawable, 0.5, 0.9)
+    how = {"weights": {"source_weights": {"out": 0, "in": 1}}, "gate": {"admit": {"graded_pass_rate": (0, 0.7)}}}
+    sampler = create_sampler(SamplerSettings.model_validate({"name": "variance"} | how[left_out_by]), memory, 0)
+    drawn = sampler.next(150)
+    assert drawable[drawn].all()
+    assert sampler.metrics()["threshold"] == pytest.approx(0.25, abs=0.02)
+    assert (memory.graded_spread_N[drawn] > 0.25).mean() > 0.8
 
 
 def test_variance_by_limr_prefers_prompts_that_follow_the_run() -> None:

@@ -6,6 +6,7 @@ Also grading, which rolls a run's data out with the same engine and verifiers.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from vlmrl.cli import main
 from vlmrl.config import load_run
 from vlmrl.grade import Grader
 from vlmrl.run_folder import RunFolder
+from vlmrl.sample_files import read_samples
 from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer
 
@@ -132,15 +134,9 @@ def test_grading_goes_on_where_it_was_stopped(run_file: Path, capsys: pytest.Cap
     assert all(right == pytest.approx(kind, abs=0.1) for right, kind in by_source)
     assert set(whole["spread"].to_pylist()) == {0.0, 0.5}
 
-    def stop(grader: Grader, indices: np.ndarray) -> None:
-        if indices[0] == 8:
-            raise KeyboardInterrupt
-        grade_batch(grader, indices)
-
-    grade_batch = Grader._grade
     again = run_file.parent / "again.parquet"
     with monkeypatch.context() as patch:
-        patch.setattr(Grader, "_grade", stop)
+        patch.setattr(Grader, "_grade", stopped_at(8))
         assert main(["data", "grade", str(run_file), "--out", str(again), *flags]) == 130
     assert refusal(capsys, "data", "grade", run_file, "--out", again, "--rollout.group", "3").endswith(
         "grading was begun with other settings; put them back, or delete the folder"
@@ -150,6 +146,93 @@ def test_grading_goes_on_where_it_was_stopped(run_file: Path, capsys: pytest.Cap
     assert pq.read_table(again).equals(whole)
     assert not (run_file.parent / "again.parquet.parts").exists()
     assert "already there" in refusal(capsys, "data", "grade", run_file, "--out", again)
+
+
+@pytest.mark.parametrize("change", [("--eval.batch", "4"), ("--sampler.pass_score", "0.5")])
+def test_grading_does_not_mix_batches_of_other_settings(run_file: Path, capsys, monkeypatch, change) -> None:
+    out = run_file.parent / "grades.parquet"
+    with monkeypatch.context() as patch:
+        patch.setattr(Grader, "_grade", stopped_at(8))
+        assert main(["data", "grade", str(run_file), "--out", str(out), "--eval.batch", "8"]) == 130
+    flags = {"--eval.batch": "8"} | dict([change])
+    arguments = [part for flag in flags.items() for part in flag]
+    assert "other settings" in refusal(capsys, "data", "grade", run_file, "--out", out, *arguments)
+
+
+def stopped_at(place: int) -> Callable[[Grader, np.ndarray], None]:
+    """`Grader._grade`, interrupted before the batch that begins there."""
+    grade_batch = Grader._grade
+
+    def grade(grader: Grader, indices: np.ndarray) -> None:
+        if indices[0] == place:
+            raise KeyboardInterrupt
+        grade_batch(grader, indices)
+
+    return grade
+
+
+# --- the copy of the data ---------------------------------------------------------------------------------
+
+
+def write_rows(path: Path, ids: Sequence[str], verifier: str = "exact") -> None:
+    rows = [
+        {
+            "id": name,
+            "source": "s",
+            "messages": [{"role": "user", "content": f"say {name}"}],
+            "reward": [{"verifier": verifier, "target": name}],
+        }
+        for name in ids
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+OLD, NEW = ([f"{age}{place}" for place in range(8)] for age in ("old", "new"))
+
+
+@pytest.fixture
+def mended_run(tmp_path: Path, model_folder) -> Path:
+    """A run on two files of the user's, `train.jsonl` with the old rows and `held.jsonl` with a wrong one."""
+    write_rows(tmp_path / "train.jsonl", OLD)
+    write_rows(tmp_path / "held.jsonl", ["held"], verifier="exakt")
+    files = {"train": "train.jsonl", "heldout": "held.jsonl"}
+    return write_replay_run(
+        tmp_path,
+        {name: [name, "?"] for name in [*OLD, *NEW, "held"]},
+        run={"steps": 2},
+        model={"path": str(model_folder("qwen2_5_vl"))},
+        data={split: [{"path": str(tmp_path / name)}] for split, name in files.items()},
+        rollout={"group": 4},
+    )
+
+
+def test_a_start_that_was_refused_leaves_no_data_behind(mended_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = mended_run.parent
+    assert "did you mean 'exact'" in refusal(capsys, "train", mended_run)
+    write_rows(folder / "train.jsonl", NEW)
+    write_rows(folder / "held.jsonl", ["held"])
+    trainer = open_trainer(mended_run, "x")
+    assert [sample.id for sample in trainer.train_data] == NEW
+    run_steps(trainer, 1)
+    trainer.save()
+    trainer.close()
+    write_rows(folder / "train.jsonl", OLD)
+    resumed = open_trainer(mended_run, "x", resume=True)
+    assert [sample.id for sample in resumed.train_data] == NEW, "a run keeps the data it has begun with"
+    resumed.close()
+
+
+def test_grading_that_was_stopped_before_its_first_batch_leaves_no_data_behind(mended_run: Path, monkeypatch) -> None:
+    train, out = mended_run.parent / "train.jsonl", mended_run.parent / "grades.parquet"
+    command = ["data", "grade", str(mended_run), "--out", str(out), "--eval.batch", "4"]
+    for rows, stop in ((OLD, 0), (NEW, 4), (OLD, None)):  # then part of NEW is graded, and the rest has to be
+        write_rows(train, rows)
+        with monkeypatch.context() as patch:
+            if stop is not None:
+                patch.setattr(Grader, "_grade", stopped_at(stop))
+            assert main(command) == (0 if stop is None else 130)
+    write_rows(train, NEW)
+    assert pq.read_table(out)["key"].to_pylist() == [sample.key[:16] for sample in read_samples(str(train))]
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:

@@ -1,6 +1,8 @@
 """`vlmrl data`: build, check and show, through the real command."""
 
 import json
+import struct
+import zlib
 
 import pytest
 from PIL import Image
@@ -33,6 +35,9 @@ def write(folder, *rows: dict) -> str:
     (folder / "a.png").write_bytes(PNG)
     (folder / "broken.png").write_bytes(NOISE[: len(NOISE) // 2])
     (folder / "text.png").write_text("no image")
+    size = struct.pack(">II", 40_000, 30_000)
+    vast = PNG[:12] + b"IHDR" + size + PNG[24:29]
+    (folder / "vast.png").write_bytes(vast + struct.pack(">I", zlib.crc32(vast[12:])) + PNG[33:])
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(file)
@@ -42,9 +47,10 @@ BAD_ROWS = {
     "missing image": ({"media": {"images": ["gone.png"]}}, ["media.images.0", "gone.png", "no such file"]),
     "truncated image": (
         {"media": {"images": ["broken.png"]}},
-        ["media.images.0", "broken.png", "broken image"],
+        ["media.images.0", "broken.png", "not a readable image"],
     ),
-    "not an image": ({"media": {"images": ["text.png"]}}, ["media.images.0", "text.png", "not an image"]),
+    "not an image": ({"media": {"images": ["text.png"]}}, ["media.images.0", "text.png", "not a readable image"]),
+    "image of a gigapixel": ({"media": {"images": ["vast.png"]}}, ["media.images.0", "vast.png", "exceeds limit"]),
     "no target": ({"reward": [{"verifier": "counting"}]}, ["reward.0: target is missing"]),
     "box outside": ({"reward": boxes(10, 10, 41, 20)}, ["reward.0", "41", "outside the image", "40 x 30"]),
     "box reversed": ({"reward": boxes(20, 10, 10, 20)}, ["reward.0", "20"]),

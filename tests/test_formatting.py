@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 import torch
 from conftest import prompt_sample
+from PIL import ExifTags, Image
 
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter, load_config
@@ -63,6 +65,14 @@ def test_a_placeholder_typed_into_the_text_is_refused(formatter: Formatter):
         formatter.encode([prompt_sample("x", "what is <|image_pad|>?")])
 
 
+def test_a_placeholder_beside_images_is_refused_in_its_own_row(formatter: Formatter, mixed_samples):
+    image = mixed_samples[0].media.images
+    wrong = prompt_sample("x", "<image>what is <|image_pad|>?", image)
+    for batch in ([wrong], [mixed_samples[0], wrong, mixed_samples[1]]):
+        with pytest.raises(UserError, match=r"sample 'x': \d+ image_tokens in the prompt.*placeholder"):
+            formatter.encode(batch)
+
+
 def test_audio_is_refused_with_the_model_family(formatter: Formatter):
     sample = Sample.model_validate(
         {
@@ -97,3 +107,76 @@ def test_responses_round_trip(formatter: Formatter):
     ids = formatter.encode_response(text)
     assert ids[-1] in formatter.stop_ids
     assert formatter.decode(ids) == text
+
+
+# --- sizes ------------------------------------------------------------------------------------------------
+
+
+def picture(width: int, height: int, form: str = "PNG", turned: bool = False) -> Media:
+    """With `turned`, a quarter to the right of how it is stored."""
+    buffer, exif = io.BytesIO(), Image.Exif()
+    if turned:
+        exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (width, height), "red").save(buffer, form, exif=exif)
+    return Media(data=buffer.getvalue())
+
+
+SIDES = ((1, 1), (28, 28), (33, 57), (448, 448), (1999, 1501), (30, 900), (7, 1300), (2600, 13), (100, 43))
+LIMITS = (
+    ModelSettings(),
+    ModelSettings(min_pixels=200 * 200),
+    ModelSettings(max_pixels=90 * 90),
+    ModelSettings(min_pixels=60 * 60, max_pixels=100 * 100),
+)
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_a_size_is_that_of_the_encoded_prompt(model_folder, mixed_samples, family: str, limits: ModelSettings):
+    formatter = Formatter.load(str(model_folder(family)), limits)
+    turned = [picture(60, 200, form, turned=True) for form in ("JPEG", "TIFF", "PNG", "WEBP")]
+    pictures = [picture(*side) for side in SIDES] + turned
+    samples = [prompt_sample(str(n), "é <image>\n<b>what?", (one,)) for n, one in enumerate(pictures)]
+    samples += [prompt_sample("all", "<image>" * len(pictures), tuple(pictures)), *mixed_samples[:3]]
+    for sample in samples:
+        (prompt,), size = formatter.encode([sample]), formatter.size(sample)
+        assert (size.sample_id, size.tokens, size.patches) == (sample.id, len(prompt), prompt.patches)
+
+
+def test_the_frames_of_a_video_are_left_out_of_a_size(formatter: Formatter, mixed_samples):
+    size = formatter.size(mixed_samples[3])
+    (prompt,) = formatter.encode([mixed_samples[3]])
+    assert size.videos == 1
+    assert size.patches == 0
+    assert size.tokens <= 1 + int((prompt.token_types == 0).sum())
+
+
+@pytest.mark.parametrize(
+    ("text", "sides", "complaint"),
+    [
+        ("word " * 200, (), "over model.max_prompt_tokens = 100"),
+        ("<image>", ((560, 560),), "over model.max_prompt_tokens = 100"),
+        ("<image><|image_pad|>", ((84, 84),), r"10 image_tokens in the prompt, 9 features"),
+        ("<|video_pad|>?", (), "1 video_tokens in the prompt, 0 features"),
+        ("<image>", ((900, 3),), "900 x 3 pixels .*crop the image or drop the row"),
+    ],
+)
+def test_a_size_is_refused_as_the_prompt_is(
+    model_folder, text: str, sides: tuple[tuple[int, int], ...], complaint: str
+):
+    formatter = Formatter.load(str(model_folder("qwen2_5_vl")), ModelSettings(max_prompt_tokens=100))
+    sample = prompt_sample("x", text, tuple(picture(*side) for side in sides))
+    with pytest.raises(UserError, match=f"^sample 'x': .*{complaint}") as of_size:
+        formatter.size(sample)
+    with pytest.raises(UserError) as of_prompt:
+        formatter.encode([sample])
+    assert str(of_size.value) == str(of_prompt.value)
+
+
+def test_a_broken_image_is_named_with_its_row(formatter: Formatter, tmp_path):
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"no image")
+    sample = prompt_sample("x", "<image>", (Media(path=str(path)),))
+    for refuses in (formatter.size, lambda sample: formatter.encode([sample])):
+        with pytest.raises(UserError, match=r"^sample 'x': .*broken\.png: not"):
+            refuses(sample)

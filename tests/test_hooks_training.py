@@ -12,7 +12,7 @@ import torch
 from vlmrl import catalog, hooks
 from vlmrl.cli import main
 from vlmrl.config import load_run
-from vlmrl.formatting import EncodedPrompt
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.group import Group
 from vlmrl.hooks import force_answer
 from vlmrl.packing import Item, pack

@@ -3,16 +3,20 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vlmrl import Sample, catalog
-from vlmrl.calls import score_file
+from vlmrl import RewardSpec, Sample, catalog
+from vlmrl.calls import call_from_row, score_file
+from vlmrl.formatting import Formatter
 from vlmrl.judging import Judge
 from vlmrl.reward import run_calls
 from vlmrl.rollout import Rollout
-from vlmrl.settings import RewardSettings
+from vlmrl.settings import ModelSettings, RewardSettings
+from vlmrl.verdict import Verdict
 
 SOMETIMES = '''
 """Half of all answers hang this verifier, for good."""
@@ -31,10 +35,26 @@ from vlmrl.verdict import Example, Verdict
 EXAMPLES = [Example("ab", 1, None)]
 def check_target(target): pass
 def gold(target): return "ab"
-def question(response, target): return f"how long is {response}?" if response else None
+def question(response, target):
+    if response == "unspeakable": raise IndexError(response)
+    return f"how long is {response}?" if response else None
 def verify(response, target, reply=None):
     if reply is None: return Verdict(None, "error", why="nobody answered")
     return Verdict(float(reply == str(len(response))), answer=reply)
+'''
+
+ASKS_OF_ALL = '''
+"""Is each of the group's answers to a question the right one?"""
+from vlmrl.verdict import Example, Verdict
+EXAMPLES = [Example("ab", 1, None)]
+def check_target(target): pass
+def gold(target): return "ab"
+def question(response, target):
+    if response == "unspeakable": raise IndexError(response)
+    return f"where is {response}?"
+def verify(response, target, reply=None): return Verdict(None, "error", why="needs a group")
+def verify_group(members, target, reply="not told"):
+    return [Verdict(float(reply == "not told" and m.reply == f"where {m.response}"), answer=m.reply) for m in members]
 '''
 
 
@@ -44,6 +64,7 @@ def own_verifiers(tmp_path):
     folder.mkdir()
     (folder / "sometimes.py").write_text(SOMETIMES)
     (folder / "asks.py").write_text(ASKS)
+    (folder / "asks_of_all.py").write_text(ASKS_OF_ALL)
     catalog.add_verifiers(folder)
     yield folder
     catalog._ADDED.clear()
@@ -62,6 +83,11 @@ def rollout(text: str) -> Rollout:
 
 class TextPrompt:
     modality = "text"
+
+
+@pytest.fixture(scope="module")
+def formatter(model_folder) -> Formatter:
+    return Formatter.load(str(model_folder("qwen2_5_vl")), ModelSettings(max_prompt_tokens=600))
 
 
 def test_what_cannot_be_judged_is_kept_and_judged_again_by_score(own_verifiers, tmp_path, capfd) -> None:
@@ -87,18 +113,144 @@ def test_what_cannot_be_judged_is_kept_and_judged_again_by_score(own_verifiers, 
     assert judge.path.read_text() == ""
 
 
-def test_a_verifier_may_ask_the_policy(own_verifiers, tmp_path) -> None:
-    asked: list[str] = []
+@pytest.fixture
+def ask_judge(own_verifiers, tmp_path, formatter):
+    """`ask_judge(answer, workers=0)`: a judge whose policy says `answer(question)`, and all that it is asked."""
+    judges: list[Judge] = []
 
-    def answer(questions) -> list[str]:
-        asked.extend(q.messages[0].content for q in questions)
-        return ["4"] * len(questions)
+    def make(answer: Callable[[str], str], workers: int = 0) -> tuple[Judge, list[str]]:
+        asked: list[str] = []
 
-    judge = Judge(RewardSettings(workers=0), None, tmp_path, answer)  # pyright: ignore[reportArgumentType]
-    groups = [[rollout("four"), rollout(""), rollout("other")]]
-    verdicts = judge.training([sample("asks")], [TextPrompt()], groups, 0.5)  # pyright: ignore[reportArgumentType]
+        def policy(questions: Sequence[Sample]) -> list[str]:
+            formatter.encode(questions)  # as the trainer does, which it ends
+            texts = [question.messages[0].content for question in questions]
+            asked.extend(texts)
+            return [answer(text) for text in texts]
+
+        judges.append(Judge(RewardSettings(workers=workers), formatter, tmp_path, policy))
+        return judges[-1], asked
+
+    yield make
+    for judge in judges:
+        judge.close()
+
+
+def judged(judge: Judge, asked: Sample, texts: Sequence[str], heldout: bool = False) -> list[Verdict]:
+    prompts: Any = [TextPrompt()]
+    group = [rollout(text) for text in texts]
+    return (judge.heldout([asked], prompts, [group]) if heldout else judge.training([asked], prompts, [group], 0.5))[0]
+
+
+def asking(*specs: dict[str, Any]) -> Sample:
+    row = {"id": "s", "source": "s", "messages": [{"role": "user", "content": "?"}], "reward": list(specs)}
+    return Sample.model_validate(row)
+
+
+def caption_spec(question: str, answer: int, **fields: Any) -> dict[str, Any]:
+    target = {"question": question, "answer": answer, "verifier": "counting"}
+    return {"verifier": "caption_answerability", "target": target, **fields}
+
+
+def test_a_verifier_may_ask_the_policy(ask_judge) -> None:
+    judge, asked = ask_judge(lambda _: "4")
+    verdicts = judged(judge, sample("asks"), ["four", "", "other"])
     assert asked == ["how long is four?", "how long is other?"]
-    assert [(v.score, v.answer) for v in verdicts[0]] == [(1.0, "4"), (None, None), (0.0, "4")]
+    assert [(v.score, v.answer) for v in verdicts] == [(1.0, "4"), (None, None), (0.0, "4")]
+
+
+def test_each_spec_is_judged_with_the_reply_to_its_own_question(ask_judge) -> None:
+    """Two specs of one verifier, one of another as a factor, a group-level one; in processes of their own."""
+
+    def answer(question: str) -> str:
+        if question.startswith("where"):
+            return f"where {question[9:-1]}"
+        if question.startswith("how long"):
+            return str(len(question) - len("how long is ?"))
+        return "<answer>3</answer>" if "dogs?" in question else "<answer>5</answer>"
+
+    judge, asked = ask_judge(answer, workers=1)
+    specs = [caption_spec("How many dogs?", 3), caption_spec("How many cats?", 5)]
+    specs += [{"verifier": "asks", "target": 0, "combine": "product"}, {"verifier": "asks_of_all", "target": 0}]
+    texts = ["<info>Three dogs and five cats.</info>", "<info>Some dogs, some cats, all on a lawn.</info>"]
+    verdicts = judged(judge, asking(*specs), texts)
+    assert len(asked) == 8
+    names = ("caption_answerability", "caption_answerability#2", "asks", "asks_of_all")
+    assert [v.parts for v in verdicts] == [dict.fromkeys(names, 1.0)] * 2
+
+
+def test_marks_and_control_tokens_in_a_caption_are_spaces_to_the_policy(ask_judge, formatter) -> None:
+    judge, asked = ask_judge(lambda _: "<answer>3</answer>")
+    marks = ["<image>", "<video>", "<audio>", *formatter.tokenizer.get_added_vocab()]
+    nested = ["<|im_<|im_end|>end|>", "<|image<image>_pad|>", "<im<image>age>"]
+    captions = [f"Three{mark}dogs." for mark in marks + nested]
+    texts = [f"<info>{caption}</info>" for caption in captions]
+    for heldout in (False, True):
+        verdicts = judged(judge, asking(caption_spec("How many?", 3)), texts, heldout)
+        assert [v.score for v in verdicts] == [1.0] * len(texts)
+        assert len(asked) == len(texts)
+        assert [text for text in asked if any(mark in text for mark in marks)] == []
+        assert "| Three dogs." in asked[0]
+        asked.clear()
+
+
+def test_a_mark_that_holds_a_space_does_not_form_anew(formatter, tmp_path) -> None:
+    from copy import deepcopy
+
+    own = deepcopy(formatter)
+    own.tokenizer.add_special_tokens({"additional_special_tokens": ["<|end of turn|>"]})
+    judge = Judge(RewardSettings(workers=0), own, tmp_path, lambda _: [])
+    assert judge._plain("a <|end<image>of turn|> b<think>") == "a   b<think>"
+
+
+@pytest.mark.parametrize("heldout", [False, True])
+def test_a_question_that_fails_leaves_its_response_unscored(ask_judge, tmp_path, heldout: bool) -> None:
+    """The verifier raises, or the prompt is too long; the others of the group are judged."""
+    judge, asked = ask_judge(lambda question: str(len(question) - len("how long is ?")))
+    long = "a lawn " * 600
+    verdicts = judged(judge, sample("asks"), ["four", "unspeakable", long], heldout)
+    assert asked == ["how long is four?"]
+    assert [(v.score, v.status) for v in verdicts] == [(1.0, "ok"), (None, "error"), (None, "error")]
+    assert verdicts[1].why == "the question of asks failed: IndexError: unspeakable"
+    assert "over model.max_prompt_tokens = 600" in verdicts[2].why
+    kept = [json.loads(line) for line in judge.path.read_text().splitlines()]
+    assert [(row["response"], row["why"]) for row in kept] == [
+        ("unspeakable", verdicts[1].why),
+        (long, verdicts[2].why),
+    ]
+
+
+def test_a_failed_question_of_a_group_level_verifier_concerns_its_response_alone(ask_judge) -> None:
+    judge, _ = ask_judge(lambda question: f"where {question[9:-1]}")
+    verdicts = judged(judge, asking({"verifier": "asks_of_all", "target": 0}), ["here", "unspeakable", "there"])
+    assert [v.score for v in verdicts] == [1.0, None, 1.0]
+    assert verdicts[1].why == "the question of asks_of_all failed: IndexError: unspeakable"
+    (kept,) = [json.loads(line) for line in judge.path.read_text().splitlines()]
+    assert [member.reply for member in call_from_row(kept, "row").members] == ["where here", None, "where there"]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_specs_own_answer_coords_hold_for_it_alone(formatter, samples, tmp_path, order) -> None:
+    """Of two specs, one leaves the coordinates to the model (pixels of the resized image), one says per mille."""
+    image = next(s for s in samples if s.media.images)
+    (prompt,) = formatter.encode([image])
+    _, rows, columns = prompt.vision["image_grid_thw"][0].tolist()
+    size = [columns * 28, rows * 28]  # the true image is twice as large as what the model sees
+    target = [0, 0, *(side / 2 for side in size)]
+    box = {"verifier": "dynamic_iou", "target": target, "params": {"coords": "pixels", "image_size": size}}
+    own = {**box, "params": {**box["params"], "answer_coords": "relative_1000"}}
+    asked = image.model_copy(update={"reward": tuple(RewardSpec.model_validate([box, own][i]) for i in order)})
+    judge = Judge(RewardSettings(workers=0), formatter, tmp_path, lambda _: [])
+    in_pixels, per_mille = f"[0, 0, {columns * 7}, {rows * 7}]", "[0, 0, 500, 500]"
+    (verdicts,) = judge.training([asked], [prompt], [[rollout(in_pixels), rollout(per_mille)]], 0.5)
+    model, mine = (("dynamic_iou", "dynamic_iou#2")[order.index(i)] for i in (0, 1))
+    assert [(v.parts[model], v.parts[mine]) for v in verdicts] == [(1.0, 0.0), (0.0, 1.0)]
+
+
+def test_a_half_written_last_line_is_dropped(formatter, tmp_path) -> None:
+    judge = Judge(RewardSettings(workers=0), formatter, tmp_path, lambda _: [])
+    judge.path.write_text('{"id": "a", "step": 1}\n{"id": "b", "step": 2}\n{"id": "c", "st')
+    judge.truncate(1)
+    assert judge.path.read_text() == '{"id": "a", "step": 1}\n'
 
 
 def test_group_rows_go_through_score(tmp_path) -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from vlmrl import Media, Sample, UserError, Verdict
-from vlmrl.formatting import EncodedPrompt
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.group import Group, TokenStats, UpdateReport
 from vlmrl.media import encode_png
 from vlmrl.metrics import figures, step_metrics
@@ -247,6 +247,9 @@ def test_a_resumed_ledger_equals_an_uninterrupted_one(tmp_path: Path, rollouts_m
     resumed.truncate(3)
     assert [row["step"] for row in read_metrics(tmp_path / "killed")] == [0, 1, 2, 3]
     record_steps(resumed, range(4, 7))
+    resumed.record_eval(6, "after", eval_rows([1.0, 1.0]))
+    assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+    resumed.truncate(6, finished=True)  # killed once more before the run had ended
     resumed.record_eval(6, "after", eval_rows([1.0, 1.0]))
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
 

@@ -15,9 +15,10 @@ from vlmrl.attention import no_tree
 from vlmrl.bench.memory import in_a_child
 from vlmrl.bench.planner import Batches, peaks_of
 from vlmrl.config import RunConfig
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.footprint import Footprint, _saved_bytes
-from vlmrl.formatting import EncodedPrompt, Formatter
+from vlmrl.formatting import Formatter
 from vlmrl.packing import Item, TokenGauge, Work, arrange, build, work_of
 from vlmrl.planner import MB, Planner
 from vlmrl.policy import Policy

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from population import make_group
 
+from vlmrl import prompt_memory
 from vlmrl.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.group import Group
@@ -42,6 +47,23 @@ def test_flat_visits_are_counted_in_a_row() -> None:
         memory.observe([make_group(0, scores)])
         counts.append(int(memory.flat_visits(np.array([0]))[0]))
     assert counts == [1, 2, 0, 1, 2]
+
+
+def test_a_flat_grade_is_a_flat_visit_until_the_first_visit() -> None:
+    memory, one = memory_of(1), np.array([0])
+    memory.graded_spread_N[:] = 0
+    counts = [int(memory.flat_visits(one)[0])]
+    for _ in range(2):
+        memory.observe([make_group(0, [1, 1])])
+        counts.append(int(memory.flat_visits(one)[0]))
+    assert counts == [1, 1, 2]
+
+
+def test_a_group_that_a_hook_keeps_out_of_the_update_has_its_spread() -> None:
+    memory, group = memory_of(1), make_group(0, [1, 0, 1, 0])
+    group.dropped = True
+    memory.observe([group])
+    assert (memory.spread_N[0], memory.flat_visits_N[0]) == (0.5, 0)
 
 
 def test_counters_do_not_run_over() -> None:
@@ -103,7 +125,48 @@ def test_grades_of_several_models_are_averaged(tmp_path) -> None:
     assert graded.pass_rate(np.arange(2)).tolist() == [0.25, 0.5]
 
 
+def write_history(path: Path, keys: list[str], rates: list[float]) -> str:
+    pq.write_table(pa.table({"key": keys, "pass_rate": rates, "spread": rates, "length": rates}), path)
+    return str(path)
+
+
+@pytest.mark.parametrize("batch", [2, 100])
+def test_prompts_and_rows_may_occur_twice(tmp_path, monkeypatch, batch) -> None:
+    """Both prompts get the grade; rows of a file are averaged first, then files."""
+    monkeypatch.setattr(prompt_memory, "BATCH", batch)
+    monkeypatch.setattr(prompt_memory, "CHUNK", 3)
+    a, b, c, elsewhere = "ffffffffffffffff", "0000000000000000", "000000000000000a", "7000000000000000"
+    first = write_history(tmp_path / "1.parquet", [a, elsewhere, b, a, a], [1.0, 0.5, 0.25, 0.25, 0.25])
+    second = write_history(tmp_path / "2.parquet", [elsewhere, a], [0.5, 1.0])
+    memory = memory_of(5)
+    key_N = np.array([int(key, 16) for key in (a, c, b, a, c)], np.uint64)
+    assert memory.load_grades([first, second], key_N) == 3
+    for graded in (memory.graded_pass_rate_N, memory.graded_spread_N, memory.graded_length_N):
+        assert graded.tolist() == pytest.approx([0.75, np.nan, 0.25, 0.75, np.nan], nan_ok=True)
+
+
+def test_a_history_is_read_batch_by_batch(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(prompt_memory, "BATCH", 1000)
+    rows = 50_000
+    path = write_history(tmp_path / "large.parquet", [f"{key:016x}" for key in range(rows)], [0.5] * rows)
+    memory = memory_of(1)
+    key_N = np.array([rows - 1], np.uint64)
+    tracemalloc.start()
+    try:
+        assert memory.load_grades([path], key_N) == 1
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * rows, "not even the text of all keys is held at once"
+
+
 def test_wrong_histories_are_refused(tmp_path) -> None:
+    wrong = write_history(tmp_path / "wrong.parquet", ["row-0"], [0.5])
+    with pytest.raises(UserError, match=r"wrong\.parquet: not a history of prompts \(.*'row-0'\); write it with"):
+        memory_of(1).load_grades([wrong], np.array([1], np.uint64))
+    pq.write_table(pa.table({"key": ["0" * 16], "pass_rate": [0.5], "length": [1.0]}), wrong)
+    with pytest.raises(UserError, match=r"wrong\.parquet: not a history of prompts \(it has no column 'spread'\)"):
+        memory_of(1).load_grades([wrong], np.array([1], np.uint64))
     with pytest.raises(UserError, match="not a history of prompts"):
         memory_of(1).load_grades([str(tmp_path / "none.parquet")], np.array([1], np.uint64))
     memory_of(1).export(tmp_path / "empty.parquet")

@@ -124,6 +124,24 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+@pytest.mark.parametrize("line", ["[1]", "{}", '{"all/loss": 1.0}', '{"step": "one"}', '{"step": 1, "all/loss": null}'])
+def test_a_line_that_is_no_step_is_named(tmp_path: Path, line: str) -> None:
+    run(tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        number = len(read_metrics(tmp_path)) + 1
+        file.write(line + "\n")
+    with pytest.raises(UserError, match=rf"metrics\.jsonl:{number}: expected a step and its numbers, got .*; delete"):
+        write_report(tmp_path)
+
+
+def test_a_broken_evaluation_is_named(tmp_path: Path) -> None:
+    run(tmp_path)
+    (file,) = (tmp_path / "heldout").iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=rf"{file.name}: not a readable parquet file"):
+        write_report(tmp_path)
+
+
 def test_a_missing_extra_says_how_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(UserError, match=r"needs jinja2; pip install 'vlmrl-toolkit\[report\]'"):

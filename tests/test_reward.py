@@ -3,13 +3,23 @@
 import io
 import json
 import sys
+from collections.abc import Sequence
 
 import pytest
 
 from vlmrl import RewardSpec, Sample, UserError
 from vlmrl.calls import score_file
-from vlmrl.reward import Call, check_spec, gold_response, run_call, run_calls, score
-from vlmrl.verdict import Member
+from vlmrl.reward import (
+    Answered,
+    Call,
+    check_spec,
+    gold_response,
+    run_call,
+    run_calls,
+    score,
+    score_groups,
+)
+from vlmrl.verdict import Member, Verdict
 
 BOXES = [{"bbox_2d": [10, 10, 50, 50], "label": "cat"}]
 
@@ -68,6 +78,28 @@ def test_overrides_reach_only_the_parameters_that_exist() -> None:
     assert strict.parts["dynamic_iou"] == 0.0
     assert score(sample, response).parts["dynamic_iou"] > 0.9
     assert strict.status == "ok"
+
+
+def test_a_reply_goes_to_the_spec_and_the_member_it_was_given_for() -> None:
+    """A verdict in place of a reply is the verdict; nobody is asked, and it is told to `on_unscored`."""
+    target = {"question": "How many?", "answer": 3, "verifier": "counting"}
+    specs = [{"verifier": "caption_answerability", "target": target}] * 2
+    members = [Member("<info>Dogs.</info>"), Member("<info>Cats.</info>")]
+    unheard = Verdict(None, "error", why="nobody there")
+    replies = {(0, 0): "3", (1, 0): "4", (0, 1): "3", (1, 1): unheard}
+    calls: list[Call] = []
+    unscored: list[tuple[str, Verdict]] = []
+
+    def run(asked: Sequence[Call]) -> list[list[Verdict]]:
+        calls.extend(asked)
+        return run_calls(asked)
+
+    answered = Answered(make(*specs), members, replies=replies)
+    ((first, second),) = score_groups([answered], run, lambda call, v: unscored.append((call.members[0].response, v)))
+    assert [call.params for call in calls] == [{"reply": "3"}, {"reply": "3"}, {"reply": "4"}]
+    assert first.parts == {"caption_answerability": 1.0, "caption_answerability#2": 0.0}
+    assert (second.score, second.why) == (None, "nobody there")
+    assert unscored == [("<info>Cats.</info>", unheard)]
 
 
 @pytest.mark.parametrize(

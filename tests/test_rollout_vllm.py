@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 
 from vlmrl import tiny
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import EncodedPrompt
 from vlmrl.hooks import force_answer
 from vlmrl.media import encode_png
 from vlmrl.policy import Policy

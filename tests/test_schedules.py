@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from population import make_group
 from replay_run import write_replay_run
 
 from vlmrl import catalog
@@ -16,7 +17,7 @@ from vlmrl.errors import UserError
 from vlmrl.run_folder import RunFolder
 from vlmrl.schedules import LATEST, Schedules, matched_value, schedule_value
 from vlmrl.settings import MatchedSchedule, RewardSettings
-from vlmrl.starvation import ENOUGH
+from vlmrl.starvation import ENOUGH, StarvationWatch
 from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer
 from vlmrl.verdict import Verdict
@@ -156,3 +157,16 @@ def test_a_threshold_out_of_reach_is_named_once(run_file: Path, capsys: pytest.C
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "starves" in line]
     assert "source 'grounding' starves: in 100% of its last 64 groups" in line
     assert "dynamic_iou.threshold is 0.99: lower it, or match it to the policy" in line
+
+
+def test_a_source_is_named_once_though_its_threshold_moves() -> None:
+    said: list[str] = []
+    watch = StarvationWatch(said.append)
+    for step in range(20):
+        threshold = 0.5 + step / 1000
+        watch.observe(
+            [make_group(0, [0, 0]) for _ in range(ENOUGH // 4)],
+            lambda _, threshold=threshold: {"exact": {"threshold": threshold}},
+        )
+    (line,) = said
+    assert "exact.threshold is 0.503" in line

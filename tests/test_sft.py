@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -11,6 +13,7 @@ from vlmrl.learner import Learner
 from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
+from vlmrl.sample import Message
 from vlmrl.scoring import score_row
 from vlmrl.settings import LearnerSettings, ModelSettings, SftSettings
 from vlmrl.sft import Supervisor
@@ -86,3 +89,40 @@ def test_a_sample_without_demonstration_is_named(policy: Policy, mixed_samples):
     learner = Learner(policy, LearnerSettings(), ObjectiveSettings(), 1)
     with pytest.raises(UserError, match="sample 'one': no demonstration"):
         supervisor.update(learner, mixed_samples[:1], policy.formatter.encode(mixed_samples[:1]))
+
+
+@pytest.mark.parametrize(
+    ("number", "objects", "complaint"),
+    [
+        (0, None, "'one': meta.objects is no list of"),
+        (0, [[45, 1, 1, 9, 9]], r"'one': meta.objects.0 is \[45, 1, 1, 9, 9\].*class below 45"),
+        (0, [[0, 1, 1, 9, 9], [0, 1, 1, 9]], r"'one': meta.objects.1 is \[0, 1, 1, 9\]"),
+        (0, [[0, 1, 1, 9, "9"]], "'one': meta.objects.0"),
+        (0, [[0, -9, 1, 1, 9]], "'one': meta.objects.0 .*centre in the image of 84 x 84"),
+        (1, [], "'two': sft.patch_classes takes rows of one image"),
+        (2, [], "'text': sft.patch_classes takes rows of one image"),
+        (3, [], "'clip': sft.patch_classes takes rows of one image and no video"),
+    ],
+)
+def test_a_sample_without_labels_for_its_patches_is_named(policy: Policy, mixed_samples, number, objects, complaint):
+    supervisor = Supervisor(policy, SftSettings(patch_classes=45))
+    learner = Learner(policy, LearnerSettings(), ObjectiveSettings(), 1, extra_parameters=supervisor.parameters())
+    asked = mixed_samples[number]
+    answer = Message(role="assistant", content="3")
+    meta = {} if objects is None else {"objects": objects}
+    (good,) = synthetic.build(1, sources=["counting"])
+    batch = [good, asked.model_copy(update={"messages": (*asked.messages, answer), "meta": meta})]
+    with pytest.raises(UserError, match=complaint) as caught:
+        supervisor.update(learner, batch, policy.formatter.encode(batch))
+    assert "set sft.patch_classes = 0" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>"])
+def test_a_demonstration_that_holds_a_placeholder_is_named(policy: Policy, mixed_samples, token):
+    supervisor = Supervisor(policy, SftSettings())
+    learner = Learner(policy, LearnerSettings(), ObjectiveSettings(), 1)
+    answer = Message(role="assistant", content=f"red {token} three")
+    asked = mixed_samples[0].model_copy(update={"messages": (*mixed_samples[0].messages, answer)})
+    with pytest.raises(UserError, match="sample 'one': its demonstration holds '" + re.escape(token)):
+        supervisor.update(learner, [asked], policy.formatter.encode([asked]))

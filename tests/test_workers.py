@@ -167,6 +167,8 @@ def test_closing_leaves_no_process_behind(hostile) -> None:
         children = psutil.Process().children(recursive=True)
         return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
 
+    with Workers(1) as first:
+        first([call("fine")])  # the server that forks them lives on
     before = judging()
     workers = Workers(2, deadline=60)
     threading.Thread(target=workers, args=([call("sleep")] * 2,), daemon=True).start()

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import vlmrl
 from vlmrl import catalog
-from vlmrl.argument_types import bounds, count, seconds, weight
+from vlmrl.argument_types import bounds, count, seconds, seed, weight
 from vlmrl.bench.arguments import add_bench
 from vlmrl.errors import UserError
 
@@ -92,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.usage += " [--verifiers-path PATH]"
     train.add_argument("files", nargs="+", metavar="RUN.toml", help="a run file or shipped run, then overlays")
     train.add_argument("--resume", action="store_true", help="go on where the run folder's checkpoint stands")
-    train.add_argument("--dry-run", action="store_true", help="validate everything, train nothing")
+    train.add_argument("--dry-run", action="store_true", help="check settings, data and prompt lengths; train nothing")
 
     score = commands.add_parser("score", help="judge rows {id, verifier, response, target, params?}")
     score.add_argument("file", metavar="FILE.jsonl", help="the rows; - is standard input")
@@ -149,7 +149,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--out", required=True, metavar="FILE", help=".jsonl or .parquet")
     build.add_argument("--n", type=count, default=1000, help="samples of each source (default 1000)")
     build.add_argument("--split", choices=("train", "heldout"), default="train")
-    build.add_argument("--seed", type=int, default=0)
+    build.add_argument("--seed", type=seed, default=0)
     build.add_argument("--sources", metavar="A,B", help="some of its sources (default all)")
     build.add_argument("--difficulty", type=count, default=1, help="1 is the easiest (default)")
 

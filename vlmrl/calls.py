@@ -4,8 +4,8 @@
     ... | vlmrl score - | ...
 
 Each row comes back with score (null: unscored), status, answer, parts and why. A row of a group-level verifier
-has `members`, a list of {response, tokens?, score?}, in place of `response`, and comes back with `verdicts`, a
-list. The file is a stream of any size; answers are judged in worker processes that can be killed.
+has `members`, a list of {response, tokens?, score?, reply?}, in place of `response`, and comes back with `verdicts`,
+a list. The file is a stream of any size; answers are judged in worker processes that can be killed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, Any
 from vlmrl.catalog import default_target, needs_target
 from vlmrl.errors import UserError
 from vlmrl.reward import Call, CallRunner, check_params, is_group_level
-from vlmrl.rows import read_jsonl, read_rows, whole_file
+from vlmrl.rows import json_line, read_jsonl, read_rows, whole_file
 from vlmrl.verdict import Member, Verdict
 
 BATCH = 2048
@@ -93,11 +93,6 @@ def answered_row(row: dict[str, Any], verdicts: list[Verdict]) -> dict[str, Any]
     return row | ({"verdicts": found} if "members" in row else found[0])
 
 
-def write_row(file: IO[bytes], row: dict[str, Any]) -> None:
-    """One line of JSON. It may hold a lone surrogate, which goes out as the escape it came in as."""
-    file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace"))
-
-
 # --- vlmrl score ------------------------------------------------------------------------------------------
 
 
@@ -125,7 +120,7 @@ def _write_scored(rows: Iterator[tuple[str, Any]], file: IO[bytes], run: CallRun
         while batch := list(islice(rows, BATCH)):
             calls = [call_from_row(row, where) for where, row in batch]
             for (_, row), verdicts in zip(batch, run(calls), strict=True):
-                write_row(file, answered_row(row, verdicts))
+                file.write(json_line(answered_row(row, verdicts)))
             file.flush()
             count += len(batch)
             progress.advance(task, len(batch))

@@ -1,13 +1,15 @@
 """The command `vlmrl`: parses arguments and calls the module that does the work. Run `vlmrl --help`.
 
-Exit codes: 0 done; 2 the user's input is wrong, said in one line on standard error; 130 interrupted; 1 (with
-a traceback) a failure of the toolkit. Every import of weight happens inside the command that needs it.
+Exit codes: 0 done; 2 the user's input is wrong, or the disk refuses a file, said in one line on standard error;
+130 interrupted; 1 (with a traceback) a failure of the toolkit. Every import of weight happens inside the command
+that needs it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import itertools
 import os
 import sys
@@ -17,6 +19,9 @@ from pathlib import Path
 from vlmrl import catalog
 from vlmrl.arguments import build_parser, split_overrides
 from vlmrl.errors import UserError
+
+REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+"""What the system says of a file that the user, not the toolkit, can mend."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,9 +37,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has left; the interpreter's own flush at exit must not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()  # whoever read it has left
         return 141
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        print(f"vlmrl: {error.filename or 'the system refuses'}: {error.strerror or error}", file=sys.stderr)
+        _drop_refused_output()
+        return 2
+
+
+def _drop_refused_output() -> None:
+    """Lets go of what standard output does not take, so that the flush at exit has nothing to complain of."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: list[str]) -> int:

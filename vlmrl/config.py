@@ -53,7 +53,7 @@ def load_run(files: Sequence[str], overrides: Sequence[str] = ()) -> RunConfig:
     """The validated config of a run; `UserError` names the file or flag, the field, the value."""
     merged: dict[str, Any] = {}
     for file in files:
-        _merge(merged, _read(find_run_file(file)))
+        _merge(merged, _read(file))
     for path, value in _flags(overrides):
         _set(merged, path, value)
     try:
@@ -74,11 +74,13 @@ def find_run_file(name: str) -> Path:
     raise UserError(f"{name}: no such run file{nearest(name, shipped)}")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(name: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(find_run_file(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read ({error.strerror or error})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid TOML ({error})") from None
+        raise UserError(f"{name}: not valid TOML ({error})") from None
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:

@@ -14,22 +14,18 @@ Media marks are put in front of the first user turn where the text has none.
 
 from __future__ import annotations
 
-import ast
-import base64
-import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from vlmrl.answers import extract
 from vlmrl.errors import UserError
+from vlmrl.foreign_row import Row, fields_of, first_given, literal
 from vlmrl.media import image_size
 from vlmrl.rows import read_rows
 from vlmrl.sample import MARKS, Media, Sample, sample_from_row
 
 ANSWER_COLUMNS = ("solution", "answer", "ground_truth", "target")
-MEDIA_COLUMNS = {"images": ("images", "image"), "videos": ("videos", "video"), "audios": ("audios", "audio")}
 BOX_VERIFIERS = ("dynamic_iou",)
 """Verifiers whose target is a list of boxes: other toolkits keep it as text."""
 LAYOUT = "think_answer"
@@ -39,80 +35,26 @@ LAYOUT = "think_answer"
 def convert_file(path: str, schema: str, verifier: str = "math") -> Iterator[Sample]:
     """Streams the rows of a .jsonl or .parquet file as samples; `UserError` names file, row and field."""
     file = Path(path)
-    reader = READERS[schema]
     for number, (where, row) in enumerate(read_rows(file), 1):
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected an object, got {type(row).__name__}")
         source = Row(row, where, file.resolve().parent)
-        converted = reader(source, verifier)
+        converted = _read(source, schema, verifier)
         converted.setdefault("source", file.stem)
-        converted["id"] = str(converted.get("id") or f"{converted['source']}-{number}")
+        given = first_given(converted, "id")
+        converted["id"] = f"{converted['source']}-{number}" if given is None else str(given)
         converted["meta"] = source.leftover()
         yield sample_from_row(converted, where)
 
 
-class Row:
-    """A row being converted: remembers which columns have been used, and says what is wrong with it."""
-
-    def __init__(self, columns: dict[str, Any], where: str, root: Path) -> None:
-        self.columns, self.where, self.root = columns, where, root
-        self.used: set[str] = set()
-
-    def get(self, name: str) -> Any:
-        """A column, or None."""
-        self.used.add(name)
-        return self.columns.get(name)
-
-    def need(self, *names: str) -> Any:
-        """The first of these columns that is there."""
-        for name in names:
-            value = self.get(name)
-            if value is not None:
-                return value
-        raise UserError(f"{self.where}: {' | '.join(names)}: missing; is --from the right one?")
-
-    def struct(self, name: str) -> dict[str, Any]:
-        """A column of named fields, without its nulls; text that holds JSON is read as such."""
-        value = self.get(name)
-        if isinstance(value, str):
-            value = _literal(value)
-        if value is not None and not isinstance(value, dict):
-            raise UserError(f"{self.where}: {name}: expected an object, got {value!r:.80}")
-        return {key: field for key, field in (value or {}).items() if field is not None}
-
-    def media(self) -> dict[str, list[Media]]:
-        """All media columns, paths resolved against the folder of the file."""
-        found: dict[str, list[Media]] = {}
-        for kind, names in MEDIA_COLUMNS.items():
-            values = [value for name in names if (value := self.get(name)) is not None]
-            entries = [entry for value in values for entry in (value if isinstance(value, list) else [value])]
-            if entries:
-                found[kind] = [self._medium(kind, entry) for entry in entries]
-        return found
-
-    def _medium(self, kind: str, entry: Any) -> Media:
-        if isinstance(entry, dict):
-            data = entry.get("bytes")
-            path = next((entry[key] for key in ("path", kind.removesuffix("s")) if entry.get(key)), None)
-        else:
-            data, path = (entry, None) if isinstance(entry, bytes) else (None, entry)
-        if isinstance(data, str):
-            data = base64.b64decode(data)
-        if data is not None:
-            return Media(data=data)
-        if not isinstance(path, str) or path.startswith(("http:", "https:")):
-            raise UserError(f"{self.where}: {kind}: expected a local path or bytes, got {path!r:.80}")
-        if path.startswith("data:"):
-            return Media.model_validate(path)
-        return Media(path=os.path.normpath(self.root / path.removeprefix("file://")))
-
-    def leftover(self) -> dict[str, Any]:
-        """The scalar columns that no field of a sample took."""
-        return {
-            name: value
-            for name, value in self.columns.items()
-            if name not in self.used and isinstance(value, str | int | float | bool)
-        }
+def _read(row: Row, schema: str, verifier: str) -> dict[str, Any]:
+    try:
+        return READERS[schema](row, verifier)
+    except UserError:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        # Rows come from anywhere: what is odd in a way that no check below foresees is still the row's fault.
+        raise UserError(f"{row.where}: not a row of {schema} ({' '.join(str(error).split())})") from None
 
 
 # --- one reader a schema ----------------------------------------------------------------------------------
@@ -124,15 +66,18 @@ def read_v_triune(row: Row, _verifier: str) -> dict[str, Any]:
     media = row.media()
     kind = model.get("verifier")
     if kind == "mathverify":
-        spec = {"verifier": "math", "target": bare(model.get("answer") or model.get("ground_truth"))}
+        spec = {"verifier": "math", "target": bare(first_given(model, "answer", "ground_truth"))}
     elif kind == "detection":
         spec = _detection(row, model, media)
     else:
         known = "'mathverify' or 'detection'"
         raise UserError(f"{row.where}: reward_model.verifier: expected {known}, got {kind!r}")
     reward = [spec | {"weight": model.get("accuracy_ratio", 1.0)}]
-    if model.get("format_ratio", 0.0) > 0.0:
-        reward.append({"verifier": "format", "target": LAYOUT, "weight": model["format_ratio"]})
+    layout_weight = model.get("format_ratio", 0.0)
+    if not isinstance(layout_weight, int | float):
+        raise UserError(f"{row.where}: reward_model.format_ratio: expected a number, got {layout_weight!r:.80}")
+    if layout_weight > 0.0:
+        reward.append({"verifier": "format", "target": LAYOUT, "weight": layout_weight})
     return {
         "id": row.struct("extra_info").get("id"),
         "source": row.need("data_source"),
@@ -145,10 +90,10 @@ def read_v_triune(row: Row, _verifier: str) -> dict[str, Any]:
 
 def _detection(row: Row, model: dict[str, Any], media: dict[str, list[Media]]) -> dict[str, Any]:
     # Normalised rows hold boxes on a grid of 0 to 1000 while the model answers in pixels of its image.
-    parameters = model.get("verifier_parm") or {}
-    ratio = {k: v for k, v in (parameters.get("det_reward_ratio") or {}).items() if v is not None}
-    truth = model.get("ground_truth") or model.get("answer")
-    target = boxes(truth, f"{row.where}: reward_model.ground_truth")
+    field = f"{row.where}: reward_model.verifier_parm"
+    parameters = fields_of(model.get("verifier_parm"), field)
+    ratio = fields_of(parameters.get("det_reward_ratio"), f"{field}.det_reward_ratio")
+    target = boxes(first_given(model, "ground_truth", "answer"), f"{row.where}: reward_model.ground_truth")
     params: dict[str, Any] = {"completeness": ratio.get("iou_completeness", 0.3), "coords": "pixels"}
     if parameters.get("det_verifier_normalized"):
         params |= {"coords": "relative_1000", "answer_coords": "pixels"}
@@ -164,10 +109,12 @@ def _detection(row: Row, model: dict[str, Any], media: dict[str, list[Media]]) -
 def read_easyr1(row: Row, verifier: str) -> dict[str, Any]:
     """EasyR1: a question and its answer."""
     media = row.media()
-    message = {"role": "user", "content": row.need("problem")}
+    problem = row.need("problem")
+    if not isinstance(problem, str):
+        raise UserError(f"{row.where}: problem: expected text, got {problem!r:.80}")
     return {
         "id": row.get("id"),
-        "messages": with_marks([message], media),
+        "messages": with_marks([{"role": "user", "content": problem}], media),
         "media": media,
         "reward": [reward_spec(row.need("answer"), verifier, row.where)],
     }
@@ -205,26 +152,41 @@ READERS = {"v_triune": read_v_triune, "easyr1": read_easyr1, "trl": read_trl, "v
 # --- parts of a row ---------------------------------------------------------------------------------------
 
 
-def chat(row: Row, column: str) -> list[dict[str, str]]:
+def chat(row: Row, column: str) -> list[dict[str, Any]]:
     """The turns of a prompt: text is one user turn; content in parts becomes text with marks."""
     prompt = row.need(column)
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
     if not isinstance(prompt, list) or not all(isinstance(turn, dict) for turn in prompt):
         raise UserError(f"{row.where}: {column}: expected text or a list of turns, got {prompt!r:.80}")
-    return [{"role": turn.get("role"), "content": _flat(turn.get("content"))} for turn in prompt]
+    field = f"{row.where}: {column}"
+    return [
+        {"role": turn.get("role"), "content": _flat(turn.get("content"), f"{field}.{index}.content")}
+        for index, turn in enumerate(prompt)
+    ]
 
 
-def _flat(content: Any) -> Any:
-    if not isinstance(content, list):
+def _flat(content: Any, field: str) -> str:
+    if isinstance(content, str):
         return content
-    marks = {mark.strip("<>"): mark for mark in MARKS.values()}
-    return "".join(marks.get(part.get("type"), part.get("text") or "") for part in content)
+    if not isinstance(content, list):
+        raise UserError(f"{field}: expected text or a list of parts, got {content!r:.80}")
+    return "".join(_part(part, f"{field}.{index}") for index, part in enumerate(content))
+
+
+def _part(part: Any, field: str) -> str:
+    if isinstance(part, dict):
+        kind, text = part.get("type") or "text", part.get("text")
+        if f"<{kind}>" in MARKS.values():
+            return f"<{kind}>"
+        if kind == "text" and isinstance(text, str):
+            return text
+    raise UserError(f"{field}: expected a part of type text, image, video or audio, got {part!r:.80}")
 
 
 def with_marks(turns: list[dict[str, Any]], media: dict[str, list[Media]]) -> list[dict[str, Any]]:
     """The turns with marks in front of the first user turn, for each modality whose marks are absent."""
-    text = "".join(str(turn["content"]) for turn in turns)
+    text = "".join(turn["content"] for turn in turns)
     missing = "".join(MARKS[kind] * len(items) for kind, items in media.items() if MARKS[kind] not in text)
     for turn in turns:
         if turn["role"] == "user":
@@ -249,17 +211,7 @@ def boxes(text: Any, field: str) -> Any:
     """The boxes in a true answer, which is JSON or a Python literal, perhaps in answer tags."""
     value = bare(text)
     if isinstance(value, str):
-        value = _literal(value)
+        value = literal(value)
     if not isinstance(value, list | dict):
         raise UserError(f"{field}: expected a list of boxes, got {text!r:.80}")
     return value
-
-
-def _literal(text: str) -> Any:
-    """The value written in JSON or as a Python literal; None if it is neither."""
-    for parse in (json.loads, ast.literal_eval):
-        try:
-            return parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return None

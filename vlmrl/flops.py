@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import EncodedPrompt
 from vlmrl.group import Group
 from vlmrl.packing import Work
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from vlmrl.formatting import EncodedPrompt
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.packing import Item, Row, Work, build
 from vlmrl.policy import Policy
 from vlmrl.scoring import CHUNK, token_scores

@@ -2,6 +2,7 @@
 
     formatter = Formatter.load("Qwen/Qwen2.5-VL-3B-Instruct", limits)
     prompts = formatter.encode(samples)
+    size = formatter.size(sample)                   how long a prompt will be, from headers and text alone
 
 The model family's own processor turns messages and media into token ids and pixel values, and the family's
 own `get_rope_index` gives the positions, so no model-specific arithmetic lives here.
@@ -9,25 +10,25 @@ own `get_rope_index` gives the positions, so no model-specific arithmetic lives 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from vlmrl.chat_template import check_prompt, content_parts, generation_prompt
+from vlmrl.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
-from vlmrl.media import load_image
+from vlmrl.media import image_size, load_image
 from vlmrl.sample import Media, Sample
 from vlmrl.settings import ModelSettings
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from transformers import PreTrainedConfig, ProcessorMixin
 
 FAMILIES = {
@@ -38,85 +39,8 @@ FAMILIES = {
 }
 """Supported `model_type`s, and the coordinates each writes boxes in: of the resized image, or per mille of it."""
 
+_T = TypeVar("_T")
 DEFAULTS = ModelSettings()
-
-VISION_KEYS = (
-    "pixel_values",
-    "image_grid_thw",
-    "pixel_values_videos",
-    "video_grid_thw",
-    "second_per_grid_ts",
-)
-
-
-MEDIA = (
-    ("image", "pixel_values", "image_grid_thw"),
-    ("video", "pixel_values_videos", "video_grid_thw"),
-)
-"""Each kind of media, in the order of its number in `token_types`, and its two entries in `EncodedPrompt.vision`."""
-
-
-@dataclass(frozen=True)
-class MediaInput:
-    """One image or video as the vision tower takes it."""
-
-    kind: str
-    pixels: torch.Tensor
-    """[N, C]: patches."""
-    grid: torch.Tensor
-    """[3]: patches in time, height and width."""
-
-    @cached_property
-    def digest(self) -> bytes:
-        """Identifies it by its content, and so by its file and the settings of the processor."""
-        digest = hashlib.blake2b(f"{self.kind}{self.grid.tolist()}{self.pixels.dtype}".encode(), digest_size=16)
-        digest.update(self.pixels.contiguous().view(torch.uint8).numpy().data)
-        return digest.digest()
-
-
-@dataclass(frozen=True)
-class EncodedPrompt:
-    """A prompt as the model takes it. P tokens, N patches of C values."""
-
-    sample_id: str
-    input_ids: torch.Tensor
-    """[P] int64, media placeholders already expanded."""
-    token_types: torch.Tensor
-    """[P] int64: 0 text, 1 image, 2 video (`mm_token_type_ids`)."""
-    positions: torch.Tensor
-    """[3, P] int64 multimodal rotary positions."""
-    next_position: int
-    """The position, on all three axes, of the first response token."""
-    vision: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Model inputs of the media: `pixel_values` [N, C], `image_grid_thw` [images, 3] and their video twins."""
-
-    def __len__(self) -> int:
-        return self.input_ids.shape[0]
-
-    @cached_property
-    def modality(self) -> str:
-        """`text`, `image`, `images` or `video`: the key under which agreement is reported."""
-        if "video_grid_thw" in self.vision:
-            return "video"
-        images = len(self.vision.get("image_grid_thw", ()))
-        return "text" if images == 0 else "image" if images == 1 else "images"
-
-    @cached_property
-    def media(self) -> list[MediaInput]:
-        """Its images, then its videos."""
-        return [
-            MediaInput(kind, pixels, grid)
-            for kind, values, grids in MEDIA
-            if grids in self.vision
-            for pixels, grid in zip(
-                self.vision[values].split(self.vision[grids].prod(-1).tolist()), self.vision[grids], strict=True
-            )
-        ]
-
-    @cached_property
-    def patches(self) -> int:
-        """Number of vision patches, the unit of vision-tower work."""
-        return sum(len(self.vision[k]) for k in ("pixel_values", "pixel_values_videos") if k in self.vision)
 
 
 class Formatter:
@@ -131,6 +55,7 @@ class Formatter:
         self.limits = limits
         self._rope = _rope_index(config)
         self._ending = generation_prompt(processor)
+        self._merge = self.processor.image_processor.merge_size**2
         size = self.processor.image_processor.size
         self.processor.image_processor.size = {
             "shortest_edge": limits.min_pixels or size["shortest_edge"],
@@ -193,10 +118,25 @@ class Formatter:
         """Token ids of a demonstration, ended as the model ends its turn."""
         return [*self.tokenizer(text, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
 
+    def encode_demonstration(self, sample: Sample, transform: Callable[[str], str] = str) -> list[int]:
+        """Token ids of the sample's demonstration. `UserError` if it has none, or one that a model cannot say."""
+        if sample.demonstration is None:
+            raise UserError(
+                f"sample {sample.id!r}: no demonstration to learn; end its messages with the assistant's turn"
+            )
+        ids = self.encode_response(transform(sample.demonstration))
+        if media := set(ids) & set(self.placeholder_ids):
+            token = self.tokenizer.convert_ids_to_tokens(min(media))
+            raise UserError(
+                f"sample {sample.id!r}: its demonstration holds {token!r}, which stands for media and can never be "
+                "said; take it out or drop the row"
+            )
+        return ids
+
     def encode(self, samples: Sequence[Sample]) -> list[EncodedPrompt]:
         """Prompts in the order of the samples, preprocessed as one batch. `UserError` names a sample it refuses."""
         texts = [self._chat(sample) for sample in samples]
-        images = [load_image(media) for sample in samples for media in sample.media.images]
+        images = [image for sample in samples for image in self._read(sample, self._image)]
         videos = [self._video(media) for sample in samples for media in sample.media.videos]
         media: dict[str, Any] = {"images": images or None}
         if videos:
@@ -212,11 +152,45 @@ class Formatter:
         batch = self.processor(text=texts, **media)
         return self._split(samples, batch)
 
+    def size(self, sample: Sample) -> PromptSize:
+        """Of the sample's prompt. No image is decoded; what is refused is what `encode` refuses, videos aside."""
+        ids = self.tokenizer(self._chat(sample)).input_ids
+        patches = self._read(sample, self._patches)
+        tokens = len(ids) + sum(n // self._merge - 1 for n in patches)
+        self._check_length(sample, tokens)
+        media = (self.config.image_token_id, self.config.video_token_id)
+        self._check_text(sample, [i for i in ids if i not in media])
+        return PromptSize(sample.id, tokens, sum(patches), len(sample.media.videos))
+
     def _chat(self, sample: Sample) -> str:
         if sample.media.audios:
             raise UserError(f"sample {sample.id!r}: has audio, but {self.config.model_type} takes none; drop the row")
         messages = [{"role": m.role, "content": content_parts(m)} for m in sample.prompt]
-        return self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        self._check_placeholders(sample, text)
+        return text
+
+    def _read(self, sample: Sample, read: Callable[[Media], _T]) -> list[_T]:
+        """What `read` makes of each image; a refusal names the sample too."""
+        try:
+            return [read(media) for media in sample.media.images]
+        except UserError as error:
+            raise UserError(f"sample {sample.id!r}: {error}") from None
+
+    def _image(self, media: Media) -> Image:
+        image = load_image(media)
+        self._patches(media, image.size)
+        return image
+
+    def _patches(self, media: Media, size: tuple[int, int] | None = None) -> int:
+        """Of the image as the processor resizes it; `size` is (width, height), read from its header if not given."""
+        width, height = size or image_size(media)
+        try:
+            return self.processor.image_processor.get_number_of_image_patches(height, width, {})
+        except ValueError as error:  # of an image more than 200 times as long as wide
+            raise UserError(
+                f"{media.name}: {width} x {height} pixels ({error}); crop the image or drop the row"
+            ) from None
 
     def _video(self, media: Media) -> tuple[torch.Tensor, dict[str, Any]]:
         """Frames [F, 3, H, W] sampled at `video_fps` and resized, with the metadata that gives their times."""
@@ -261,15 +235,10 @@ class Formatter:
     def _prompt(
         self, sample: Sample, ids: list[int], types: list[int], vision: dict[str, torch.Tensor]
     ) -> EncodedPrompt:
-        if len(ids) > self.limits.max_prompt_tokens:
-            raise UserError(
-                f"sample {sample.id!r}: its prompt has {len(ids)} tokens, over model.max_prompt_tokens = "
-                f"{self.limits.max_prompt_tokens}; lower model.max_pixels or drop the row"
-            )
+        self._check_length(sample, len(ids))
         input_ids, token_types = torch.tensor(ids), torch.tensor(types)
         self._check_features(sample, input_ids, vision)
-        text = self.tokenizer.decode(input_ids[token_types == 0], clean_up_tokenization_spaces=False)
-        check_prompt(sample, text, self._ending)
+        self._check_text(sample, input_ids[token_types == 0])
         if vision:
             grids = {k: v for k, v in vision.items() if not k.startswith("pixel_values")}
             positions = self._rope(input_ids[None], mm_token_type_ids=token_types[None], **grids)[0][:, 0]
@@ -277,18 +246,45 @@ class Formatter:
             positions = torch.arange(len(ids)).expand(3, -1).contiguous()
         return EncodedPrompt(sample.id, input_ids, token_types, positions, int(positions.max()) + 1, vision)
 
+    def _check_length(self, sample: Sample, tokens: int) -> None:
+        if tokens > self.limits.max_prompt_tokens:
+            raise UserError(
+                f"sample {sample.id!r}: its prompt has {tokens} tokens, over model.max_prompt_tokens = "
+                f"{self.limits.max_prompt_tokens}; lower model.max_pixels or drop the row"
+            )
+
+    def _check_placeholders(self, sample: Sample, text: str) -> None:
+        """One for each image and video: the processor gives a batch's n-th image to its n-th, whosever that is."""
+        for kind, _, _ in MEDIA:
+            media = getattr(sample.media, f"{kind}s")
+            marks = text.count(getattr(self.processor, f"{kind}_token"))
+            if marks == len(media):
+                continue
+            features = [1] * len(media)  # of a video: it is not decoded for this
+            if kind == "image":
+                features = [patches // self._merge for patches in self._read(sample, self._patches)]
+            raise _mismatch(sample, kind, sum(features[:marks]) + max(0, marks - len(media)), sum(features))
+
+    def _check_text(self, sample: Sample, ids: Sequence[int] | torch.Tensor) -> None:
+        """`ids` are those of the prompt without its media."""
+        check_prompt(sample, self.tokenizer.decode(ids, clean_up_tokenization_spaces=False), self._ending)
+
     def _check_features(self, sample: Sample, input_ids: torch.Tensor, vision: dict[str, torch.Tensor]) -> None:
         """Placeholders in the text and features of the tower must match, or training would be silently wrong."""
         merge = self.config.vision_config.spatial_merge_size**2
-        for grid, token in (("image_grid_thw", "image_token_id"), ("video_grid_thw", "video_token_id")):
-            tokens = int((input_ids == getattr(self.config, token)).sum())
+        for kind, _, grid in MEDIA:
+            tokens = int((input_ids == getattr(self.config, f"{kind}_token_id")).sum())
             features = int(vision[grid].prod(-1).sum()) // merge if grid in vision else 0
             if tokens != features:
-                raise UserError(
-                    f"sample {sample.id!r}: {tokens} {token.removesuffix('_id')}s in the prompt, {features} features; "
-                    "the text holds a placeholder token of its own, the chat template drops media, or the processor "
-                    "does not fit the model"
-                )
+                raise _mismatch(sample, kind, tokens, features)
+
+
+def _mismatch(sample: Sample, kind: str, tokens: int, features: int) -> UserError:
+    return UserError(
+        f"sample {sample.id!r}: {tokens} {kind}_tokens in the prompt, {features} features; "
+        "the text holds a placeholder token of its own, the chat template drops media, or the processor "
+        "does not fit the model"
+    )
 
 
 def load_config(path: str) -> PreTrainedConfig:

@@ -60,10 +60,15 @@ def grade(files: Sequence[str], overrides: Sequence[str], out: str) -> int:
 def _claim(parts: Path, config: RunConfig) -> None:
     """Takes the folder of unfinished work, new or with the same settings."""
     graded_by = {"run": {"seed"}, "data": {"train"}, "model": True, "rollout": True, "reward": True}
+    # A part is named after the prompt that its batch begins with, and holds pass rates.
+    graded_by |= {"eval": {"batch"}, "sampler": {"pass_score"}}
     settings = config.model_dump_json(include=graded_by)
     path = parts / "settings.json"
     if path.exists() and json.loads(path.read_text()) != json.loads(settings):
         raise UserError(f"{parts}: grading was begun with other settings; put them back, or delete the folder")
+    if not any(parts.glob("*.parquet")):
+        # Nothing is graded of the copy of the data that an earlier try has left; the files may have been mended since.
+        shutil.rmtree(parts / "data", ignore_errors=True)
     with whole_file(path) as partial:
         partial.write_text(settings)
 

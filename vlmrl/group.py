@@ -9,7 +9,7 @@ from vlmrl.sample import Sample
 from vlmrl.verdict import Verdict
 
 if TYPE_CHECKING:
-    from vlmrl.formatting import EncodedPrompt
+    from vlmrl.encoded_prompt import EncodedPrompt
     from vlmrl.rollout import Rollout
 
 
@@ -49,6 +49,16 @@ class Group:
     def scores(self) -> list[float]:
         """The scores of the rollouts that could be judged."""
         return [v.score for v in self.verdicts if v.score is not None]
+
+    @property
+    def own(self) -> list[tuple[Rollout, Verdict]]:
+        """What the policy wrote: a demonstration says nothing about what it can do."""
+        return [(r, v) for r, v in zip(self.rollouts, self.verdicts, strict=True) if r.kind != "demo"]
+
+    @property
+    def own_scores(self) -> list[float]:
+        """The scores of what the policy wrote."""
+        return [v.score for _, v in self.own if v.score is not None]
 
     @property
     def has_spread(self) -> bool:

@@ -1,24 +1,29 @@
 """Judge: verdicts for the rollouts of a step, with the parameters that belong to the run, not to the row.
 
 In training the schedules of `[reward]` are in force; in held-out evaluation no schedule ever is. In both, a
-model that writes boxes in pixels of the resized image is judged in those pixels. What could not be judged is
-kept in `unscored.jsonl`, rows that `vlmrl score` judges again.
+model that writes boxes in pixels of the resized image is judged in those pixels, and verifiers put their questions
+to the policy. What could not be judged is kept in `unscored.jsonl`, rows that `vlmrl score` judges again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from vlmrl import catalog
-from vlmrl.calls import row_from_call, write_row
-from vlmrl.formatting import EncodedPrompt, Formatter
-from vlmrl.reward import Answered, Call, CallRunner, Overrides, run_calls, score_groups
+from vlmrl.calls import row_from_call
+from vlmrl.catalog import parameters
+from vlmrl.encoded_prompt import EncodedPrompt
+from vlmrl.formatting import Formatter
+from vlmrl.reward import Answered, Call, CallRunner, Overrides, failure, run_calls, score_groups
 from vlmrl.rollout import Rollout
-from vlmrl.rows import whole_file
-from vlmrl.sample import MediaSet, Message, Sample
+from vlmrl.rows import json_line, whole_file
+from vlmrl.sample import MARKS, MediaSet, Message, RewardSpec, Sample
 from vlmrl.schedules import Schedules
 from vlmrl.settings import RewardSettings
 from vlmrl.verdict import Member, Verdict
@@ -28,6 +33,9 @@ KEPT = 1000
 
 Ask = Callable[[Sequence[Sample]], list[str]]
 """The policy's greedy answers to text prompts."""
+
+Replies = dict[tuple[int, int], str | Verdict]
+"""As in `Answered`: by the index of the spec that asked and of the member."""
 
 
 def make_runner(settings: RewardSettings) -> CallRunner:
@@ -64,8 +72,9 @@ class Judge:
         """Verdicts of each group at `progress` (steps done / steps)."""
         scheduled = [self.schedules.values(sample.source, progress) for sample in samples]
         verdicts = self._judge(samples, prompts, rollouts, scheduled)
-        for sample, group in zip(samples, verdicts, strict=True):
-            self.schedules.observe(sample.source, group)
+        for sample, group, found in zip(samples, rollouts, verdicts, strict=True):
+            own = [verdict for rollout, verdict in zip(group, found, strict=True) if rollout.kind != "demo"]
+            self.schedules.observe(sample.source, own)
         return verdicts
 
     def heldout(
@@ -91,63 +100,102 @@ class Judge:
         answered = []
         replies = self._replies(samples, rollouts)
         for sample, prompt, group, told, params in zip(samples, prompts, rollouts, replies, decided, strict=True):
-            overrides = {
-                spec.verifier: {**self._coordinates(prompt, spec.params), **params.get(spec.verifier, {})}
-                for spec in sample.reward
-            }
-            members = [Member(r.text, len(r.token_ids), reply=reply) for r, reply in zip(group, told, strict=True)]
-            answered.append(Answered(sample, members, overrides))
-        return score_groups(answered, self._run)
+            members = [Member(r.text, len(r.token_ids)) for r in group]
+            answered.append(Answered(self._framed(sample, prompt), members, params, told))
+        failed: list[tuple[Call, Verdict]] = []
+        verdicts = score_groups(answered, self.runner, lambda call, verdict: failed.append((call, verdict)))
+        if failed:
+            self._keep(failed)
+        return verdicts
 
-    def _coordinates(self, prompt: EncodedPrompt, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _framed(self, sample: Sample, prompt: EncodedPrompt) -> Sample:
+        """The sample, each of whose specs knows how this model writes boxes."""
+        framed = [
+            spec.model_copy(update={"params": {**spec.params, **self._coordinates(prompt, spec)}})
+            for spec in sample.reward
+        ]
+        return sample.model_copy(update={"reward": tuple(framed)})
+
+    def _coordinates(self, prompt: EncodedPrompt, spec: RewardSpec) -> dict[str, Any]:
         """How this model writes boxes, unless the row says how its prompt asks for them."""
-        if "coords" not in params or "answer_coords" in params or prompt.modality != "image":
+        if "coords" not in spec.params or "answer_coords" in spec.params or prompt.modality != "image":
             return {}
         _, rows, columns = prompt.vision["image_grid_thw"][0].tolist()
         patch = self.formatter.config.vision_config.patch_size
-        return {"answer_coords": self.formatter.answer_coords, "answer_size": [columns * patch, rows * patch]}
+        frame = {"answer_coords": self.formatter.answer_coords, "answer_size": [columns * patch, rows * patch]}
+        return {name: value for name, value in frame.items() if name in parameters(spec.verifier)}
 
-    def _replies(self, samples: Sequence[Sample], rollouts: Sequence[Sequence[Rollout]]) -> list[list[str | None]]:
-        """What the policy answers to the question that a verifier has about a response, if one has any."""
-        replies: list[list[str | None]] = [[None] * len(group) for group in rollouts]
+    # --- questions to the policy --------------------------------------------------------------------------
+
+    def _replies(self, samples: Sequence[Sample], rollouts: Sequence[Sequence[Rollout]]) -> list[Replies]:
+        """What the policy answers to the questions that verifiers have about its responses, sample by sample."""
+        replies: list[Replies] = [{} for _ in samples]
         questions: list[Sample] = []
-        places: list[tuple[int, int]] = []
-        for g, (sample, group) in enumerate(zip(samples, rollouts, strict=True)):
-            for spec in sample.reward:
-                question = getattr(catalog.load("verifiers", spec.verifier), "question", None)
-                if question is None:
+        places: list[tuple[Replies, tuple[int, int]]] = []
+        for told, sample, group in zip(replies, samples, rollouts, strict=True):
+            for (number, spec), (i, rollout) in product(_asking(sample), enumerate(group)):
+                try:
+                    question = self._question(sample, spec, rollout.text)
+                except Exception as error:  # of the verifier, or of a text that makes no prompt
+                    told[number, i] = failure(f"the question of {spec.verifier}", error)
                     continue
-                for i, rollout in enumerate(group):
-                    text = question(rollout.text, spec.target, **spec.params)
-                    if text is not None:
-                        turn = Message(role="user", content=text)
-                        questions.append(sample.model_copy(update={"messages": (turn,), "media": MediaSet()}))
-                        places.append((g, i))
+                if question is not None:
+                    questions.append(question)
+                    places.append((told, (number, i)))
         if questions:
-            for (g, i), reply in zip(places, self.ask(questions), strict=True):
-                replies[g][i] = reply
+            for (told, place), reply in zip(places, self.ask(questions), strict=True):
+                told[place] = reply
         return replies
 
-    # --- what could not be judged -------------------------------------------------------------------------
+    def _question(self, sample: Sample, spec: RewardSpec, response: str) -> Sample | None:
+        """A prompt that is known to fit the model; raises where the verifier does, or the formatter refuses it."""
+        text = catalog.load("verifiers", spec.verifier).question(response, spec.target, **spec.params)
+        if text is None:
+            return None
+        turn = Message(role="user", content=self._plain(text))
+        question = sample.model_copy(update={"messages": (turn,), "media": MediaSet()})
+        self.formatter.encode([question])
+        return question
 
-    def _run(self, calls: Sequence[Call]) -> list[list[Verdict]]:
-        found = self.runner(calls)
-        failed = [(c, v) for c, verdicts in zip(calls, found, strict=True) for v in verdicts if v.score is None]
-        if failed:
-            self._keep(failed)
-        return found
+    def _plain(self, text: str) -> str:
+        """The text, part of which the policy wrote, without what would not be read as text."""
+        while (plain := self._marks.sub(" ", text)) != text:  # again: a mark that holds a space may form anew
+            text = plain
+        return text
+
+    @cached_property
+    def _marks(self) -> re.Pattern[str]:
+        """Marks of media and the tokenizer's control tokens.
+
+        Words that were added to the tokenizer, like `<think>`, are text: the verifier's own request may hold them.
+        """
+        placeholders = self.formatter.placeholder_ids
+        marks = set(MARKS.values())
+        for number, token in self.formatter.tokenizer.added_tokens_decoder.items():
+            if token.special or token.content.startswith("<|") or number in placeholders:
+                marks.add(token.content)
+        return re.compile("|".join(re.escape(mark) for mark in sorted(marks, key=len, reverse=True)))
+
+    # --- what could not be judged -------------------------------------------------------------------------
 
     def _keep(self, failed: Sequence[tuple[Call, Verdict]]) -> None:
         kept = sum(1 for _ in self.path.open("rb")) if self.path.exists() else 0
         with self.path.open("ab") as file:
             for call, verdict in failed[: max(0, KEPT - kept)]:
                 about = {"step": self.step, "status": verdict.status, "why": verdict.why}
-                write_row(file, row_from_call(call) | about)
+                file.write(json_line(row_from_call(call) | about))
 
     def truncate(self, step: int) -> None:
-        """Drops what was kept after a step that will be done again."""
+        """Drops what was kept after a step that will be done again, and a half-written last line."""
         if not self.path.exists():
             return
-        rows = [line for line in self.path.read_bytes().splitlines(True) if json.loads(line)["step"] <= step]
+        lines = [line for line in self.path.read_bytes().splitlines(True) if line.endswith(b"\n")]
+        rows = [line for line in lines if json.loads(line)["step"] <= step]
         with whole_file(self.path) as partial:
             partial.write_bytes(b"".join(rows))
+
+
+def _asking(sample: Sample) -> list[tuple[int, RewardSpec]]:
+    """The specs, with their indices, whose verifier puts questions to the policy."""
+    numbered = enumerate(sample.reward)
+    return [(n, spec) for n, spec in numbered if hasattr(catalog.load("verifiers", spec.verifier), "question")]

@@ -14,29 +14,40 @@ if TYPE_CHECKING:
 
 def load_image(media: Media) -> Image:
     """The whole image decoded, as RGB. `UserError` for a missing, foreign or truncated file."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(io.BytesIO(media.read())) as image:
             image.load()
             return image.convert("RGB")
-    except UnidentifiedImageError:
-        raise UserError(f"{media.name}: not an image that Pillow can read; replace the file or drop the row") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{media.name}: broken image ({error}); replace the file or drop the row") from None
+    except UserError:
+        raise
+    except _broken() as error:
+        raise _unreadable(media, error) from None
 
 
 def image_size(media: Media) -> tuple[int, int]:
     """(width, height) in pixels, from the header alone."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(io.BytesIO(media.read())) as image:
             return image.size
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise UserError(f"{media.name}: not a readable image ({error}); replace the file or drop the row") from None
+    except UserError:
+        raise
+    except _broken() as error:
+        raise _unreadable(media, error) from None
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What Pillow raises of images: that are none, are cut off, have odd headers or are far too large."""
+    from PIL.Image import DecompressionBombError
+
+    return OSError, SyntaxError, ValueError, TypeError, DecompressionBombError
+
+
+def _unreadable(media: Media, error: Exception) -> UserError:
+    return UserError(f"{media.name}: not a readable image ({error}); replace the file or drop the row")
 
 
 def encode_png(image: Image) -> bytes:

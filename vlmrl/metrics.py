@@ -71,14 +71,15 @@ def verdict_metrics(verdicts: Sequence[Verdict]) -> Metrics:
 
 
 def group_metrics(groups: Sequence[Group], trained: Sequence[Group]) -> Metrics:
-    """The metrics of groups. Lengths in response tokens; `correct` is a perfect score, `wrong` any other.
+    """The metrics of groups. Lengths in response tokens; `correct` is a perfect score, `wrong` any other. Only what the
+    policy wrote is looked at, demonstrations count in `zero_variance` and `tokens` alone.
 
     `entropy`, `clip_fraction` and `behaviour_kl` are means over response tokens of `trained` that took part in the
     update, `diff_mean` and `diff_max` those of `agreement_metrics`, and `groups_trained` counts its groups with
     spread. All else is of `groups`, those paid for: `tokens` counts each prompt once, `patches` are vision patches,
     `zero_variance` is a share of groups.
     """
-    judged = [(r, v) for g in groups for r, v in zip(g.rollouts, g.verdicts, strict=True)]
+    judged = [pair for g in groups for pair in g.own]
     lengths = [(len(r.token_ids), v.score) for r, v in judged]
     stats, weights = _measured(trained)
     agreement = agreement_metrics(trained)
@@ -123,7 +124,7 @@ def _measured(groups: Iterable[Group]) -> tuple[list[TokenStats], list[int]]:
         for group in groups
         if group.stats
         for stats, rollout in zip(group.stats, group.rollouts, strict=True)
-        if stats is not None
+        if stats is not None and rollout.kind != "demo"
     ]
     return [stats for stats, _ in pairs], [tokens for _, tokens in pairs]
 

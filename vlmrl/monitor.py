@@ -114,9 +114,13 @@ class Ledger:
         written = self._write(step, metrics | _seconds(seconds, ()), label=name)
         return heldout_tables([written]).get(step, {})
 
-    def truncate(self, step: int) -> None:
-        """Forgets all that was recorded after `step`, and a half-written last line."""
+    def truncate(self, step: int, finished: bool = False) -> None:
+        """Forgets all that was recorded after `step`, and a half-written last line.
+
+        `finished`: it is the last step, whose evaluation is recorded again.
+        """
         rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
+        rows = [row for row in rows if not finished or row["step"] < step or "all/groups" in row]
         with whole_file(self.folder / "metrics.jsonl") as partial:
             partial.write_text("".join(map(metrics_line, rows)), encoding="utf-8")
         for file in (*self.folder.glob("rollouts/*"), *self.folder.glob("heldout/*")):

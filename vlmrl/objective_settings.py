@@ -32,7 +32,8 @@ class ObjectiveSettings(Section):
     correct_at: float = Field(default=1.0, gt=0, le=1, description="score from which a rollout counts as correct")
     group_weight: str = Field(default="none", description="none, pcurl, observe_r1 or nft: factor by pass rate")
     pcurl_until: tuple[Share, Share] = Field(
-        default=(1 / 3, 2 / 3), description="share of the run at which easy and medium end; [0, 1]: medium alone"
+        default=(1 / 3, 2 / 3),
+        description="share of the steps after which easy and medium end; [0, 1]: medium alone",
     )
     pcurl_all_wrong: float = Field(default=0.25, ge=0, description="weight of a group without a correct rollout, hard")
     observe_sigma: float = Field(default=1.8, gt=0, description="weight at a pass rate of one half")
@@ -40,7 +41,10 @@ class ObjectiveSettings(Section):
         default="fail_rate", description="1, 1 - p or sqrt((1 - p) / p) at pass rate p"
     )
 
-    # Rollouts that are left out
+    # Rollouts that the policy did not write, and those that are left out
+    demonstrations: bool = Field(
+        default=False, description="the last of a group's G responses is the sample's demonstration"
+    )
     overlong_filter: bool = Field(default=False, description="no loss for rollouts cut at max_new_tokens")
     min_advantage: float = Field(default=0.0, ge=0, description="no loss for rollouts below it in absolute value")
 

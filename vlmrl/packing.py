@@ -18,7 +18,7 @@ from typing import Protocol
 import torch
 
 from vlmrl.attention import Branch, Tree
-from vlmrl.formatting import EncodedPrompt
+from vlmrl.encoded_prompt import EncodedPrompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,27 +1,42 @@
-"""`vlmrl train --dry-run`: everything that can be wrong before a run starts, checked in seconds and without weights."""
+"""What would stop a run, found before it starts.
+
+`vlmrl train --dry-run` checks settings, data, processor and engine, and measures the prompt of every row of a file,
+without weights. A new run measures all of its training prompts once more, with the memory that they take: a row that
+does not fit is named before the first step, and not when it is drawn.
+"""
 
 from __future__ import annotations
 
+import heapq
 import importlib.util
+import sys
 from collections import Counter
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.progress import track
 
 from vlmrl import catalog, hooks
 from vlmrl.config import RunConfig
 from vlmrl.data import check_media, check_reward
-from vlmrl.dataset import entry_samples
+from vlmrl.dataset import Dataset, entry_samples
+from vlmrl.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
-from vlmrl.formatting import EncodedPrompt, Formatter
+from vlmrl.formatting import Formatter
 from vlmrl.policy import choose_device, resolve
 from vlmrl.sample import Sample
 from vlmrl.schedules import Schedules
 from vlmrl.settings import Source
 
+if TYPE_CHECKING:
+    from vlmrl.planner import Planner
+
 LOOKED_AT = 200
-"""Samples of each entry whose media are decoded and whose prompts are encoded."""
+"""Samples of each entry whose media are decoded and whose prompts are encoded by a dry run."""
+LONGEST = 32
+"""Prompts of the training data that a new run encodes before its first step."""
 
 
 def rehearse(config: RunConfig) -> int:
@@ -36,13 +51,14 @@ def rehearse(config: RunConfig) -> int:
     Schedules(config.reward.schedules)
     missing = hooks.meta_fields(config.rollout)
     for split, entries in (("train", config.data.train), ("heldout", config.data.heldout)):
+        check = PromptCheck(config, formatter, training=split == "train")
         for number, entry in enumerate(entries):
-            samples = list(islice(entry_samples(entry), LOOKED_AT))
-            _check_length(config, formatter, _longest(samples, formatter))
-            counts = Counter(sample.source for sample in samples)
-            console.print(f"data.{split}.{number}: {_name(entry)}: looked at {len(samples)}, {dict(counts)}")
-            if split == "train":
-                missing = {n: f for n, f in missing.items() if not any(hooks.meta_text(s, f) for s in samples)}
+            name, sources = f"data.{split}.{number}", Counter()
+            for sample in _watched(_looked_at(entry, check), name):
+                sources[sample.source] += 1
+                if split == "train" and missing:
+                    missing = {n: f for n, f in missing.items() if not hooks.meta_text(sample, f)}
+            console.print(f"{name}: {_name(entry)}: looked at {sources.total()}, {dict(sources)}")
     for name, field in missing.items():
         console.print(f"warning: no sample looked at has meta.{field}: hook {name!r} does nothing there")
     rollout = config.rollout
@@ -59,27 +75,116 @@ def rehearse(config: RunConfig) -> int:
     return 0
 
 
-def _longest(samples: Sequence[Sample], formatter: Formatter) -> EncodedPrompt:
-    """Validates the samples; their longest prompt."""
-    for sample in samples:
+def _looked_at(entry: Source, check: PromptCheck) -> Iterator[Sample]:
+    """Samples of the entry, each checked, the first and the longest with all that belongs to them.
+
+    Of a file that is every row. A recipe may draw for minutes: it gives its first samples, the run checks the rest.
+    """
+    samples = entry_samples(entry)
+    first = list(islice(samples, LOOKED_AT))
+    for sample in first:
         check_media(f"sample {sample.id!r}", sample)
         check_reward(f"sample {sample.id!r}", sample)
-    longest = (max(formatter.encode(samples[i : i + 32]), key=len) for i in range(0, len(samples), 32))
-    return max(longest, key=len)
+    for start in range(0, len(first), 32):
+        check.encode(first[start : start + 32])
+    longest: tuple[PromptSize, Sample] | None = None
+    for sample in chain(first, samples if entry.path else ()):
+        size = check(sample)
+        if longest is None or _rank(size) > _rank(longest[0]):
+            longest = size, sample
+        yield sample
+    assert longest is not None
+    check.encode([longest[1]])
 
 
-def _check_length(config: RunConfig, formatter: Formatter, prompt: EncodedPrompt) -> None:
+def check_training_data(config: RunConfig, formatter: Formatter, planner: Planner, data: Dataset) -> None:
+    """`UserError` for a sample that the run could not take; the longest prompts are encoded to prove it."""
+    check = PromptCheck(config, formatter, training=True, planner=planner)
+    sizes = (check(sample) for sample in _watched(data, "measuring prompts", len(data)))
+    for index, _ in heapq.nlargest(LONGEST, enumerate(sizes), key=lambda found: _rank(found[1])):
+        check.encode([data[index]])
+
+
+class PromptCheck:
+    """Whether a run can take a sample, by the length of its prompt; called, it gives its size or raises `UserError`."""
+
+    def __init__(self, config: RunConfig, formatter: Formatter, training: bool, planner: Planner | None = None) -> None:
+        self.config, self.formatter, self.planner = config, formatter, planner
+        self.supervised = training and config.sft is not None
+        self.demonstrated = self.supervised or (training and config.objective.demonstrations)
+        self.hints = hooks.meta_fields(config.rollout) if training and not self.supervised else {}
+
+    def __call__(self, sample: Sample) -> PromptSize:
+        size = self.formatter.size(sample)
+        self._fits(sample, size)
+        for name, field in self.hints.items():
+            self._hint_fits(sample, name, field)
+        return size
+
+    def encode(self, samples: Sequence[Sample]) -> None:
+        """The same of the prompts themselves, with all their media decoded."""
+        for sample, prompt in zip(samples, self.formatter.encode(samples), strict=True):
+            self._fits(sample, prompt)
+
+    def _fits(self, sample: Sample, prompt: EncodedPrompt | PromptSize) -> None:
+        response = self._response(sample)
+        if not self.supervised:  # of demonstrations, no engine sees the prompt
+            _check_length(self.config, self.formatter, prompt)
+        if self.planner and self.planner.settings.memory_mb:
+            self.planner.require(prompt, response)
+
+    def _response(self, sample: Sample) -> int:
+        """Tokens of the longest that is learnt of the sample."""
+        sampled = 0 if self.supervised else longest_response(self.config, self.formatter)
+        return max(sampled, len(self.formatter.encode_demonstration(sample)) if self.demonstrated else 0)
+
+    def _hint_fits(self, sample: Sample, name: str, field: str) -> None:
+        """A hint is given when all answers were wrong, in the middle of the run."""
+        hint, settings = hooks.meta_text(sample, field), getattr(self.config.rollout, name)
+        if hint is None or not hasattr(settings, "template"):
+            return
+        share = max(getattr(settings, "shares", (1.0,)))
+        hinted = hooks.with_hint(sample, settings.template, hint[: int(len(hint) * share)])
+        try:
+            self._fits(hinted, self.formatter.size(hinted))
+        except UserError as error:
+            raise UserError(f"hook {name!r} with the hint meta.{field}: {error}, or shorten the hint") from None
+
+
+def longest_response(config: RunConfig, formatter: Formatter) -> int:
+    """Tokens of the longest response that the run may sample."""
+    rollout, forced = config.rollout, config.rollout.force_answer
+    if "force_answer" not in rollout.hooks:
+        return rollout.max_new_tokens
+    cue = formatter.tokenizer(forced.cue, add_special_tokens=False).input_ids
+    return rollout.max_new_tokens + len(cue) + forced.max_new_tokens
+
+
+def _check_length(config: RunConfig, formatter: Formatter, prompt: EncodedPrompt | PromptSize) -> None:
     """`UserError` unless the model and the engine take the prompt with the longest response."""
-    rollout, tokens = config.rollout, len(prompt) + config.rollout.max_new_tokens
+    rollout, response = config.rollout, longest_response(config, formatter)
     bounds = {"the model's max_position_embeddings": formatter.config.text_config.max_position_embeddings}
     if rollout.engine == "vllm":
         bounds["rollout.vllm.max_model_len"] = rollout.vllm.max_model_len
+    limits = "rollout.max_new_tokens"
+    if response > rollout.max_new_tokens:
+        limits += ", the cue of rollout.force_answer and its max_new_tokens"
     for name, bound in bounds.items():
-        if tokens > bound:
+        if len(prompt) + response > bound:
             raise UserError(
-                f"sample {prompt.sample_id!r}: its prompt of {len(prompt)} tokens and rollout.max_new_tokens = "
-                f"{rollout.max_new_tokens} are over {name} = {bound}; lower model.max_pixels or max_new_tokens"
+                f"sample {prompt.sample_id!r}: its prompt of {len(prompt)} tokens and a response of {response} "
+                f"({limits}) are over {name} = {bound}; lower model.max_pixels or max_new_tokens"
             )
+
+
+def _rank(size: PromptSize) -> tuple[int, int]:
+    """The longer, the higher; highest those with videos, whose length is not known yet."""
+    return size.videos, size.tokens
+
+
+def _watched(samples: Iterable[Sample], what: str, total: int | None = None) -> Iterable[Sample]:
+    """The samples, counted by a bar for a person who waits."""
+    return track(samples, what, total=total, transient=True, disable=not sys.stderr.isatty())
 
 
 def _name(entry: Source) -> str:

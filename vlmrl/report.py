@@ -22,7 +22,7 @@ from vlmrl.curves import Rows, charts
 from vlmrl.errors import UserError
 from vlmrl.metrics import PERFECT
 from vlmrl.monitor import PICTURED
-from vlmrl.rows import whole_file
+from vlmrl.rows import read_rows, whole_file
 from vlmrl.sample import MARKS
 from vlmrl.summary import change, heldout_tables, read_metrics, source_names, summarise
 
@@ -39,7 +39,7 @@ def write_report(run_dir: Path) -> Path:
     config = run_dir / "config.toml"
     if not config.exists() and not (run_dir / "metrics.jsonl").exists():
         raise UserError(f"{run_dir}: holds no run (neither config.toml nor metrics.jsonl); give a run folder")
-    rows = read_metrics(run_dir)
+    rows = _metrics(run_dir)
     summary, finished = _summary(run_dir, rows)
     sources = _sources(rows, summary)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -62,6 +62,16 @@ def write_report(run_dir: Path) -> Path:
     with whole_file(path) as partial:
         partial.write_text(page, encoding="utf-8")
     return path
+
+
+def _metrics(run_dir: Path) -> Rows:
+    rows = read_metrics(run_dir)
+    for number, row in enumerate(rows, 1):
+        numbers = isinstance(row, dict) and all(isinstance(value, int | float) for value in row.values())
+        if not numbers or "step" not in row:
+            where = f"{run_dir / 'metrics.jsonl'}:{number}"
+            raise UserError(f"{where}: expected a step and its numbers, got {row!r:.80}; delete the line")
+    return rows
 
 
 def _summary(run_dir: Path, rows: Rows) -> tuple[dict[str, Any], bool]:
@@ -100,12 +110,10 @@ def _duration(seconds: float) -> str:
 
 def _gallery(folder: Path) -> list[dict[str, Any]]:
     """Cards of the last evaluation, sources taking turns; each with the answer of the first evaluation."""
-    import pyarrow.parquet as pq
-
     files = sorted(folder.glob("step_*.parquet"))
     if not files:
         return []
-    last = pq.read_table(files[-1]).to_pylist()
+    last = [row for _, row in read_rows(files[-1])]
     mode = "sampled" if any(row["mode"] == "sampled" for row in last) else "greedy"
     by_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in last:
@@ -113,9 +121,7 @@ def _gallery(folder: Path) -> list[dict[str, Any]]:
             by_source[row["source"]].append(row)
     earlier = {}
     if len(files) > 1:
-        columns = ["key", "mode", "step", "response", "score"]
-        first = pq.read_table(files[0], columns=columns).to_pylist()
-        earlier = {row["key"]: row for row in first if row["mode"] == mode}
+        earlier = {row["key"]: row for _, row in read_rows(files[0]) if row["mode"] == mode}
     turns = itertools.zip_longest(*(by_source[source] for source in sorted(by_source)))
     return [_card(row, earlier.get(row["key"])) for turn in turns for row in turn if row is not None]
 

@@ -50,6 +50,9 @@ class Answered(NamedTuple):
     sample: Sample
     members: Sequence[Member]
     overrides: Overrides = MappingProxyType({})
+    replies: Mapping[tuple[int, int], str | Verdict] = MappingProxyType({})
+    """What the policy answered to a verifier's question, by the index of the spec that asked and of the member; a
+    `Verdict` where the question could not be put to it."""
 
 
 def run_call(call: Call) -> list[Verdict]:
@@ -64,8 +67,13 @@ def run_call(call: Call) -> list[Verdict]:
             raise TypeError(f"returned {verdicts!r:.80}, not a Verdict for each response")
         return verdicts
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        return [Verdict(None, "error", why=f"{call.verifier} failed: {reason[:200]}")] * len(call.members)
+        return [failure(call.verifier, error)] * len(call.members)
+
+
+def failure(what: str, error: Exception) -> Verdict:
+    """Of a response that could not be judged: what failed, and the exception."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return Verdict(None, "error", why=f"{what} failed: {reason[:200]}")
 
 
 def run_calls(calls: Sequence[Call]) -> list[list[Verdict]]:
@@ -83,7 +91,11 @@ def score(sample: Sample, response: str, overrides: Overrides = MappingProxyType
     return score_groups([Answered(sample, [Member(response)], overrides)])[0][0]
 
 
-def score_groups(answered: Sequence[Answered], run: CallRunner = run_calls) -> list[list[Verdict]]:
+def score_groups(
+    answered: Sequence[Answered],
+    run: CallRunner = run_calls,
+    on_unscored: Callable[[Call, Verdict], None] = lambda call, verdict: None,
+) -> list[list[Verdict]]:
     """The composite verdict of every response, group by group:
 
         sum(weight * score) / sum(weight) over the specs that combine by `mean`, as V-Triune combines accuracy
@@ -92,12 +104,15 @@ def score_groups(answered: Sequence[Answered], run: CallRunner = run_calls) -> l
     Group-level verifiers come last and are told the composite of the others. `parts` holds each verifier's score
     under its name and its sub-scores under `name/part` (a second spec of one verifier is `name#2`); answer, status
     and why are those of the heaviest spec. If one spec is unscored, so is the whole. `overrides` replace a row's
-    parameters where the verifier has a parameter of that name.
+    parameters where the verifier has a parameter of that name. `on_unscored` is told of every response that a
+    verifier left without a score.
     """
-    verdicts = [[{} for _ in a.members] for a in answered]
-    _run_specs(answered, verdicts, False, run)
+    verdicts: list[list[_Found]] = [[{} for _ in a.members] for a in answered]
+    alone = [unit for a, found in zip(answered, verdicts, strict=True) for unit in _units(a, found, False)]
+    _judge(alone, run, on_unscored)
     told = [a._replace(members=_told(a, found)) for a, found in zip(answered, verdicts, strict=True)]
-    _run_specs(told, verdicts, True, run)
+    grouped = [unit for a, found in zip(told, verdicts, strict=True) for unit in _units(a, found, True)]
+    _judge(grouped, run, on_unscored)
     return [
         [_composite(a.sample.reward, found) for found in group] for a, group in zip(answered, verdicts, strict=True)
     ]
@@ -107,27 +122,53 @@ _Found = dict[int, Verdict]
 """Verdicts of one response by the index of the spec."""
 
 
-def _run_specs(answered: Sequence[Answered], verdicts: list[list[_Found]], group_level: bool, run: CallRunner) -> None:
-    """Judges all specs that are group-level, or all that are not, in one go."""
-    calls: list[Call] = []
-    places: list[tuple[int, list[_Found]]] = []
-    for one, found in zip(answered, verdicts, strict=True):
-        for index, spec in enumerate(one.sample.reward):
-            if is_group_level(spec.verifier) != group_level or not one.members:
-                continue
-            units = [range(len(one.members))] if group_level else [[i] for i in range(len(one.members))]
-            for unit in units:
-                calls.append(_call(one, spec, [one.members[i] for i in unit]))
-                places.append((index, [found[i] for i in unit]))
-    if calls:
-        for (index, owners), judged in zip(places, run(calls), strict=True):
-            for owner, verdict in zip(owners, judged, strict=True):
-                owner[index] = verdict
+class _Unit(NamedTuple):
+    """What a verifier judges at one time."""
+
+    call: Call
+    spec: int
+    owners: Sequence[_Found]
+    """Where the verdict of each member belongs."""
+    failed: Sequence[Verdict | None]
+    """Of each member whose question could not be put to the policy, the verdict."""
+
+
+def _units(answered: Answered, found: Sequence[_Found], group_level: bool) -> Iterator[_Unit]:
+    """For every spec that is group-level, or every one that is not."""
+    everyone = range(len(found))
+    for number, spec in enumerate(answered.sample.reward):
+        if is_group_level(spec.verifier) != group_level or not everyone:
+            continue
+        replies = [answered.replies.get((number, i)) for i in everyone]
+        failed = [reply if isinstance(reply, Verdict) else None for reply in replies]
+        members = [
+            member._replace(reply=reply) if isinstance(reply, str) else member
+            for member, reply in zip(answered.members, replies, strict=True)
+        ]
+        for unit in [everyone] if group_level else [[i] for i in everyone]:
+            call = _call(answered, spec, [members[i] for i in unit])
+            yield _Unit(call, number, [found[i] for i in unit], [failed[i] for i in unit])
+
+
+def _judge(units: Sequence[_Unit], run: CallRunner, on_unscored: Callable[[Call, Verdict], None]) -> None:
+    """Gives every owner its verdict, all units in one go; one whose every question failed is not run."""
+    asked = [unit for unit in units if None in unit.failed]
+    judged = run([unit.call for unit in asked]) if asked else []
+    for unit, verdicts in zip(asked, judged, strict=True):
+        for owner, verdict in zip(unit.owners, verdicts, strict=True):
+            owner[unit.spec] = verdict
+    for unit in units:
+        for owner, failed in zip(unit.owners, unit.failed, strict=True):
+            if failed is not None:
+                owner[unit.spec] = failed
+            if owner[unit.spec].score is None:
+                on_unscored(unit.call, owner[unit.spec])
 
 
 def _call(answered: Answered, spec: RewardSpec, members: Sequence[Member]) -> Call:
     decided = dict(answered.overrides.get(spec.verifier, {}))
-    if members[0].reply is not None:
+    # A group-level verifier finds each reply with its member.
+    if members[0].reply is not None and not is_group_level(spec.verifier):
         decided["reply"] = members[0].reply
     known = parameters(spec.verifier) if decided else ()
     applicable = {name: value for name, value in decided.items() if name in known}

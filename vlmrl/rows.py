@@ -20,17 +20,20 @@ BATCH_ROWS = 256
 
 
 def read_rows(path: str | Path) -> Iterator[tuple[str, Any]]:
-    """Streams `(where, row)` from a .jsonl or .parquet file; `where` names file and row for messages."""
+    """Streams `(where, row)` from a .jsonl or .parquet file; `where` names file and row for messages.
+
+    `UserError` if there is no such file, or it cannot be read.
+    """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if path.suffix == ".jsonl":
+    try:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file")
+        if path.suffix not in (".jsonl", ".parquet"):
+            raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use .jsonl or .parquet")
         with path.open("rb") as file:
-            yield from read_jsonl(file, str(path))
-    elif path.suffix == ".parquet":
-        yield from _read_parquet(path)
-    else:
-        raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use .jsonl or .parquet")
+            yield from read_jsonl(file, str(path)) if path.suffix == ".jsonl" else _read_parquet(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def read_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
@@ -44,6 +47,11 @@ def read_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
         except (ValueError, RecursionError) as error:
             raise UserError(f"{where}: not valid JSON ({error}); mend the line") from None
         yield where, row
+
+
+def json_line(row: Any) -> bytes:
+    """A row as a line of JSONL. It may hold a lone surrogate, which goes out as the escape it came in as."""
+    return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
@@ -69,16 +77,17 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     `UserError` if the disk refuses (full, read-only, no permission); `path` is then as it was before.
     """
     path = Path(path)
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is not a regular file; name another one")
-    partial = path.with_name(f".{path.name}.partial")
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: is not a regular file; name another one")
+        partial = path.with_name(f".{path.name}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        try:
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot write ({error.strerror or error}); nothing was changed") from None
-    finally:
-        partial.unlink(missing_ok=True)

@@ -5,6 +5,7 @@ runs/<name>/   config.toml  metrics.jsonl  rollouts/  heldout/  checkpoints/  mo
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -40,6 +41,8 @@ class RunFolder:
         if not stored.exists() and folder.path.exists() and any(folder.path.iterdir()):
             raise UserError(f"{folder.path}: not empty and not a run; choose another run.name")
         if not folder.has_begun():
+            # A start that was refused has left its copy of the data, and the files may have been mended since.
+            shutil.rmtree(folder.path / "data", ignore_errors=True)
             folder.write("config.toml", tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
             return folder
         if not resume:

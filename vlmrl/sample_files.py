@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmrl.errors import UserError
-from vlmrl.rows import BATCH_ROWS, read_rows, whole_file
+from vlmrl.rows import BATCH_ROWS, json_line, read_rows, whole_file
 from vlmrl.sample import MARKS, Media, Sample, row_from_sample, sample_from_row, with_media
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def _portable(sample: Sample, root: Path) -> Sample:
 
 def _write_jsonl(path: Path, samples: Iterable[Sample]) -> int:
     count = 0
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("wb") as file:
         for sample in samples:
-            file.write(json.dumps(row_from_sample(sample), ensure_ascii=False) + "\n")
+            file.write(json_line(row_from_sample(sample)))
             count += 1
     return count
 
@@ -110,6 +110,7 @@ def _write_parquet(path: Path, samples: Iterable[Sample]) -> int:
 
 
 def to_parquet_row(sample: Sample) -> dict[str, Any]:
+    """`UserError` for text that parquet cannot hold."""
     row = sample.model_dump(exclude={"media", "reward", "meta"})
     for kind in MARKS:
         row[kind] = [{"bytes": m.data, "path": m.path} for m in getattr(sample.media, kind)]
@@ -118,6 +119,11 @@ def to_parquet_row(sample: Sample) -> dict[str, Any]:
         for spec in sample.reward
     ]
     row["meta"] = json.dumps(sample.meta)
+    try:
+        json.dumps({name: value for name, value in row.items() if name not in MARKS}, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        surrogate = ascii(error.object[error.start])
+        raise UserError(f"sample {sample.id!a}: holds half a character ({surrogate}); mend its text") from None
     return row
 
 

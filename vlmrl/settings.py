@@ -79,7 +79,7 @@ class Source(Section):
     n: int = Field(default=1000, gt=0, description="samples of each of the recipe's sources")
     sources: tuple[str, ...] | None = Field(default=None, description="of the recipe; all if unset")
     split: Literal["train", "heldout"] = "train"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     difficulty: int = Field(default=1, gt=0)
 
     @model_validator(mode="before")

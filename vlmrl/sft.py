@@ -2,11 +2,12 @@
 
 A vision tower trained from scratch through the answers alone stays blind for long. The auxiliary loss gives
 every patch its own label: which object has its centre there, and where that object's edges are. The labels
-are `meta.objects` of the sample, [class, x1, y1, x2, y2] in pixels of the image; the head is thrown away.
+are `meta.objects` of the sample, [class, x1, y1, x2, y2] in pixels of its one image; the head is thrown away.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +17,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from vlmrl import hooks
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import EncodedPrompt
 from vlmrl.group import UpdateReport
 from vlmrl.learner import Learner
 from vlmrl.media import image_size
@@ -77,6 +78,9 @@ class Supervisor:
     ) -> UpdateReport:
         """One optimizer step on the samples' demonstrations; which of them are transformed depends on the seed."""
         answers = [self._answer(sample, seed) for sample in samples]
+        if self.head is not None:
+            for sample, prompt in zip(samples, prompts, strict=True):
+                self._objects(sample, prompt)
         items = [Item(n, prompt, [answer]) for n, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))]
 
         def loss_of(row: Row, logprob_L: torch.Tensor) -> torch.Tensor:
@@ -95,15 +99,13 @@ class Supervisor:
         return learner.supervise(items, loss_of)
 
     def _answer(self, sample: Sample, seed: int = 0) -> list[int]:
-        text = sample.demonstration
-        if text is None:
-            raise UserError(
-                f"sample {sample.id!r}: no demonstration to learn; end its messages with the assistant's turn"
-            )
-        for transform in self.settings.transforms:
-            if random.Random(f"{seed} {transform.name} {sample.id}").random() < transform.p:
-                text = hooks.load(transform.name, "demonstration").demonstration(text)
-        return self.policy.formatter.encode_response(text)
+        def transformed(text: str) -> str:
+            for transform in self.settings.transforms:
+                if random.Random(f"{seed} {transform.name} {sample.id}").random() < transform.p:
+                    text = hooks.load(transform.name, "demonstration").demonstration(text)
+            return text
+
+        return self.policy.formatter.encode_demonstration(sample, transformed)
 
     def _patch_loss(self, row: Row, samples: Sequence[Sample]) -> torch.Tensor:
         """Class cross-entropy over all patches plus smooth L1 of the edges where an object is."""
@@ -118,6 +120,23 @@ class Supervisor:
         there = label_M > 0
         return loss + F.smooth_l1_loss(edges[there], box_M4[there]) if there.any() else loss
 
+    def _objects(self, sample: Sample, prompt: EncodedPrompt) -> list[list[Any]]:
+        """`meta.objects`; `UserError` unless they are labels for the patches of the sample's one image."""
+        mend = "mend or drop the row, or set sft.patch_classes = 0"
+        if prompt.modality != "image":
+            raise UserError(f"sample {sample.id!r}: sft.patch_classes takes rows of one image and no video; {mend}")
+        objects: Any = sample.meta.get("objects")
+        if not isinstance(objects, list):
+            raise UserError(f"sample {sample.id!r}: meta.objects is no list of [class, x1, y1, x2, y2]; {mend}")
+        size, classes = image_size(sample.media.images[0]), self.settings.patch_classes
+        for number, labelled in enumerate(objects):
+            if not _is_object(labelled, classes, size):
+                raise UserError(
+                    f"sample {sample.id!r}: meta.objects.{number} is {json.dumps(labelled)[:80]}, not [class, x1, y1, "
+                    f"x2, y2] with a class below {classes} and a centre in the image of {size[0]} x {size[1]}; {mend}"
+                )
+        return objects
+
     def _targets(self, sample: Sample, prompt: EncodedPrompt) -> tuple[torch.Tensor, torch.Tensor]:
         """Labels [M] and edges [M, 4] of the patches of a sample's one image, in the order of the tower's output."""
         _, rows, columns = prompt.vision["image_grid_thw"][0].tolist()
@@ -125,14 +144,23 @@ class Supervisor:
         size, merge = self.patch_size, self.merge
         labels = torch.zeros(rows * columns, dtype=torch.long)
         edges = torch.zeros(rows * columns, 4)
-        for kind, *box in sample.meta["objects"]:  # type: ignore[union-attr]
+        for kind, *box in self._objects(sample, prompt):
             x1, x2 = (x * columns * size / width for x in (box[0], box[2]))
             y1, y2 = (y * rows * size / height for y in (box[1], box[3]))
             column, row = (min(int((a + b) / 2 / size), n - 1) for a, b, n in ((x1, x2, columns), (y1, y2, rows)))
             cell = (row // merge) * (columns // merge) + column // merge
             place = cell * merge * merge + (row % merge) * merge + column % merge
-            labels[place] = int(kind) + 1
+            labels[place] = kind + 1
             # Relative to the patch's centre, in units of a merged token.
             cx, cy = (column + 0.5) * size, (row + 0.5) * size
             edges[place] = torch.tensor([x1 - cx, y1 - cy, x2 - cx, y2 - cy]) / (size * merge)
         return labels, edges
+
+
+def _is_object(labelled: Any, classes: int, size: tuple[int, int]) -> bool:
+    if not isinstance(labelled, list) or len(labelled) != 5 or labelled[0] not in range(classes):
+        return False
+    if not all(isinstance(edge, (int, float)) for edge in labelled[1:]):
+        return False
+    _, x1, y1, x2, y2 = labelled
+    return 0 <= (x1 + x2) / 2 <= size[0] and 0 <= (y1 + y2) / 2 <= size[1]

@@ -1,4 +1,4 @@
-"""Starvation: a source whose groups nearly all fail alike is paid for and teaches nothing. Say so, once.
+"""Starvation: a source whose groups nearly all fail alike is paid for and teaches nothing. Say so, once a source.
 
 A threshold that the policy cannot reach yet is the usual cause: at an IoU of 0.99 from the start, 97 of 100 groups of
 a small detector have no spread.
@@ -26,7 +26,7 @@ class StarvationWatch:
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
         self._latest: dict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=LATEST))
-        self._said: set[tuple[str, str]] = set()
+        self._said: set[str] = set()
 
     def observe(self, groups: Iterable[Group], scheduled: Callable[[str], Overrides]) -> None:
         """Takes note of a step's groups; `scheduled` gives the parameters that were in force for a source."""
@@ -34,21 +34,20 @@ class StarvationWatch:
             latest = self._latest[source]
             latest.extend(_fails_alike(group) for group in members)
             share = sum(latest) / len(latest)
-            if len(latest) < ENOUGH or share < STARVED:
+            if source in self._said or len(latest) < ENOUGH or share < STARVED:
                 continue
+            self._said.add(source)
             thresholds = _thresholds(members[-1].sample.reward, scheduled(source))
-            if (source, thresholds) not in self._said:
-                self._said.add((source, thresholds))
-                advice = f"{thresholds}: lower it, or match it to the policy (docs/verifiers.md, schedules)"
-                easier = "give it easier prompts, a supervised start, or a reward for partial success"
-                self.say(
-                    f"source {source!r} starves: in {share:.0%} of its last {len(latest)} groups all answers got the "
-                    f"same imperfect score, so they teach nothing; {advice if thresholds else easier}"
-                )
+            advice = f"{thresholds}: lower it, or match it to the policy (docs/verifiers.md, schedules)"
+            easier = "give it easier prompts, a supervised start, or a reward for partial success"
+            self.say(
+                f"source {source!r} starves: in {share:.0%} of its last {len(latest)} groups all answers got the "
+                f"same imperfect score, so they teach nothing; {advice if thresholds else easier}"
+            )
 
 
 def _fails_alike(group: Group) -> bool:
-    return len(set(group.scores)) == 1 and group.scores[0] < PERFECT
+    return len(set(group.own_scores)) == 1 and group.own_scores[0] < PERFECT
 
 
 def _thresholds(reward: Iterable[RewardSpec], scheduled: Overrides) -> str:

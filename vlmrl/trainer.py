@@ -32,9 +32,9 @@ from vlmrl.learner import Learner
 from vlmrl.monitor import Ledger
 from vlmrl.policy import Policy
 from vlmrl.prompt_memory import PromptMemory, content_keys
-from vlmrl.rehearsal import rehearse
+from vlmrl.rehearsal import check_training_data, rehearse
 from vlmrl.report import write_report
-from vlmrl.rollout import Engine, Sampling
+from vlmrl.rollout import Engine, Rollout, Sampling
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample
 from vlmrl.sft import Supervisor
@@ -85,17 +85,17 @@ class Trainer:
         elif found is not None:
             self.memory.load_state_dict(found[1]["memory"])
         self.sampler = create_sampler(config.sampler, self.memory, config.run.seed)
-        if found is not None:
+        if found is None:
+            check_training_data(config, self.policy.formatter, self.learner.planner, self.train_data)
+        else:
             self._restore(*found)
-        for prompt in self.policy.formatter.encode([self.train_data[i] for i in range(min(32, len(self.train_data)))]):
-            self.learner.planner.require(prompt, config.rollout.max_new_tokens)
         self.engine: Engine = make_engine(config, self.policy)
         self.engine.sync(self.policy.weights(), self.step)
         self.ledger = Ledger(
             folder.path, sinks=config.run.sinks, total_steps=config.run.steps, rollouts_mb=config.run.rollouts_mb
         )
         # What came after the checkpoint will be recorded again; without a checkpoint that is everything.
-        self.ledger.truncate(self.step or -1)
+        self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
         self.judge = Judge(config.reward, self.policy.formatter, folder.path, self.answer)
         self.judge.truncate(self.step or -1)
         if found is not None:
@@ -173,14 +173,22 @@ class Trainer:
         self, samples: Sequence[Sample], indices: Sequence[int], round_: int, clock: Clock
     ) -> list[Group]:
         prompts = self.policy.formatter.encode(samples)
-        rollouts = self.engine.generate(prompts, self.config.rollout.group, self.sampling(round_))
+        own = self.config.rollout.group - self.config.objective.demonstrations
+        rollouts = self.engine.generate(prompts, own, self.sampling(round_))
         assert all(r.version == self.step - 1 for group in rollouts for r in group), "the engine missed a sync"
+        if self.config.objective.demonstrations:
+            rollouts = [[*r, self._demonstration(s)] for r, s in zip(rollouts, samples, strict=True)]
         clock.lap("rollout")
         self.judge.step = self.step
         verdicts = self.judge.training(samples, prompts, rollouts, self.progress)
         clock.lap("reward")
         parts = zip(samples, prompts, rollouts, verdicts, indices, strict=True)
         return [Group(s, p, r, v, index=index) for s, p, r, v, index in parts]
+
+    def _demonstration(self, sample: Sample) -> Rollout:
+        """The sample's last turn, as a member of a group."""
+        tokens = tuple(self.policy.formatter.encode_demonstration(sample))
+        return Rollout(tokens, (), sample.demonstration or "", "stop", self.step - 1, kind="demo")
 
     def supervised_step(self) -> None:
         """Learn the demonstrations of the next samples."""

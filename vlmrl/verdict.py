@@ -13,7 +13,9 @@ the default None. What only some verifiers have:
     verify_group(members: Sequence[Member], target, **params) -> list[Verdict]
                                   a group-level verifier: a response is judged beside the others of its group
     question(response, target, **params) -> str | None
-                                  what the policy is asked before the verdict; its answer is the param `reply`
+                                  what the policy is asked before the verdict; its answer is the param `reply`,
+                                  with a group-level verifier the `reply` of the member. Runs in the trainer's
+                                  process, without a deadline; what it raises leaves the response unscored
     RUNS = "thread"               waits for a server or holds a model
     RUNS = "here"                 linear in the response and below about 50 microseconds: not worth a process
                                   of its own; all others run in processes that can be killed

@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 
 from vlmrl import tiny
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import EncodedPrompt, Formatter
+from vlmrl.formatting import Formatter
 from vlmrl.group import Group
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy, choose_device

@@ -24,8 +24,8 @@ import torch
 from vlmrl import memory
 from vlmrl.bench.geometry import model_folder
 from vlmrl.bench.memory import in_a_child
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import EncodedPrompt
 from vlmrl.group import Group
 from vlmrl.learner import Learner
 from vlmrl.objective_settings import ObjectiveSettings

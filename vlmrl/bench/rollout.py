@@ -21,7 +21,7 @@ from vlmrl.bench.geometry import Geometry, samples
 from vlmrl.bench.step import steps
 from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, take_turns
-from vlmrl.formatting import EncodedPrompt
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import HfEngine

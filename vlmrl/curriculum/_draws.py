@@ -39,7 +39,13 @@ class Stream:
 
     def at(self, places: np.ndarray) -> np.ndarray:
         """The prompts at these places of the present epoch: a function of (seed, epoch, place)."""
-        numbers = shuffled(places, len(self), (*self.seed, self.epoch))
+        return self._members(shuffled(places, len(self), (*self.seed, self.epoch)))
+
+    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """n of its prompts at random, with replacement, wherever the epoch stands."""
+        return self._members(rng.integers(len(self), size=n))
+
+    def _members(self, numbers: np.ndarray) -> np.ndarray:
         return numbers if isinstance(self.members, int) else self.members[numbers]
 
     def peek(self, n: int) -> np.ndarray:
@@ -87,7 +93,8 @@ class Draws:
         self.progress, self.rolled_out = progress, False
 
     def missing(self, n: int) -> int:
-        return 0 if self.rolled_out else n
+        # Groups that wait are the surplus of an earlier stage.
+        return 0 if self.rolled_out else max(0, n - len(self.pending))
 
     def next(self, n: int) -> np.ndarray:
         rng = np.random.default_rng([*self.seed, self.draws, 1])
@@ -103,7 +110,7 @@ class Draws:
         self.rolled_out = True
 
     def batch(self, n: int) -> list[Group]:
-        groups, self.pending = self.pending, []
+        groups, self.pending = self.pending[:n], self.pending[n:]
         return groups
 
     def metrics(self) -> dict[str, float]:
@@ -143,11 +150,16 @@ class Draws:
         return counts
 
     def _draw(self, stream: Stream, n: int, rng: np.random.Generator) -> np.ndarray:
+        """n prompts of the stream; fewer if `max_visits` admits no more."""
         found, looked_at = np.empty(0, np.int32), 0
         spare, spare_chance = found, np.empty(0)
-        while len(found) < n:
+        counts_visits = self.settings.admit.max_visits is not None
+        enough = exhausted = False
+        while not (enough or exhausted):
             candidates = stream.peek(max(CHUNK, 2 * n))
             open_ = is_admitted(self.memory, candidates, self.settings.admit)
+            if counts_visits:  # what is drawn already is a visit that the memory does not count yet
+                open_ &= ~np.isin(candidates, np.concatenate([found, spare]))
             chance = self.chance(candidates)
             taken = open_ if chance is None else open_ & (rng.random(len(candidates)) < chance)
             places = np.flatnonzero(taken)[: n - len(found)]
@@ -161,11 +173,13 @@ class Draws:
                 spare_chance = np.concatenate([spare_chance, chance[passed_over]])
                 likeliest = np.argsort(-spare_chance, kind="stable")[:n]
                 spare, spare_chance = spare[likeliest], spare_chance[likeliest]
-            if looked_at >= len(stream) and not len(found) and not len(spare):
+            at_hand = len(found) + len(spare)
+            saw_all = looked_at >= 2 * len(stream)  # the rest of this epoch and the whole of the next
+            if saw_all and not at_hand:
                 raise UserError(f"sampler.admit: no prompt passes ({self.settings.admit}); widen it")
-            if looked_at >= min(PATIENCE, len(stream)) and len(found) + len(spare) >= n:
-                found = np.concatenate([found, spare[: n - len(found)]])
-        return found
+            enough = len(found) == n or (at_hand >= n and looked_at >= min(PATIENCE, len(stream)))
+            exhausted = saw_all and counts_visits
+        return np.concatenate([found, spare[: n - len(found)]])
 
 
 def is_admitted(memory: PromptMemory, indices: np.ndarray, gates: AdmitSettings) -> np.ndarray:
@@ -176,8 +190,9 @@ def is_admitted(memory: PromptMemory, indices: np.ndarray, gates: AdmitSettings)
         (gates.graded_pass_rate, lambda i: memory.graded_pass_rate_N[i]),
     ):
         if bounds != (0, 1):
-            rate = values(indices)
-            passed &= ~((rate < bounds[0]) | (rate > bounds[1]))
+            # Rates are kept in float16. Rounded alike, a bound admits the rate that equals it.
+            rate, (low, high) = values(indices).astype(np.float16), np.array(bounds, np.float16)
+            passed &= ~((rate < low) | (rate > high))
     if gates.max_length is not None:
         passed &= ~(memory.length(indices) > gates.max_length)
     if gates.max_visits is not None:

@@ -28,11 +28,12 @@ class Stages:
     def __init__(self, settings: SamplerSettings, memory: PromptMemory, seed: int) -> None:
         self.sections, self.memory, self.seed = settings.sections(), memory, seed
         self.until = [stage.until for stage in settings.stages]
-        self.stage = 0
-        self.sampler = self._create()
+        for stage in range(1, len(self.sections)):
+            self._create(stage)  # and let go: what is wrong in a late stage is said before the first
+        self.stage, self.sampler = 0, self._create(0)
 
-    def _create(self) -> Sampler:
-        return create_one(self.sections[self.stage], self.memory, (self.seed, self.stage))
+    def _create(self, stage: int) -> Sampler:
+        return create_one(self.sections[stage], self.memory, (self.seed, stage))
 
     @property
     def pending(self) -> list[Group]:
@@ -41,8 +42,9 @@ class Stages:
     def begin(self, step: int, progress: float) -> None:
         stage = next(number for number, until in enumerate(self.until) if progress <= until)
         if stage != self.stage:
-            surplus, self.stage = self.pending, stage
-            self.sampler = self._create()
+            self.sampler.begin(step, progress)  # drops what is too old to go over
+            surplus = self.pending
+            self.stage, self.sampler = stage, self._create(stage)
             self.pending.extend(surplus)
         self.sampler.begin(step, progress)
 
@@ -66,5 +68,5 @@ class Stages:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.stage = state["stage"]
-        self.sampler = self._create()
+        self.sampler = self._create(self.stage)
         self.sampler.load_state_dict(state["sampler"])

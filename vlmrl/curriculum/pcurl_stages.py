@@ -14,7 +14,7 @@ import numpy as np
 
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum._draws import Draws
-from vlmrl.objectives.pcurl import STAGES, stage_weight
+from vlmrl.objectives.pcurl import STAGES, stage_at, stage_weight
 from vlmrl.prompt_memory import PromptMemory
 from vlmrl.sampler_settings import SamplerSections
 
@@ -33,8 +33,9 @@ class PcurlStages(Draws):
 
     def begin(self, step: int, progress: float) -> None:
         super().begin(step, progress)
-        # Later stages of a schedule of samplers may begin past all of these.
-        stage = min(sum(progress > until for until in self.own.until), len(STAGES) - 1)
+        # The objective goes by what was done before the step: this is the very float, so that both change at once.
+        steps = round(step / progress)
+        stage = stage_at((step - 1) / steps, self.own.until)
         if stage != self.stage:
             self._enter(stage)
 

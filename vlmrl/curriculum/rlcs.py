@@ -75,7 +75,7 @@ class Rlcs(Draws):
         decay = self.own.decay
         self.ratio = decay * self.ratio + (1 - decay) * expansion_ratio(groups, self.own.max_ratio)
         for number in {int(self.memory.source_N[group.index]) for group in groups}:
-            of_source = [g for g in groups if self.memory.source_N[g.index] == number and g.scores]
+            of_source = [g for g in groups if self.memory.source_N[g.index] == number and g.own_scores]
             if of_source:
                 rate = np.mean([self.memory.group_pass_rate(group) for group in of_source])
                 self.source_rate[number] = decay * self.source_rate[number] + (1 - decay) * rate
@@ -86,7 +86,8 @@ class Rlcs(Draws):
         def imbalance(group: Group) -> tuple[bool, float]:
             return not group.has_spread, abs(self.memory.group_pass_rate(group) - 0.5)
 
-        return sorted(super().batch(n), key=imbalance)[:n]
+        groups, self.pending = self.pending, []
+        return sorted(groups, key=imbalance)[:n]
 
     def metrics(self) -> dict[str, float]:
         rates = zip(self.memory.source_names, self.source_rate.tolist(), strict=True)

@@ -3,7 +3,8 @@
 A prompt whose last z visits were flat (all scores alike) is drawn with chance p^z. There is one p for prompts that the
 policy has solved and one for those it fails, and each moves by `step` so that the share of such groups among those paid
 for approaches its target: 25 % together, easy to hard 1 : 2. As in the authors' code, p moves from the second epoch on,
-within [0.05, 0.95]; a grade without spread is a first flat visit here, and `probe` keeps p^z from vanishing.
+within [0.05, 0.95]. Two things are ours: before a prompt's first visit, a grade without spread counts as one flat visit
+(from then on the visits alone count), and `probe` keeps p^z from vanishing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class SkipSolved(Draws):
 
     def observe(self, groups: Sequence[Group]) -> None:
         super().observe(groups)
-        rates = [self.memory.group_pass_rate(g) for g in groups if g.scores and not g.has_spread]
+        rates = [self.memory.group_pass_rate(g) for g in groups if len(set(g.scores)) == 1]
         first_epoch = all(stream.epoch == 0 for stream in self.streams)
         if first_epoch and np.isnan(self.memory.graded_spread_N[[g.index for g in groups]]).all():
             return

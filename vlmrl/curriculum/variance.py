@@ -7,8 +7,8 @@
 
 The share `top` with the highest score is drawn, the others with chance `probe`, a prompt without a score whenever its
 turn comes. The papers select once, from a finished run; here the selection follows the run, m_t is a moving average
-over groups, and the threshold is the quantile of a random 4096 prompts. Temporal-R1's bound on easy prompts is
-`sampler.admit.pass_rate = [0, 0.7]`.
+over groups, and the threshold is the quantile of a random 4096 prompts, of those that gates and source weights leave.
+Temporal-R1's bound on easy prompts is `sampler.admit.pass_rate = [0, 0.7]`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from vlmrl.curriculum import Seed
-from vlmrl.curriculum._draws import Draws
+from vlmrl.curriculum._draws import Draws, is_admitted
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
 from vlmrl.sampler_settings import SamplerSections
@@ -69,12 +69,19 @@ class Variance(Draws):
         return np.where(self.memory.visits_N[indices] >= self.own.visits, score, np.nan)
 
     def next(self, n: int) -> np.ndarray:
-        probed = np.random.default_rng([*self.seed, self.draws, 2]).integers(len(self.memory), size=PROBED)
-        scores = self.scores(probed)
+        scores = self.scores(self._probe())
         known = scores[~np.isnan(scores)]
         place = int((1 - self.own.top) * (len(known) - 1))
         self.threshold = float(np.partition(known, place)[place]) if len(known) else -np.inf
         return super().next(n)
+
+    def _probe(self) -> np.ndarray:
+        """Random prompts among those that can be drawn."""
+        rng = np.random.default_rng([*self.seed, self.draws, 2])
+        sizes = np.array([len(stream) for stream in self.streams])
+        counts = rng.multinomial(PROBED, sizes / sizes.sum())
+        probed = np.concatenate([s.sample(count, rng) for s, count in zip(self.streams, counts, strict=True)])
+        return probed[is_admitted(self.memory, probed, self.settings.admit)]
 
     def chance(self, indices: np.ndarray) -> np.ndarray:
         # A group without spread teaches nothing, even where half of all prompts have none.

@@ -46,7 +46,7 @@ class Regenerate:
         """`new`, the answers to `sample`, as they are trained on in place of `old`."""
         if self.train_on == "hinted":
             return replace(new, earlier=old.attempts)
-        rollouts = [replace(rollout, kind="hint") for rollout in new.rollouts]
+        rollouts = [replace(r, kind="hint") if r.kind == "policy" else r for r in new.rollouts]
         clean = old.attempts[0]
         return replace(new, sample=clean.sample, prompt=clean.prompt, rollouts=rollouts, earlier=old.attempts)
 

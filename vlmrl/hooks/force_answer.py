@@ -19,7 +19,8 @@ from vlmrl import answers
 if TYPE_CHECKING:
     import torch
 
-    from vlmrl.formatting import EncodedPrompt, Formatter
+    from vlmrl.encoded_prompt import EncodedPrompt
+    from vlmrl.formatting import Formatter
     from vlmrl.rollout import Engine, Rollout, Sampling
     from vlmrl.settings import ForceAnswerSettings
 

@@ -25,7 +25,7 @@ META = "solution"
 
 def decide(group: Group, step: int, settings: GhpoSettings) -> Decision:
     """More of the solution, as long as there is more to give."""
-    wrong = group.scores and max(group.scores) <= settings.wrong_at
+    wrong = group.own_scores and max(group.own_scores) <= settings.wrong_at
     hints = len(group.earlier)
     if not wrong or step < settings.start_step or hints == len(settings.shares):
         return "keep"

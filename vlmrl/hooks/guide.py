@@ -25,7 +25,7 @@ META = "hint"
 
 def decide(group: Group, step: int, settings: GuideSettings) -> Decision:
     """One try with the hint, which must tell answers apart."""
-    accuracy = fmean(group.scores) if group.scores else None
+    accuracy = fmean(group.own_scores) if group.own_scores else None
     if group.earlier:
         return "keep" if accuracy is not None and settings.low < accuracy < settings.high else "drop"
     hint = meta_text(group.sample, META)

@@ -7,13 +7,15 @@ The advantages of a group are multiplied by a function of its pass rate p, with 
     medium   0       S(p)           S(p)
     hard     0.25    1              S(p)
 
-The stages follow one another over the same data, here in thirds of the run (`pcurl_until`). The hard stage's weight at
-p = 0 acts where the scores of wrong answers differ, as with the paper's length reward, which that stage adds (the
-verifier `length`). GRPO's loss with mean over tokens, and a KL of 0.001.
+The stages follow one another over the same data, here in thirds of the run (`pcurl_until`): each ends once that share
+of the steps is done, for the objective and the sampler `pcurl_stages` alike. The hard stage's weight at p = 0 acts
+where the scores of wrong answers differ, as with the paper's length reward, which that stage adds (the verifier
+`length`). GRPO's loss with mean over tokens, and a KL of 0.001.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +51,12 @@ def stage_weight(rate: np.ndarray, stage: str, all_wrong: float = ALL_WRONG) -> 
     return np.where(rate > 0.5, soft, np.where(rate == 0, all_wrong, 1.0))
 
 
+def stage_at(done: float, until: Sequence[float]) -> int:
+    """The number of the stage once the share `done` of a run's steps is done. `until`: where easy and medium end."""
+    return sum(done >= end for end in until[:2])
+
+
 def group_weight(pass_rate: float, settings: ObjectiveSettings, progress: float) -> float:
     """The weight at that pass rate in the stage of a run of which the share `progress` is done."""
-    stage = STAGES[sum(progress >= until for until in settings.pcurl_until)]
+    stage = STAGES[stage_at(progress, settings.pcurl_until)]
     return float(stage_weight(np.array(pass_rate), stage, settings.pcurl_all_wrong))

@@ -7,7 +7,7 @@ For a token of a demonstration, whose writer's probabilities nobody knows:
 The root is the exploration advantage (`token_weight`), large where the policy would not have gone. Tokens of the
 policy have -r A, unclipped. A = R - mean over the group with its demonstration; pi_old is the learner's policy as
 the step begins. Summed over tokens / 8192 and over the batch; entropy bonus 0.001; no KL.
-A demonstration is a `Rollout` of kind "demo" with a score and with no logprobs at all.
+`demonstrations` puts it into the group: the sample's own last turn, a `Rollout` of kind "demo" without logprobs.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ PRESET: dict[str, Any] = {
     "token_weight": ["rl_plus"],
     "exploration_power": 0.5,
     "loss": "rl_plus",
+    "demonstrations": True,
     "demo_loss": "rl_plus",
     "aggregation": "sum",
     "length_divisor": 8192.0,

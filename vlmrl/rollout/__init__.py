@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from vlmrl.formatting import EncodedPrompt
+    from vlmrl.encoded_prompt import EncodedPrompt
 
 
 @dataclass(frozen=True, slots=True)

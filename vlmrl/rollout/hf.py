@@ -13,8 +13,8 @@ import torch
 from transformers import DynamicCache
 
 from vlmrl.attention import Branch, Tree, no_tree
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import EncodedPrompt
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.scoring import log_distribution, wide_product

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import EncodedPrompt
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from vlmrl.encoded_prompt import MEDIA
 from vlmrl.errors import UserError
-from vlmrl.formatting import MEDIA
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.settings import VllmSettings
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from vllm.multimodal.inputs import MultiModalKwargsItems, PlaceholderRange
     from vllm.outputs import CompletionOutput
 
-    from vlmrl.formatting import EncodedPrompt
+    from vlmrl.encoded_prompt import EncodedPrompt
     from vlmrl.policy import Policy
 
 POSITIONS = "prompt_positions"
