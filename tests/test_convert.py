@@ -258,7 +258,7 @@ def v_triune(**model: object) -> tuple[str, dict]:
             *v_triune(verifier="detection", answer="[]", verifier_parm={"det_reward_ratio": 3}),
             "reward_model.verifier_parm.det_reward_ratio: expected an object, got 3",
         ),
-        (*v_triune(verifier="detection", answer="[]"), "not a row of v_triune (embedded null "),
+        (*v_triune(verifier="detection", answer="[]"), "not a readable image (embedded null "),
     ],
 )
 def test_an_odd_value_is_one_line(tmp_path, capsys, schema, row, complaint) -> None:

@@ -39,22 +39,12 @@ def convert_file(path: str, schema: str, verifier: str = "math") -> Iterator[Sam
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected an object, got {type(row).__name__}")
         source = Row(row, where, file.resolve().parent)
-        converted = _read(source, schema, verifier)
+        converted = READERS[schema](source, verifier)
         converted.setdefault("source", file.stem)
         given = first_given(converted, "id")
         converted["id"] = f"{converted['source']}-{number}" if given is None else str(given)
         converted["meta"] = source.leftover()
         yield sample_from_row(converted, where)
-
-
-def _read(row: Row, schema: str, verifier: str) -> dict[str, Any]:
-    try:
-        return READERS[schema](row, verifier)
-    except UserError:
-        raise
-    except (AttributeError, TypeError, ValueError) as error:
-        # Rows come from anywhere: what is odd in a way that no check below foresees is still the row's fault.
-        raise UserError(f"{row.where}: not a row of {schema} ({' '.join(str(error).split())})") from None
 
 
 # --- one reader a schema ----------------------------------------------------------------------------------
