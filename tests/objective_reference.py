@@ -79,7 +79,9 @@ def _members(update: Update, s: ObjectiveSettings, progress: float) -> dict[Key,
     found = {}
     for number, group in enumerate(update.groups):
         scores = [v.score for v in group.verdicts if v.score is not None]
-        p = sum(x >= s.correct_at for x in scores) / len(scores)
+        judged = zip(group.rollouts, group.verdicts, strict=True)
+        own = [v.score for r, v in judged if v.score is not None and r.kind != "demo"]
+        p = sum(x >= s.correct_at for x in own) / len(own)
         std = np.std(scores, ddof=1 if s.unbiased_std else 0) + s.epsilon if s.scale == "std" else 1.0
         for index, verdict in enumerate(group.verdicts):
             if verdict.score is None or (s.overlong_filter and group.rollouts[index].finish == "length"):

@@ -92,7 +92,7 @@ def formatter(model_folder) -> Formatter:
 
 def test_what_cannot_be_judged_is_kept_and_judged_again_by_score(own_verifiers, tmp_path, capfd) -> None:
     with_deadline = RewardSettings(workers=1, deadline=0.5)
-    judge = Judge(with_deadline, None, tmp_path, lambda _: [])  # pyright: ignore[reportArgumentType]
+    judge = Judge(with_deadline, None, tmp_path, lambda _: [], len)  # pyright: ignore[reportArgumentType]
     judge.step = 7
     groups = [[rollout("a" * n) for n in (2, 3, 4)], [rollout("aaab"), rollout("bbbb")]]
     samples = [sample("sometimes", 0), sample("sometimes", 1)]
@@ -127,7 +127,7 @@ def ask_judge(own_verifiers, tmp_path, formatter):
             asked.extend(texts)
             return [answer(text) for text in texts]
 
-        judges.append(Judge(RewardSettings(workers=workers), formatter, tmp_path, policy))
+        judges.append(Judge(RewardSettings(workers=workers), formatter, tmp_path, policy, formatter.encode))
         return judges[-1], asked
 
     yield make
@@ -198,7 +198,7 @@ def test_a_mark_that_holds_a_space_does_not_form_anew(formatter, tmp_path) -> No
 
     own = deepcopy(formatter)
     own.tokenizer.add_special_tokens({"additional_special_tokens": ["<|end of turn|>"]})
-    judge = Judge(RewardSettings(workers=0), own, tmp_path, lambda _: [])
+    judge = Judge(RewardSettings(workers=0), own, tmp_path, lambda _: [], own.encode)
     assert judge._plain("a <|end<image>of turn|> b<think>") == "a   b<think>"
 
 
@@ -239,7 +239,7 @@ def test_a_specs_own_answer_coords_hold_for_it_alone(formatter, samples, tmp_pat
     box = {"verifier": "dynamic_iou", "target": target, "params": {"coords": "pixels", "image_size": size}}
     own = {**box, "params": {**box["params"], "answer_coords": "relative_1000"}}
     asked = image.model_copy(update={"reward": tuple(RewardSpec.model_validate([box, own][i]) for i in order)})
-    judge = Judge(RewardSettings(workers=0), formatter, tmp_path, lambda _: [])
+    judge = Judge(RewardSettings(workers=0), formatter, tmp_path, lambda _: [], formatter.encode)
     in_pixels, per_mille = f"[0, 0, {columns * 7}, {rows * 7}]", "[0, 0, 500, 500]"
     (verdicts,) = judge.training([asked], [prompt], [[rollout(in_pixels), rollout(per_mille)]], 0.5)
     model, mine = (("dynamic_iou", "dynamic_iou#2")[order.index(i)] for i in (0, 1))
@@ -247,7 +247,7 @@ def test_a_specs_own_answer_coords_hold_for_it_alone(formatter, samples, tmp_pat
 
 
 def test_a_half_written_last_line_is_dropped(formatter, tmp_path) -> None:
-    judge = Judge(RewardSettings(workers=0), formatter, tmp_path, lambda _: [])
+    judge = Judge(RewardSettings(workers=0), formatter, tmp_path, lambda _: [], formatter.encode)
     judge.path.write_text('{"id": "a", "step": 1}\n{"id": "b", "step": 2}\n{"id": "c", "st')
     judge.truncate(1)
     assert judge.path.read_text() == '{"id": "a", "step": 1}\n'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,15 @@ def test_a_visit_is_remembered() -> None:
     assert memory.pass_rate(np.arange(3)) == pytest.approx([np.nan, 0.5, np.nan], nan_ok=True)
     assert memory.spread(one)[0] == pytest.approx(np.std([1, 0, 0.5]), abs=1e-3)
     assert (memory.length(one)[0], memory.version_N[1]) == (7, 4)
+
+
+def test_a_demonstration_says_nothing_of_the_policy() -> None:
+    """But it tells the group's answers apart."""
+    memory, shown = memory_of(1), make_group(0, [0.0, 0.0, 1.0])
+    shown.rollouts[2] = replace(shown.rollouts[2], kind="demo", logprobs=())
+    memory.observe([shown])
+    assert (memory.last_N[0], memory.reward_N[0], memory.spread_N[0]) == (0, 0, 0)
+    assert memory.flat_visits(np.array([0]))[0] == 0
 
 
 def test_a_pass_score_makes_pass_rates_of_graded_scores() -> None:
@@ -167,6 +177,10 @@ def test_wrong_histories_are_refused(tmp_path) -> None:
     pq.write_table(pa.table({"key": ["0" * 16], "pass_rate": [0.5], "length": [1.0]}), wrong)
     with pytest.raises(UserError, match=r"wrong\.parquet: not a history of prompts \(it has no column 'spread'\)"):
         memory_of(1).load_grades([wrong], np.array([1], np.uint64))
+    for key, rate in (("f" * 32, 0.5), ("-1", 0.5), ("0" * 16, "half")):
+        pq.write_table(pa.table({"key": [key], "pass_rate": [rate], "spread": [0.1], "length": [1.0]}), wrong)
+        with pytest.raises(UserError, match=r"wrong\.parquet: not a history of prompts"):
+            memory_of(1).load_grades([wrong], np.array([0], np.uint64))
     with pytest.raises(UserError, match="not a history of prompts"):
         memory_of(1).load_grades([str(tmp_path / "none.parquet")], np.array([1], np.uint64))
     memory_of(1).export(tmp_path / "empty.parquet")

@@ -121,9 +121,26 @@ def test_a_hint_that_does_not_fit_is_named_with_its_hook(
     assert "over model.max_prompt_tokens = 150" in line
 
 
-def run_config(rollout: dict[str, Any]) -> RunConfig:
+def run_config(rollout: dict[str, Any], **sections: Any) -> RunConfig:
     given = {"run": {"name": "x", "steps": 1}, "data": {"train": ["none.jsonl"]}, "model": {"max_prompt_tokens": 150}}
-    return RunConfig.model_validate({**given, "rollout": rollout})
+    return RunConfig.model_validate({**given, "rollout": rollout, **sections})
+
+
+def test_a_source_that_is_never_drawn_is_not_looked_at(model_folder) -> None:
+    long, formatter = prompt_sample("long", "word " * 200), Formatter.load(str(model_folder("qwen2_5_vl")))
+
+    def check(*weights: dict[str, float]) -> PromptCheck:
+        stages = [{"source_weights": w, "until": (n + 1) / len(weights)} for n, w in enumerate(weights)]
+        config = run_config({}, sampler={"stages": stages})
+        formatter.limits = config.model
+        return PromptCheck(config, formatter, training=True)
+
+    never = check({long.source: 0, "sums": 1})
+    assert never(long).tokens == 0
+    never.encode([long])
+    for drawn in (check({"sums": 0, long.source: 1}), check({long.source: 0, "sums": 1}, {long.source: 1, "sums": 1})):
+        with pytest.raises(UserError, match="'long': its prompt has"):
+            drawn(long)
 
 
 def test_of_a_solution_the_largest_part_that_is_given_counts(model_folder) -> None:

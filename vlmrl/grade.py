@@ -29,6 +29,7 @@ from vlmrl.group import Group
 from vlmrl.judging import Judge
 from vlmrl.policy import Policy
 from vlmrl.prompt_memory import PromptMemory
+from vlmrl.rehearsal import PromptCheck
 from vlmrl.rollout import Sampling
 from vlmrl.rows import whole_file
 from vlmrl.sample import Sample
@@ -84,7 +85,8 @@ class Grader:
         self.memory = PromptMemory(*self.data.sources(), config.sampler.pass_score)
         self.engine = make_engine(config, self.policy)
         self.engine.sync(self.policy.weights(), 0)
-        self.judge = Judge(config.reward, self.policy.formatter, parts, self.answer)
+        check = PromptCheck(config, self.policy.formatter, training=False).encode
+        self.judge = Judge(config.reward, self.policy.formatter, parts, self.answer, check)
 
     def run(self) -> None:
         """Grades what has no part yet. A batch's draw depends on its place alone."""

@@ -52,13 +52,23 @@ def make_runner(settings: RewardSettings) -> CallRunner:
 
 
 class Judge:
-    """Holds the runner of a run; `close()` it. `ask` serves verifiers that put a question to the policy."""
+    """Holds the runner of a run; `close()` it.
 
-    def __init__(self, settings: RewardSettings, formatter: Formatter, folder: Path, ask: Ask) -> None:
+    `ask` serves verifiers that put a question to the policy, `check` raises for questions that it cannot take.
+    """
+
+    def __init__(
+        self,
+        settings: RewardSettings,
+        formatter: Formatter,
+        folder: Path,
+        ask: Ask,
+        check: Callable[[Sequence[Sample]], object],
+    ) -> None:
         self.schedules = Schedules(settings.schedules)
         self.formatter = formatter
         self.path = folder / "unscored.jsonl"
-        self.ask = ask
+        self.ask, self.check = ask, check
         self.runner = make_runner(settings)
         self.step = 0
 
@@ -148,13 +158,13 @@ class Judge:
         return replies
 
     def _question(self, sample: Sample, spec: RewardSpec, response: str) -> Sample | None:
-        """A prompt that is known to fit the model; raises where the verifier does, or the formatter refuses it."""
+        """A prompt that is known to fit; raises where the verifier does, or the run cannot take the prompt."""
         text = catalog.load("verifiers", spec.verifier).question(response, spec.target, **spec.params)
         if text is None:
             return None
         turn = Message(role="user", content=self._plain(text))
         question = sample.model_copy(update={"messages": (turn,), "media": MediaSet()})
-        self.formatter.encode([question])
+        self.check([question])
         return question
 
     def _plain(self, text: str) -> str:

@@ -50,7 +50,7 @@ class Objective:
         settings = self.settings
         scores = [v.score for v in group.verdicts]
         correct = [s is not None and s >= settings.correct_at - 1e-9 for s in scores]
-        rate = sum(correct) / max(len(group.scores), 1)
+        rate = sum(s >= settings.correct_at - 1e-9 for s in group.own_scores) / max(len(group.own_scores), 1)
         found = []
         for index, advantage in enumerate(advantages(scores, settings)):
             rollout = group.rollouts[index]

@@ -109,7 +109,7 @@ class PromptMemory:
             self.last_N[i] = passed
             self.reward_N[i] = np.mean(group.own_scores)
             # Equal scores need not sum to a mean that equals them.
-            self.spread_N[i] = np.std(group.scores) if has_spread else 0.0
+            self.spread_N[i] = np.std(group.own_scores) if len(set(group.own_scores)) > 1 else 0.0
             self.length_N[i] = np.mean([len(rollout.token_ids) for rollout, _ in group.own])
             self.version_N[i] = max(rollout.version for rollout in group.rollouts)
             self.key_N[i] = _number(group.sample)
@@ -239,8 +239,11 @@ def _read_history(path: str, names: Sequence[str] = ()) -> Iterator[tuple[np.nda
             for batch in file.iter_batches(BATCH, columns=["key", *names]):
                 keys = np.fromiter((int(key, 16) for key in batch["key"].to_pylist()), np.uint64, batch.num_rows)
                 order = np.argsort(keys)
-                yield keys[order], {name: batch[name].to_numpy(zero_copy_only=False)[order] for name in names}
-    except (OSError, ValueError, TypeError) as error:  # pyarrow's are ValueErrors, and so are wrong keys
+                yield (
+                    keys[order],
+                    {name: batch[name].cast("float32").to_numpy(zero_copy_only=False)[order] for name in names},
+                )
+    except (OSError, ValueError, TypeError, OverflowError) as error:  # pyarrow's are ValueErrors
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a history of prompts ({reason}); write it with `vlmrl data grade`") from None
     if not rows:

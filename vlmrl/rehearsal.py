@@ -113,8 +113,12 @@ class PromptCheck:
         self.supervised = training and config.sft is not None
         self.demonstrated = self.supervised or (training and config.objective.demonstrations)
         self.hints = hooks.meta_fields(config.rollout) if training and not self.supervised else {}
+        weights = [section.source_weights for section in config.sampler.sections()]
+        self.left_out = {name for name in weights[0] if not any(w.get(name) for w in weights)} if training else set()
 
     def __call__(self, sample: Sample) -> PromptSize:
+        if sample.source in self.left_out:
+            return PromptSize(sample.id, 0, 0, 0)
         size = self.formatter.size(sample)
         self._fits(sample, size)
         for name, field in self.hints.items():
@@ -123,7 +127,8 @@ class PromptCheck:
 
     def encode(self, samples: Sequence[Sample]) -> None:
         """The same of the prompts themselves, with all their media decoded."""
-        for sample, prompt in zip(samples, self.formatter.encode(samples), strict=True):
+        drawn = [sample for sample in samples if sample.source not in self.left_out]
+        for sample, prompt in zip(drawn, self.formatter.encode(drawn) if drawn else (), strict=True):
             self._fits(sample, prompt)
 
     def _fits(self, sample: Sample, prompt: EncodedPrompt | PromptSize) -> None:

@@ -32,7 +32,7 @@ from vlmrl.learner import Learner
 from vlmrl.monitor import Ledger
 from vlmrl.policy import Policy
 from vlmrl.prompt_memory import PromptMemory, content_keys
-from vlmrl.rehearsal import check_training_data, rehearse
+from vlmrl.rehearsal import PromptCheck, check_training_data, rehearse
 from vlmrl.report import write_report
 from vlmrl.rollout import Engine, Rollout, Sampling
 from vlmrl.run_folder import RunFolder
@@ -96,7 +96,8 @@ class Trainer:
         )
         # What came after the checkpoint will be recorded again; without a checkpoint that is everything.
         self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
-        self.judge = Judge(config.reward, self.policy.formatter, folder.path, self.answer)
+        check = PromptCheck(config, self.policy.formatter, training=False).encode
+        self.judge = Judge(config.reward, self.policy.formatter, folder.path, self.answer, check)
         self.judge.truncate(self.step or -1)
         if found is not None:
             self.judge.schedules.load_state_dict(found[1]["schedules"])

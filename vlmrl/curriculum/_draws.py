@@ -110,7 +110,8 @@ class Draws:
         self.rolled_out = True
 
     def batch(self, n: int) -> list[Group]:
-        groups, self.pending = self.pending[:n], self.pending[n:]
+        # More than n are the surplus of an earlier stage, which would be too old for another step.
+        groups, self.pending = self.pending[:n], []
         return groups
 
     def metrics(self) -> dict[str, float]:
