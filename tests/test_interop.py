@@ -384,7 +384,7 @@ def test_slime_with_group_rm() -> None:
 
 
 def test_slime_does_not_train_on_what_could_not_be_judged(stuck) -> None:
-    with Workers(1, deadline=0.5) as workers:
+    with Workers(1, deadline=2.0) as workers:
         reward = interop.slime([{"verifier": stuck}, {"verifier": "counting"}], run=workers)
         group = [SlimeSample("3", 1, "3"), SlimeSample("stuck", 1, "3"), SlimeSample("4", 1, "3")]
         assert asyncio.run(reward(None, group)) == [1.0, 0.75, 0.5]
@@ -400,7 +400,7 @@ def test_slime_one_by_one() -> None:
 
 
 def test_swift_gets_the_groups_mean_for_what_could_not_be_judged(stuck) -> None:
-    with Workers(1, deadline=0.5) as workers:
+    with Workers(1, deadline=2.0) as workers:
         reward = interop.swift([{"verifier": stuck}, {"verifier": "counting"}], run=workers)
         columns = {"prompt_id": ["a", "a", "a", "b"], "solution": ["3", "3", "3", "many"], "trainer_state": None}
         assert reward(args=None)(["3", "stuck", "4", "3"], **columns) == [1.0, 0.75, 0.5, None]
@@ -420,7 +420,7 @@ def test_swift_groups_by_the_messages_and_counts_tokens_of_all_turns() -> None:
 
 
 def test_a_verifier_that_hangs_costs_one_answer(stuck) -> None:
-    with Workers(1, deadline=0.5) as workers:
+    with Workers(1, deadline=2.0) as workers:
         assert ask(interop.trl(stuck, run=workers), ["fine", "stuck", "fine"]) == [1.0, None, 1.0]
 
 

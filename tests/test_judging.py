@@ -91,7 +91,7 @@ def formatter(model_folder) -> Formatter:
 
 
 def test_what_cannot_be_judged_is_kept_and_judged_again_by_score(own_verifiers, tmp_path, capfd) -> None:
-    with_deadline = RewardSettings(workers=1, deadline=0.5)
+    with_deadline = RewardSettings(workers=1, deadline=2.0)
     judge = Judge(with_deadline, None, tmp_path, lambda _: [], len)  # pyright: ignore[reportArgumentType]
     judge.step = 7
     groups = [[rollout("a" * n) for n in (2, 3, 4)], [rollout("aaab"), rollout("bbbb")]]
@@ -106,7 +106,7 @@ def test_what_cannot_be_judged_is_kept_and_judged_again_by_score(own_verifiers, 
         ("sometimes-1", "aaab", 7, "timeout"),
     ]
     command = [sys.executable, "-m", "vlmrl.cli", "score", str(judge.path), "--verifiers-path", str(own_verifiers)]
-    done = subprocess.run([*command, "--deadline", "0.5"], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, "--deadline", "2.0"], capture_output=True, text=True, check=True)
     again = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["status"], row["score"]) for row in again] == [("timeout", None)] * 2
     judge.truncate(6)
@@ -281,7 +281,7 @@ group = 4
 max_new_tokens = 8
 [reward]
 workers = 2
-deadline = 0.3
+deadline = 1.0
 """
 
 
