@@ -175,8 +175,9 @@ def test_a_response_longer_than_the_model_takes_is_refused_before_a_run(model_fo
     config = RunConfig.model_validate({"run": {"name": "x", "steps": 1}, "data": data, "rollout": rollout})
     formatter = Formatter.load(str(model_folder("qwen2_5_vl")))
     with pytest.raises(UserError, match=said):
-        _check_length(config, formatter, text_prompt(30))
-    _check_length(config.model_copy(update={"rollout": RolloutSettings()}), formatter, text_prompt(30))
+        _check_length(config, formatter, text_prompt(30), config.rollout.max_new_tokens)
+    usual = config.model_copy(update={"rollout": RolloutSettings()})
+    _check_length(usual, formatter, text_prompt(30), usual.rollout.max_new_tokens)
 
 
 # --- metrics, and families without a tree -----------------------------------------------------------------

@@ -112,6 +112,7 @@ class PromptCheck:
         self.config, self.formatter, self.planner = config, formatter, planner
         self.supervised = training and config.sft is not None
         self.demonstrated = self.supervised or (training and config.objective.demonstrations)
+        self.sampled = 0 if self.supervised else longest_response(config, formatter)
         self.hints = hooks.meta_fields(config.rollout) if training and not self.supervised else {}
         weights = [section.source_weights for section in config.sampler.sections()]
         self.left_out = {name for name in weights[0] if not any(w.get(name) for w in weights)} if training else set()
@@ -132,16 +133,11 @@ class PromptCheck:
             self._fits(sample, prompt)
 
     def _fits(self, sample: Sample, prompt: EncodedPrompt | PromptSize) -> None:
-        response = self._response(sample)
+        shown = len(self.formatter.encode_demonstration(sample)) if self.demonstrated else 0
         if not self.supervised:  # of demonstrations, no engine sees the prompt
-            _check_length(self.config, self.formatter, prompt)
+            _check_length(self.config, self.formatter, prompt, self.sampled)
         if self.planner and self.planner.settings.memory_mb:
-            self.planner.require(prompt, response)
-
-    def _response(self, sample: Sample) -> int:
-        """Tokens of the longest that is learnt of the sample."""
-        sampled = 0 if self.supervised else longest_response(self.config, self.formatter)
-        return max(sampled, len(self.formatter.encode_demonstration(sample)) if self.demonstrated else 0)
+            self.planner.require(prompt, max(self.sampled, shown))
 
     def _hint_fits(self, sample: Sample, name: str, field: str) -> None:
         """A hint is given when all answers were wrong, in the middle of the run."""
@@ -165,9 +161,9 @@ def longest_response(config: RunConfig, formatter: Formatter) -> int:
     return rollout.max_new_tokens + len(cue) + forced.max_new_tokens
 
 
-def _check_length(config: RunConfig, formatter: Formatter, prompt: EncodedPrompt | PromptSize) -> None:
-    """`UserError` unless the model and the engine take the prompt with the longest response."""
-    rollout, response = config.rollout, longest_response(config, formatter)
+def _check_length(config: RunConfig, formatter: Formatter, prompt: EncodedPrompt | PromptSize, response: int) -> None:
+    """`UserError` unless the model and the engine take the prompt with a response of so many tokens."""
+    rollout = config.rollout
     bounds = {"the model's max_position_embeddings": formatter.config.text_config.max_position_embeddings}
     if rollout.engine == "vllm":
         bounds["rollout.vllm.max_model_len"] = rollout.vllm.max_model_len
