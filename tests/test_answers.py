@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from vlmrl.answers import Answer, extract, find_numbers, parse_number
+from vlmrl.reading.answers import Answer, extract, find_numbers, parse_number
 
 
 @pytest.mark.parametrize(("response", "answer"), [

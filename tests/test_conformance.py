@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vlmrl import catalog, geometry
-from vlmrl.reading import points
+from vlmrl import catalog
+from vlmrl.reading import boxes, points
 from vlmrl.reading.detection import COCO_AREAS, COCO_THRESHOLDS, Detections, average_precision
 
 HERE = Path(__file__).parent / "conformance"
@@ -135,11 +135,11 @@ def boxes_score(row: dict[str, Any], config: dict[str, Any]) -> float | None:
     if config["metric"] == "parse_boxes":
         return parse_score(row, config)
     if isinstance(row["prediction"], str):
-        target = geometry.parse_boxes(str(row["reference"])) or row["reference"]
-        boxes = [list(box.coords) for box in target] if isinstance(target, list) else target
-        return verify("dynamic_iou", row | {"reference": boxes}, metric="iou", threshold=0.0)
+        target = boxes.parse_boxes(str(row["reference"])) or row["reference"]
+        places = [list(box.coords) for box in target] if isinstance(target, list) else target
+        return verify("dynamic_iou", row | {"reference": places}, metric="iou", threshold=0.0)
     a, b = (corners(row[side], config["format"]) for side in ("prediction", "reference"))
-    return float(geometry.iou_matrix(a, b)[0, 0])
+    return float(boxes.iou_matrix(a, b)[0, 0])
 
 
 def corners(box: list[float], form: str) -> np.ndarray:
@@ -153,10 +153,10 @@ def corners(box: list[float], form: str) -> np.ndarray:
 
 def parse_score(row: dict[str, Any], config: dict[str, Any]) -> float:
     """1 if exactly the reference's boxes are read."""
-    found = geometry.parse_boxes(row["prediction"]) or []
+    found = boxes.parse_boxes(row["prediction"]) or []
     scale = np.tile(np.array(config["resolution_wh"]) / np.array(config["input_wh"]), 2)
-    found = [geometry.Box(tuple((np.array(box.coords) * scale).tolist()), box.label) for box in found]
-    true = [geometry.Box(tuple(map(float, item["bbox"])), item["label"]) for item in row["reference"]]
+    found = [boxes.Box(tuple((np.array(box.coords) * scale).tolist()), box.label) for box in found]
+    true = [boxes.Box(tuple(map(float, item["bbox"])), item["label"]) for item in row["reference"]]
     return float(found == true)
 
 

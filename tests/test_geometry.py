@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmrl.geometry import MAX_BOXES, Box, answer_scale, convert, iou_matrix, match, parse_boxes
+from vlmrl.reading.boxes import MAX_BOXES, Box, answer_scale, convert, iou_matrix, match, parse_boxes
 from vlmrl.reading.location_tokens import spell_out
 
 SIDE = st.floats(1, 500)

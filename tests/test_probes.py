@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from vlmrl import answers, catalog
+from vlmrl import catalog
 from vlmrl.blind import tasks
 from vlmrl.probes import Result, everything, measure, page
+from vlmrl.reading import answers
 from vlmrl.reward import Call
 from vlmrl.verdict import Verdict
 

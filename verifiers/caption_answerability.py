@@ -23,8 +23,9 @@ import re
 from types import ModuleType
 from typing import Any
 
-from vlmrl import answers, catalog, endpoint
+from vlmrl import catalog, endpoint
 from vlmrl.endpoint import EndpointError
+from vlmrl.reading import answers
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "thread"

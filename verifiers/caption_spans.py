@@ -28,7 +28,7 @@ import re
 import unicodedata
 from typing import Any
 
-from vlmrl import answers
+from vlmrl.reading import answers
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _SHOWN = {"caption": "A grey cat sleeps on the old sofa, next to a lamp."}

@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl import answers, media
+from vlmrl import media
+from vlmrl.reading import answers
 from vlmrl.sample import Media
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 

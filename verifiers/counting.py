@@ -14,9 +14,9 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from vlmrl import answers
-from vlmrl.answers import Number
+from vlmrl.reading import answers
 from vlmrl.reading.amounts import without_asides
+from vlmrl.reading.answers import Number
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "here"

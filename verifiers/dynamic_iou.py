@@ -40,9 +40,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl import geometry
-from vlmrl.geometry import Box
-from vlmrl.reading import detection
+from vlmrl.reading import boxes, detection
+from vlmrl.reading.boxes import Box
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.detection import Detections
 from vlmrl.reading.frames import Frame, true_items, written
@@ -93,7 +92,7 @@ def verify(
     answer_size: Sequence[float] | None = None,
     evaluation: bool = False,
 ) -> Verdict:
-    """Scores the boxes of the answer (`geometry.parse_boxes` says what is read).
+    """Scores the boxes of the answer (`boxes.parse_boxes` says what is read).
 
     `target`: a list of `{"bbox_2d": [x1, y1, x2, y2], "label": str}` (label optional), or one such object,
     or bare boxes; `[]` means that there is no object, and `[]` is then the only right answer. `coords` and
@@ -106,7 +105,7 @@ def verify(
         scale = frame.scale
     except ValueError as error:
         return bad_target(str(error))
-    predicted = geometry.parse_boxes(frame.answer(response))
+    predicted = boxes.parse_boxes(frame.answer(response))
     if predicted is None:
         names = (*detection.PARTS, *(PRECISION if evaluation else ()))
         return unparsed("no box and no [] in the answer", names)
@@ -115,7 +114,7 @@ def verify(
     allowed_GP = detection.compatible([box.label for box in predicted], [box.label for box in true])
     whole = reachable_cap and (answer_coords or coords) in ("pixels", "relative_1000")
     verdict = detection.judge(
-        np.where(allowed_GP, geometry.iou_matrix(true_G4, predicted_P4), 0.0),
+        np.where(allowed_GP, boxes.iou_matrix(true_G4, predicted_P4), 0.0),
         metric=metric,
         threshold=threshold,
         completeness=completeness,
@@ -159,9 +158,9 @@ def check_target(
     one_of("metric", metric, METRICS)
     frame = Frame(coords, image_size, answer_coords, answer_size)
     frame.check()
-    boxes = _true_boxes(target)
+    places = _true_boxes(target)
     extent = frame.extent or (math.inf, math.inf)
-    for box in boxes:
+    for box in places:
         frame.check_inside(extent, f"target box {list(box.coords)} reaches", box.coords[:2], box.coords[2:])
 
 
@@ -169,22 +168,22 @@ def _true_boxes(target: Any) -> list[Box]:
     """The target's boxes, repetitions once, as in answers; ValueError names the first one that is none."""
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is no list of boxes; give [{{'bbox_2d': [x1, y1, x2, y2]}}, ...]")
-    boxes = []
-    for value, label in true_items(target, geometry.BOX_KEYS):
-        box = geometry.box_from(value, label)
+    places = []
+    for value, label in true_items(target, boxes.BOX_KEYS):
+        box = boxes.box_from(value, label)
         if box is None:
             raise ValueError(f"target box {value!r:.60} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2; mend it")
         boxes.append(box)
-    return list(dict.fromkeys(boxes))
+    return list(dict.fromkeys(places))
 
 
-def _moved(boxes: list[Box], scale: tuple[float, float]) -> list[Box]:
+def _moved(places: list[Box], scale: tuple[float, float]) -> list[Box]:
     x, y = scale
-    return [Box((b.coords[0] * x, b.coords[1] * y, b.coords[2] * x, b.coords[3] * y), b.label) for b in boxes]
+    return [Box((b.coords[0] * x, b.coords[1] * y, b.coords[2] * x, b.coords[3] * y), b.label) for b in places]
 
 
-def _array(boxes: list[Box]) -> NDArray[np.float64]:
-    return np.array([box.coords for box in boxes], dtype=np.float64).reshape(-1, 4)
+def _array(places: list[Box]) -> NDArray[np.float64]:
+    return np.array([box.coords for box in places], dtype=np.float64).reshape(-1, 4)
 
 
 def _average_precision(predicted: list[Box], true: list[Box], metric: str) -> float:
@@ -196,7 +195,7 @@ def _average_precision(predicted: list[Box], true: list[Box], metric: str) -> fl
     ours = [detection.plain_label(box.label) or default for box in true]
     theirs = [(detection.plain_label(box.label) if names else None) or default for box in predicted]
     same_GP = np.array([[a == b for b in theirs] for a in ours])
-    fit_P = np.where(same_GP, geometry.iou_matrix(_array(true), _array(predicted)), 0.0).max(axis=0)
+    fit_P = np.where(same_GP, boxes.iou_matrix(_array(true), _array(predicted)), 0.0).max(axis=0)
     precision_T, _ = detection.average_precision(
         [Detections(_array(predicted), theirs, scores=(1.0 - fit_P).tolist())],
         [Detections(_array(true), ours)],
@@ -205,5 +204,5 @@ def _average_precision(predicted: list[Box], true: list[Box], metric: str) -> fl
     return float(precision_T.mean()) * len(set(ours)) / len({*ours, *theirs})
 
 
-def _show(boxes: list[Box]) -> str:
-    return json.dumps([{"bbox_2d": list(b.coords), "label": b.label} for b in boxes[:20]], ensure_ascii=False)
+def _show(places: list[Box]) -> str:
+    return json.dumps([{"bbox_2d": list(b.coords), "label": b.label} for b in places[:20]], ensure_ascii=False)

@@ -19,7 +19,7 @@ import re
 import unicodedata
 from typing import Any
 
-from vlmrl import answers
+from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.texts import check_texts, readings, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed

@@ -25,7 +25,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from vlmrl import answers
+from vlmrl.reading import answers
 from vlmrl.verdict import Example, Verdict, bad_target
 
 LAYOUTS: dict[str, tuple[str, ...]] = {

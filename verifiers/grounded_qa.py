@@ -19,8 +19,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from vlmrl import answers
-from vlmrl.reading import options, timelines, timespans
+from vlmrl.reading import answers, options, timelines, timespans
 from vlmrl.reading.timelines import Span, Timeline
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 

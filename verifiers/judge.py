@@ -21,8 +21,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from vlmrl import answers, endpoint
+from vlmrl import endpoint
 from vlmrl.endpoint import EndpointError
+from vlmrl.reading import answers
 from vlmrl.reading.texts import is_unmarked
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 

@@ -24,7 +24,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from vlmrl import answers
+from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.expressions import MAX_MEMBERS, Rules, equal
 from vlmrl.reading.notation import clean, is_prose

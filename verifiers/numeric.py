@@ -21,7 +21,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from vlmrl import answers
+from vlmrl.reading import answers
 from vlmrl.reading.amounts import Amount, committed, plain, same_unit
 from vlmrl.reading.checks import one_of
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed

@@ -28,8 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl import geometry
-from vlmrl.reading import detection, points, polygons
+from vlmrl.reading import boxes, detection, points, polygons
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.frames import Frame, true_items, written
 from vlmrl.reading.points import Point
@@ -37,7 +36,7 @@ from vlmrl.reading.polygons import Polygon
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("hit", "osworld")
-_KEYS = ("point_2d", "point", "polygon", "polygon_2d", "segmentation", *geometry.BOX_KEYS)
+_KEYS = ("point_2d", "point", "polygon", "polygon_2d", "segmentation", *boxes.BOX_KEYS)
 # A coordinate that was converted and back is not exactly on the edge.
 _ROUNDING = 1e-6
 
@@ -103,7 +102,7 @@ def verify(
     # A distance is that of the target's image: the answer moves to the target.
     x, y = _pixels(coords, image_size)
     moved = [Point((point.coords[0] / scale[0] * x, point.coords[1] / scale[1] * y), point.label) for point in said]
-    reach = radius * (math.hypot(*geometry.extent("pixels", image_size)) if radius_unit == "diagonal" else 1.0)
+    reach = radius * (math.hypot(*boxes.extent("pixels", image_size)) if radius_unit == "diagonal" else 1.0)
     return _score(_places(target, (x, y)), moved, metric, reach, json.dumps([list(p.coords) for p in said[:20]]))
 
 
@@ -140,7 +139,7 @@ def check_target(
     frame.check()
     places = _places(target, (1.0, 1.0))
     if image_size is not None or radius_unit == "diagonal":
-        geometry.extent("pixels", image_size)
+        boxes.extent("pixels", image_size)
     elif coords != "pixels" and (metric == "osworld" or any(place.is_point for place in places)):
         raise ValueError(f"image_size is missing; distances in {coords} need [width, height] of their image")
     if extent := frame.extent:
@@ -152,7 +151,7 @@ def _pixels(coords: str, image_size: Sequence[float] | None) -> tuple[float, flo
     """Pixels a unit of x and y; 1 where no size is known, and none needed."""
     if coords == "pixels" or image_size is None:
         return 1.0, 1.0
-    (width, height), (x, y) = geometry.extent("pixels", image_size), geometry.extent(coords, None)
+    (width, height), (x, y) = boxes.extent("pixels", image_size), boxes.extent(coords, None)
     return width / x, height / y
 
 
@@ -164,7 +163,7 @@ def _places(target: Any, scale: tuple[float, float]) -> list[Place]:
 
     places: dict[Point | Polygon, Place] = {}
     for value, label in true_items(target, _KEYS):
-        place = points.point_from(value, label) if geometry.is_flat(value) and len(value) == 2 else None
+        place = points.point_from(value, label) if boxes.is_flat(value) and len(value) == 2 else None
         if place is not None:
             shape = shapely.Point(place.coords[0] * scale[0], place.coords[1] * scale[1])
         else:
@@ -204,7 +203,7 @@ def _score(places: list[Place], said: list[Point], metric: str, reach: float, an
         reach_G1 = np.array([[reach if place.is_point else 0.0] for place in places])
         worth_GP = (distance_GP <= reach_G1).astype(float)
     worth_GP[~detection.compatible([point.label for point in said], [place.label for place in places])] = 0.0
-    pairs = geometry.match(worth_GP)
+    pairs = boxes.match(worth_GP)
     parts = {"precision": len(pairs) / answered, "recall": len(pairs) / true}
     score = sum(worth_GP[pair] for pair in pairs) / max(true, answered)
     return Verdict(float(score), parts=parts, answer=answer, why=f"{len(pairs)} of {true} places met, {why}")

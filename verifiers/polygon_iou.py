@@ -31,8 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl import geometry
-from vlmrl.reading import detection, polygons
+from vlmrl.reading import boxes, detection, polygons
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.frames import Frame, true_items, written
 from vlmrl.reading.polygons import Polygon
@@ -176,7 +175,7 @@ def _true_polygons(target: Any, turn: float) -> list[Polygon]:
 
 
 def _is_one(target: Any) -> bool:
-    return polygons.is_ring(target) or geometry.is_flat(target)
+    return polygons.is_ring(target) or boxes.is_flat(target)
 
 
 def _write(shapes: list[Polygon]) -> str:
@@ -192,7 +191,7 @@ def _iou_matrix(true: list[Any], predicted: list[Any]) -> NDArray[np.float64]:
     iou_GP = np.zeros((len(true), len(predicted)))
     if not iou_GP.size:
         return iou_GP
-    rows, columns = np.nonzero(geometry.iou_matrix(shapely.bounds(true_G), shapely.bounds(predicted_P)))
+    rows, columns = np.nonzero(boxes.iou_matrix(shapely.bounds(true_G), shapely.bounds(predicted_P)))
     overlap = shapely.area(shapely.intersection(true_G[rows], predicted_P[columns]))
     union = shapely.area(true_G)[rows] + shapely.area(predicted_P)[columns] - overlap
     iou = overlap / union

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from vlmrl import answers
+from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.published_rules import letter, right_in_mathvista, right_in_mmmu
 from vlmrl.reading.texts import readings

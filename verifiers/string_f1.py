@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from vlmrl import answers
+from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.texts import check_texts, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed

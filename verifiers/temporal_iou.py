@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmrl import answers, geometry
-from vlmrl.reading import timelines, timespans
+from vlmrl.reading import answers, boxes, timelines, timespans
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.timelines import Span, Timeline
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
@@ -142,7 +141,7 @@ def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: floa
         return iou
     if metric == "matched":
         iou_NM = np.array([[timelines.iou([a], [b]) for b in true] for a in said])
-        return float(sum(iou_NM[pair] for pair in geometry.match(iou_NM))) / max(len(said), len(true))
+        return float(sum(iou_NM[pair] for pair in boxes.match(iou_NM))) / max(len(said), len(true))
     assert length is not None
     starts = min(said).start - min(true).start
     ends = max(span.end for span in said) - max(span.end for span in true)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from vlmrl import answers
+from vlmrl.reading import answers
 from vlmrl.reading.texts import answer_cue
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 

@@ -22,9 +22,9 @@ from typing import Any
 import torch
 
 from vlmrl.errors import UserError
+from vlmrl.files import whole_file
 from vlmrl.group import Group
 from vlmrl.metrics import agreement_metrics, by
-from vlmrl.rows import whole_file
 from vlmrl.settings import AgreementSettings
 
 MIN_TOKENS = 256

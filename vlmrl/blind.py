@@ -18,8 +18,9 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from vlmrl import answers, catalog, draws
+from vlmrl import catalog, draws
 from vlmrl.draws import Case, Guess
+from vlmrl.reading import answers
 
 CASES = 32
 SEED = 7

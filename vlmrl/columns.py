@@ -22,8 +22,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from vlmrl import catalog
-from vlmrl.complaints import one_line
-from vlmrl.errors import UserError, nearest
+from vlmrl.errors import UserError, nearest, one_line
 from vlmrl.reward import Answered, CallRunner, check_params, check_spec, is_group_level, score_groups
 from vlmrl.sample import RewardSpec, Sample
 from vlmrl.verdict import Member, Verdict

@@ -15,8 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 import vlmrl
-from vlmrl.complaints import one_line
-from vlmrl.errors import UserError, nearest
+from vlmrl.errors import UserError, nearest, one_line
 from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.sampler_settings import SamplerSettings
 from vlmrl.settings import (

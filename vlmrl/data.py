@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from vlmrl import catalog
 from vlmrl.convert import convert_file
 from vlmrl.errors import UserError, nearest
+from vlmrl.files import read_rows
 from vlmrl.media import image_size, load_image
 from vlmrl.reward import check_spec, gold_response, score
-from vlmrl.rows import read_rows
 from vlmrl.sample import MARKS, Media, Sample
 from vlmrl.sample_files import parse_row, read_samples, write_samples
 

@@ -33,7 +33,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vlmrl import answers
+from vlmrl.reading import answers
 
 FIRST_WAIT = 0.5
 """Seconds before the second try; they double with each further one, less up to a half by chance."""

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
 
 
 class UserError(ValueError):
@@ -17,3 +21,45 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known: {', '.join(known)}" if known else ""
+
+
+def one_line(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first complaint of pydantic: field, what is wrong, value; for an unknown field the nearest name."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "row"
+    if first["type"] == "extra_forbidden":
+        owner = _owner(model, first["loc"][:-1])
+        return f"{field}: unknown field{nearest(str(first['loc'][-1]), owner.model_fields)}"
+    if first["type"] == "missing":
+        return f"{field}: missing; add it"
+    if first["type"] == "tuple_type":
+        return f"{field}: expected a list, got {_short(first['input'])}"
+    message = first["msg"].removeprefix("Value error, ").replace("\n", " ")
+    if first["type"] == "value_error":
+        return message if field == "row" else f"{field}: {message}"
+    return f"{field}: {message[0].lower() + message[1:]}, got {_short(first['input'])}"
+
+
+def _owner(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that the path `loc` inside `model` leads to."""
+    for part in loc:
+        if isinstance(part, int) or part not in model.model_fields:
+            continue
+        found = list(_models(model.model_fields[part].annotation))
+        if found:
+            model = found[0]
+    return model
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    from pydantic import BaseModel
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _models(inner)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

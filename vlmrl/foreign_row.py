@@ -17,8 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vlmrl.complaints import one_line
-from vlmrl.errors import UserError
+from vlmrl.errors import UserError, one_line
 from vlmrl.sample import Media
 
 MEDIA_COLUMNS = {"images": ("images", "image"), "videos": ("videos", "video"), "audios": ("audios", "audio")}

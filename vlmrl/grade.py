@@ -25,13 +25,13 @@ from vlmrl import catalog, checkpoint
 from vlmrl.config import RunConfig, load_run
 from vlmrl.dataset import open_dataset
 from vlmrl.errors import UserError
+from vlmrl.files import whole_file
 from vlmrl.group import Group
 from vlmrl.judging import Judge
 from vlmrl.policy import Policy
 from vlmrl.prompt_memory import PromptMemory
 from vlmrl.rehearsal import PromptCheck
 from vlmrl.rollout import Sampling
-from vlmrl.rows import whole_file
 from vlmrl.sample import Sample
 from vlmrl.trainer import make_engine
 

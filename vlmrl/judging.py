@@ -19,10 +19,10 @@ from vlmrl import catalog
 from vlmrl.calls import row_from_call
 from vlmrl.catalog import parameters
 from vlmrl.encoded_prompt import EncodedPrompt
+from vlmrl.files import json_line, whole_file
 from vlmrl.formatting import Formatter
 from vlmrl.reward import Answered, Call, CallRunner, Overrides, failure, run_calls, score_groups
 from vlmrl.rollout import Rollout
-from vlmrl.rows import json_line, whole_file
 from vlmrl.sample import MARKS, MediaSet, Message, RewardSpec, Sample
 from vlmrl.schedules import Schedules
 from vlmrl.settings import RewardSettings

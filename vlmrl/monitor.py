@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from vlmrl.errors import UserError, nearest
+from vlmrl.files import whole_file
 from vlmrl.group import Group, UpdateReport
 from vlmrl.media import encode_png, load_image
 from vlmrl.metrics import Metrics, by, figures, finite, step_metrics, verdict_metrics
-from vlmrl.rows import whole_file
 from vlmrl.sample import Sample
 from vlmrl.sinks import SINKS
 from vlmrl.summary import Table, heldout_tables, metrics_line, read_metrics

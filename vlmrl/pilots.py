@@ -29,7 +29,7 @@ from vlmrl import mixture
 from vlmrl.config import RunConfig, load_run
 from vlmrl.dataset import entry_samples
 from vlmrl.errors import UserError, nearest
-from vlmrl.rows import whole_file
+from vlmrl.files import whole_file
 
 Bounds = tuple[float, float]
 MAX_SOURCES = 12

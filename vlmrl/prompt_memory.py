@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from vlmrl.errors import UserError
+from vlmrl.files import whole_file
 from vlmrl.group import Group
-from vlmrl.rows import whole_file
 from vlmrl.sample import Sample
 
 NAN = float("nan")

@@ -20,9 +20,9 @@ from typing import Any
 
 from vlmrl.curves import Rows, charts
 from vlmrl.errors import UserError
+from vlmrl.files import read_rows, whole_file
 from vlmrl.metrics import PERFECT
 from vlmrl.monitor import PICTURED
-from vlmrl.rows import read_rows, whole_file
 from vlmrl.sample import MARKS
 from vlmrl.summary import change, heldout_tables, read_metrics, source_names, summarise
 
@@ -161,7 +161,7 @@ def _picture(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _boxes(row: Mapping[str, Any], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    from vlmrl import answers, geometry
+    from vlmrl.reading import answers, boxes
 
     for spec in json.loads(row["reward"]):
         if spec["verifier"] != "dynamic_iou":
@@ -169,15 +169,15 @@ def _boxes(row: Mapping[str, Any], size: tuple[int, int]) -> Iterator[dict[str, 
         params = spec["params"]
         coords = params.get("coords", "pixels")
         answer = answers.extract(row["response"])
-        told = geometry.parse_boxes(answer.text) if answer else None
+        told = boxes.parse_boxes(answer.text) if answer else None
         image_size = params.get("image_size") or size
         answer_size = params.get("answer_size") or image_size
-        true = geometry.parse_boxes(json.dumps(spec["target"])) or []
-        for kind, boxes, extent in (
-            ("true", true, geometry.extent(coords, image_size)),
-            ("answered", told or [], geometry.extent(params.get("answer_coords") or coords, answer_size)),
+        true = boxes.parse_boxes(json.dumps(spec["target"])) or []
+        for kind, places, extent in (
+            ("true", true, boxes.extent(coords, image_size)),
+            ("answered", told or [], boxes.extent(params.get("answer_coords") or coords, answer_size)),
         ):
-            for (x1, y1, x2, y2), label in boxes:
+            for (x1, y1, x2, y2), label in places:
                 left, top = 100 * x1 / extent[0], 100 * y1 / extent[1]
                 width, height = 100 * (x2 - x1) / extent[0], 100 * (y2 - y1) / extent[1]
                 yield {"kind": kind, "label": label, "x": left, "y": top, "width": width, "height": height}

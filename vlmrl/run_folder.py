@@ -15,7 +15,7 @@ import tomli_w
 
 from vlmrl.config import RunConfig
 from vlmrl.errors import UserError
-from vlmrl.rows import whole_file
+from vlmrl.files import whole_file
 
 MAY_CHANGE = {
     *(f"run.{name}" for name in ("max_minutes", "sinks", "keep_checkpoints", "checkpoint_every", "export")),

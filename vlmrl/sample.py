@@ -29,8 +29,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from vlmrl import catalog
-from vlmrl.complaints import one_line
-from vlmrl.errors import UserError
+from vlmrl.errors import UserError, one_line
 
 MARKS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
 MIME = {"images": "image", "videos": "video", "audios": "audio"}

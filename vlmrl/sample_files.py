@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmrl.errors import UserError
-from vlmrl.rows import BATCH_ROWS, json_line, read_rows, whole_file
+from vlmrl.files import BATCH_ROWS, json_line, read_rows, whole_file
 from vlmrl.sample import MARKS, Media, Sample, row_from_sample, sample_from_row, with_media
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from vlmrl import catalog, geometry
-from vlmrl.reading import detection
+from vlmrl import catalog
+from vlmrl.reading import boxes, detection
 from vlmrl.reading.detection import AVERAGED, Detections, average_precision
 from vlmrl.verdict import Verdict
 
@@ -151,11 +151,11 @@ def test_a_perfect_detector_passes_with_the_cap_alone(
     target, answer = perfect_answers(*size, share)
     size_4 = np.array([*size, *size])
     truncated = np.floor(answer / size_4 * 1000 + 1e-9)
-    released = geometry.iou(target, truncated)
+    released = boxes.iou(target, truncated)
     assert [np.mean(released >= 0.99), np.mean(released >= 0.95)] == pytest.approx([at_99, at_95], abs=0.03)
     scale = (size[0] / 1000, size[1] / 1000)
     cap = detection.reachable_iou(target * size_4 / 1000, scale)
-    reached = geometry.iou(target * size_4 / 1000, answer)
+    reached = boxes.iou(target * size_4 / 1000, answer)
     assert (reached >= np.minimum(cap, 0.99) - 1e-9).all()
     assert cap.min() > 0.9, "and it stays strict"
 
@@ -184,11 +184,11 @@ def test_on_one_grid_the_cap_changes_nothing() -> None:
 @given(low=st.floats(0, 900), side=st.floats(0.5, 90), unit=st.floats(0.2, 4))
 def test_the_cap_is_never_above_what_whole_numbers_allow(low: float, side: float, unit: float) -> None:
     box = np.array([[low, low, low + side, low + side]])
-    best = geometry.iou(box, np.array([[np.floor(low), np.floor(low), np.ceil(low + side), np.ceil(low + side)]]))
+    best = boxes.iou(box, np.array([[np.floor(low), np.floor(low), np.ceil(low + side), np.ceil(low + side)]]))
     inner = np.array([[np.ceil(low), np.ceil(low), np.floor(low + side), np.floor(low + side)]])
-    rounded = geometry.iou(box, box.round())
+    rounded = boxes.iou(box, box.round())
     cap = detection.reachable_iou(box, (unit, unit))[0]
-    assert 0 < cap <= max(best[0], rounded[0], geometry.iou(box, inner)[0], 0.5) + 1e-9
+    assert 0 < cap <= max(best[0], rounded[0], boxes.iou(box, inner)[0], 0.5) + 1e-9
 
 
 # --- params -----------------------------------------------------------------------------------------------

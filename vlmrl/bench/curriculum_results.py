@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vlmrl.bench.experiment import cell, interval
-from vlmrl.rows import whole_file
+from vlmrl.files import whole_file
 from vlmrl.summary import read_metrics
 
 BASE = "uniform"

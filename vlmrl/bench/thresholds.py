@@ -21,8 +21,8 @@ from PIL import Image
 from vlmrl import catalog
 from vlmrl.bench.experiment import cell, inline_table, interval, train
 from vlmrl.errors import UserError
+from vlmrl.files import whole_file
 from vlmrl.media import encode_png, load_image
-from vlmrl.rows import whole_file
 from vlmrl.sample import Media, MediaSet, RewardSpec, Sample
 from vlmrl.sample_files import write_samples
 from vlmrl.summary import read_metrics

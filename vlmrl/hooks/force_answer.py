@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vlmrl import answers
+from vlmrl.reading import answers
 
 if TYPE_CHECKING:
     import torch

@@ -8,11 +8,11 @@
                           notation.py one spelling, quantities.py numbers with units, listings.py lists and tuples,
                           regions.py intervals and inequalities, latex.py to sympy, values.py by value
     frames.py             coordinates of a target and of an answer; location_tokens.py those written as tokens
-    points.py             points; polygons.py polygons, rotated boxes, masks; boxes: vlmrl/geometry.py
+    points.py             points; polygons.py polygons, rotated boxes, masks; boxes: vlmrl/reading/boxes.py
     detection.py          regions matched one to one, and what the match is worth
     timespans.py          spans of a video; timelines.py their units and overlaps
     members.py            the responses of a group: length, correctness
     checks.py             parameters and targets
 
-`vlmrl/answers.py` comes before all of these: which part of a response is its answer.
+`vlmrl/reading/answers.py` comes before all of these: which part of a response is its answer.
 """

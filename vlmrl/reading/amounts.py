@@ -16,8 +16,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from vlmrl import answers
-from vlmrl.answers import Number
+from vlmrl.reading import answers
+from vlmrl.reading.answers import Number
 from vlmrl.reading.quantities import vulgar_fraction
 from vlmrl.reading.texts import answer_cue
 

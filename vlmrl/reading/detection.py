@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.geometry import iou, match
+from vlmrl.reading.boxes import iou, match
 from vlmrl.verdict import Verdict
 
 METRICS = ("mixture", "mixture_average", "share", "f1", "iou")

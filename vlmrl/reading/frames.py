@@ -3,7 +3,7 @@
 frame = Frame("pixels", [640, 480], answer_coords="relative_1000")
 frame.scale                                                     -> (1.5625, 2.083...), from target to answer
 frame.answer("<answer>[320, 240, 640, 480]</answer>")           -> "[320, 240, 640, 480]"
-list(true_items({"bbox_2d": [1, 2, 3, 4]}, geometry.BOX_KEYS))  -> [([1, 2, 3, 4], None)]
+list(true_items({"bbox_2d": [1, 2, 3, 4]}, boxes.BOX_KEYS))  -> [([1, 2, 3, 4], None)]
 written("bbox_2d", [([1, 2, 3, 4], "cat")])                     -> '[{"bbox_2d": [1, 2, 3, 4], "label": "cat"}]'
 """
 
@@ -13,8 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from vlmrl import answers, geometry
-from vlmrl.reading import location_tokens
+from vlmrl.reading import answers, boxes, location_tokens
 
 Corner = tuple[float, float]
 
@@ -22,7 +21,7 @@ Corner = tuple[float, float]
 class Frame(NamedTuple):
     """The parameters that describe the coordinates of the target and, where they differ, of the answer.
 
-    `coords` is one of `geometry.COORDS`, a size is (width, height) in pixels. What is computed from them raises a
+    `coords` is one of `boxes.COORDS`, a size is (width, height) in pixels. What is computed from them raises a
     `ValueError` for coordinates that are unknown, and for a size that is needed and missing.
     """
 
@@ -34,21 +33,21 @@ class Frame(NamedTuple):
     @property
     def scale(self) -> Corner:
         """What takes a target's x and y to those of the answer."""
-        return geometry.answer_scale(*self)
+        return boxes.answer_scale(*self)
 
     @property
     def extent(self) -> Corner | None:
         """The target's largest x and y; None if nobody said how large its image is."""
-        return geometry.answer_extent(self.coords, self.image_size, None, None)
+        return boxes.answer_extent(self.coords, self.image_size, None, None)
 
     @property
     def answer_extent(self) -> Corner | None:
         """The same of the answer."""
-        return geometry.answer_extent(*self)
+        return boxes.answer_extent(*self)
 
     def check(self) -> None:
         """`ValueError` unless both sides' coordinates are known, with the sizes that a conversion needs."""
-        geometry.answer_scale(*self)
+        boxes.answer_scale(*self)
 
     def answer(self, response: str) -> str:
         """What the response answers, location tokens spelled out; nothing if its thinking never ended."""
@@ -63,11 +62,11 @@ class Frame(NamedTuple):
 
 
 def true_items(
-    target: Any, keys: Sequence[str], is_one: Callable[[Any], bool] = geometry.is_flat
+    target: Any, keys: Sequence[str], is_one: Callable[[Any], bool] = boxes.is_flat
 ) -> Iterator[tuple[Any, Any]]:
     """(coordinates, label) of a target's items: one object, coordinates that are one item, or a list of these."""
     for item in [target] if isinstance(target, dict) or is_one(target) else target:
-        yield (geometry.keyed(item, keys), item.get("label")) if isinstance(item, dict) else (item, None)
+        yield (boxes.keyed(item, keys), item.get("label")) if isinstance(item, dict) else (item, None)
 
 
 def written(key: str, places: Iterable[tuple[Any, str | None]]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from vlmrl import answers
+from vlmrl.reading import answers
 from vlmrl.reading.quantities import is_unit, vulgar_fraction
 
 _SYMBOLS = {

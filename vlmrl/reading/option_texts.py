@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from vlmrl import answers
+from vlmrl.reading import answers
 
 SENTENCE = re.compile(r"[.!?;]\s+(?=\S)|\n|。")
 OR = re.compile(r"\bor\b|或", re.IGNORECASE)

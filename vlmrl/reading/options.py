@@ -18,8 +18,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmrl import answers
-from vlmrl.reading import option_letters, option_texts
+from vlmrl.reading import answers, option_letters, option_texts
 
 Choices = Sequence[str] | Mapping[str, str] | None
 """The options' texts in order, or by letter; None where every letter is an option."""

@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from vlmrl.answers import fold, unfenced
-from vlmrl.geometry import (
+from vlmrl.reading.answers import fold, unfenced
+from vlmrl.reading.boxes import (
     BOX_KEYS,
     MAX_BOXES,
     NUMBER,

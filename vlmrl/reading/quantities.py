@@ -16,7 +16,7 @@ from collections import Counter
 from fractions import Fraction
 from typing import NamedTuple
 
-from vlmrl import answers
+from vlmrl.reading import answers
 
 PERCENT = ("either", "share", "number")
 """What 5% equals: 0.05 and 5, 0.05 alone, 5 alone."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from vlmrl import answers
+from vlmrl.reading import answers
 
 
 def true_texts(target: Any) -> list[str]:

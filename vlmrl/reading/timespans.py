@@ -15,7 +15,7 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from vlmrl.answers import fold
+from vlmrl.reading.answers import fold
 from vlmrl.reading.timelines import Span, Timeline
 
 MAX_SPANS = 100

@@ -13,10 +13,10 @@ import torch
 
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
+from vlmrl.files import read_rows
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
-from vlmrl.rows import read_rows
 from vlmrl.scoring import score_row
 from vlmrl.settings import ReplaySettings
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.answers import unfenced
+from vlmrl.reading.answers import unfenced
 
 Coords = Literal["pixels", "relative_1000", "relative_100", "relative_1"]
 COORDS: tuple[str, ...] = get_args(Coords)
