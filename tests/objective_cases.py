@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from conftest import prompt_sample
 
+from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.group import Group
 from vlmrl.objective import Objective
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives import Response, Tokens
 from vlmrl.rollout import Rollout
 from vlmrl.verdict import Verdict

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from objective_cases import GRAM, Update
 
-from vlmrl.objective_settings import ObjectiveSettings
+from vlmrl.config.objective import ObjectiveSettings
 
 Key = tuple[int, int]
 

@@ -17,9 +17,9 @@ from vlmrl.bench.geometry import Geometry, config_of, groups
 from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.timing import estimate, take_turns
 from vlmrl.cli import main
+from vlmrl.config.settings import ModelSettings
 from vlmrl.flops import update_flops, vision_flops
 from vlmrl.policy import Policy
-from vlmrl.settings import ModelSettings
 
 CONTRACT = {
     "geometry": dict,

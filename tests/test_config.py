@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vlmrl.config import RunConfig, load_run
+from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.errors import UserError
 
 BASE = """

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from vlmrl import catalog
+from vlmrl.config.sampler import SamplerSettings
+from vlmrl.config.settings import Source
 from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum._permutation import shuffled
 from vlmrl.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.prompt_memory import PromptMemory
 from vlmrl.sample_files import write_samples
-from vlmrl.sampler_settings import SamplerSettings
-from vlmrl.settings import Source
 
 
 @pytest.fixture

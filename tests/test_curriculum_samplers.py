@@ -11,6 +11,8 @@ from population import Population, half_solved, make_group
 from pydantic import ValidationError
 
 from vlmrl import catalog
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.sampler import AdmitSettings, SamplerSettings
 from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum._draws import is_admitted
 from vlmrl.curriculum.refill import Refill
@@ -18,10 +20,8 @@ from vlmrl.curriculum.rlcs import Rlcs, expansion_ratio
 from vlmrl.curriculum.skip_solved import SkipSolved
 from vlmrl.curriculum.variance import Alignment, Variance
 from vlmrl.errors import UserError
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives.pcurl import STAGES, group_weight, stage_weight
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import AdmitSettings, SamplerSettings
 
 
 def sampler_of(world: Population, name: str, seed: int = 0, **settings: Any) -> Any:

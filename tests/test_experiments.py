@@ -12,7 +12,7 @@ import pytest
 from vlmrl.bench.curriculum_results import measure, rollouts_to, summarise
 from vlmrl.bench.experiment import cell, inline_table, interval
 from vlmrl.bench.thresholds import ARMS, FINER, pictures
-from vlmrl.config import load_run
+from vlmrl.config.run_file import load_run
 from vlmrl.media import load_image
 from vlmrl.reward import check_spec, gold_response, score
 from vlmrl.schedules import Schedules

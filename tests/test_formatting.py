@@ -10,10 +10,10 @@ import torch
 from conftest import prompt_sample
 from PIL import ExifTags, Image
 
+from vlmrl.config.settings import ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter, load_config
 from vlmrl.sample import Media, Message, Sample
-from vlmrl.settings import ModelSettings
 
 
 @pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])

@@ -10,13 +10,13 @@ from test_packing import gradients, make_items, run_packed
 
 from vlmrl import scoring
 from vlmrl.attention import Tree, flex_tree
+from vlmrl.config.settings import HfSettings, ModelSettings
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
 from vlmrl.scoring import score_row
 from vlmrl.segments import use_batched_segments
-from vlmrl.settings import HfSettings, ModelSettings
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,6 +11,7 @@ from population import make_group
 from pydantic import ValidationError
 
 from vlmrl import catalog, hooks
+from vlmrl.config.settings import GhpoSettings, GuideSettings, RolloutSettings, TransformSettings
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.hooks import Decision, Regenerate, force_answer, ghpo, guide, thought_dropout
@@ -18,7 +19,6 @@ from vlmrl.metrics import verdict_metrics
 from vlmrl.reward import Answered, score_groups
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
-from vlmrl.settings import GhpoSettings, GuideSettings, RolloutSettings, TransformSettings
 from vlmrl.verdict import Member
 
 SOLUTION = "abcdefghij"

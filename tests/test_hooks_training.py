@@ -11,7 +11,15 @@ import torch
 
 from vlmrl import catalog, hooks
 from vlmrl.cli import main
-from vlmrl.config import load_run
+from vlmrl.config.run_file import load_run
+from vlmrl.config.settings import (
+    ForceAnswerSettings,
+    HfSettings,
+    ModelSettings,
+    RolloutSettings,
+    SftSettings,
+    TransformSettings,
+)
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.group import Group
 from vlmrl.hooks import force_answer
@@ -21,14 +29,6 @@ from vlmrl.rollout import Rollout, Sampling, hf
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample, row_from_sample
 from vlmrl.scoring import score_row
-from vlmrl.settings import (
-    ForceAnswerSettings,
-    HfSettings,
-    ModelSettings,
-    RolloutSettings,
-    SftSettings,
-    TransformSettings,
-)
 from vlmrl.sft import Supervisor
 from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer

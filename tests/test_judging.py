@@ -11,11 +11,11 @@ import pytest
 
 from vlmrl import RewardSpec, Sample, catalog
 from vlmrl.calls import call_from_row, score_file
+from vlmrl.config.settings import ModelSettings, RewardSettings
 from vlmrl.formatting import Formatter
 from vlmrl.judging import Judge
 from vlmrl.reward import run_calls
 from vlmrl.rollout import Rollout
-from vlmrl.settings import ModelSettings, RewardSettings
 from vlmrl.verdict import Verdict
 
 SOMETIMES = '''

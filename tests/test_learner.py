@@ -8,14 +8,14 @@ import math
 import pytest
 import torch
 
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.learner import Learner
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
-from vlmrl.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings
 from vlmrl.verdict import Verdict
 
 

@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 from population import Population
 
+from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import create_sampler
 from vlmrl.mixture import (
     Quadratic,
@@ -20,7 +21,6 @@ from vlmrl.mixture import (
     least_pilots,
     vertices,
 )
-from vlmrl.sampler_settings import SamplerSettings
 
 YARN_NM = np.array([[1, 0, 0], [0.5, 0.5, 0], [0, 1, 0], [0, 0.5, 0.5], [0, 0, 1], [0.5, 0, 0.5]])
 YARN_N = np.array([11.7, 15.3, 9.4, 10.5, 16.4, 16.9])

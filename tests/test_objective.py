@@ -16,11 +16,11 @@ import torch
 from objective_cases import group, rollout, settings_of
 
 from vlmrl import catalog
-from vlmrl.config import load_run
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.run_file import load_run
 from vlmrl.divergence import ESTIMATES, coefficient
 from vlmrl.errors import UserError
 from vlmrl.objective import Objective, advantages, token_weights
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives.grpo import surrogate
 
 DEFAULT = ObjectiveSettings()
@@ -260,6 +260,8 @@ def test_the_library_uses_every_setting():
 
 def test_a_run_file_is_validated_without_torch(tmp_path):
     (tmp_path / "run.toml").write_text(f'{RUN}[objective]\npreset = "gspo"\n')
-    code = "import sys; from vlmrl.config import load_run; load_run(sys.argv[1:]); print('torch' in sys.modules)"
+    code = (
+        "import sys; from vlmrl.config.run_file import load_run; load_run(sys.argv[1:]); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "run.toml"], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr

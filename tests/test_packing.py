@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vlmrl.config.settings import ModelSettings
 from vlmrl.packing import Item, Row, pack
 from vlmrl.policy import Policy
 from vlmrl.scoring import log_distribution, score_row
-from vlmrl.settings import ModelSettings
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 

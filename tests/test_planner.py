@@ -14,7 +14,8 @@ from test_packing import FAMILIES, make_items, plain_logprobs
 from vlmrl.attention import no_tree
 from vlmrl.bench.memory import in_a_child
 from vlmrl.bench.planner import Batches, peaks_of
-from vlmrl.config import RunConfig
+from vlmrl.config.run_file import RunConfig
+from vlmrl.config.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings, RolloutSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.footprint import Footprint, _saved_bytes
@@ -25,7 +26,6 @@ from vlmrl.policy import Policy
 from vlmrl.rehearsal import _check_length
 from vlmrl.rollout import hf
 from vlmrl.scoring import score_row
-from vlmrl.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings, RolloutSettings
 
 VARIANTS = {
     "plain": {},

@@ -13,11 +13,11 @@ import pytest
 from population import make_group
 
 from vlmrl import prompt_memory
+from vlmrl.config.settings import Source
 from vlmrl.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory, content_keys
-from vlmrl.settings import Source
 
 
 def memory_of(prompts: int, pass_score: float | None = None) -> PromptMemory:

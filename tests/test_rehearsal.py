@@ -13,7 +13,7 @@ from conftest import prompt_sample
 from PIL import Image
 
 from vlmrl.cli import main
-from vlmrl.config import RunConfig
+from vlmrl.config.run_file import RunConfig
 from vlmrl.encoded_prompt import PromptSize
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter

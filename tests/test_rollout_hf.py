@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from vlmrl.config.settings import HfSettings, ModelSettings
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import HfEngine, _draw, create
 from vlmrl.scoring import score_row
-from vlmrl.settings import HfSettings, ModelSettings
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from vlmrl import tiny
+from vlmrl.config.settings import ForceAnswerSettings, ModelSettings, VllmSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.hooks import force_answer
@@ -23,7 +24,6 @@ from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.vllm import VllmEngine, create
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
-from vlmrl.settings import ForceAnswerSettings, ModelSettings, VllmSettings
 
 pytestmark = [
     pytest.mark.slow,

@@ -12,11 +12,11 @@ from population import make_group
 from replay_run import write_replay_run
 
 from vlmrl import catalog
-from vlmrl.config import load_run
+from vlmrl.config.run_file import load_run
+from vlmrl.config.settings import MatchedSchedule, RewardSettings
 from vlmrl.errors import UserError
 from vlmrl.run_folder import RunFolder
 from vlmrl.schedules import LATEST, Schedules, matched_value, schedule_value
-from vlmrl.settings import MatchedSchedule, RewardSettings
 from vlmrl.starvation import ENOUGH, StarvationWatch
 from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer

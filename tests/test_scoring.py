@@ -7,9 +7,9 @@ import torch
 from test_packing import make_items
 
 from vlmrl import scoring
+from vlmrl.config.settings import ModelSettings
 from vlmrl.packing import pack
 from vlmrl.policy import Policy
-from vlmrl.settings import ModelSettings
 
 
 @pytest.mark.parametrize("chunk", [2, 100])

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vlmrl import catalog
-from vlmrl.config import load_run
+from vlmrl.config.run_file import load_run
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"

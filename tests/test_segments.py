@@ -6,9 +6,9 @@ import pytest
 import torch
 from test_packing import FAMILIES
 
+from vlmrl.config.settings import ModelSettings
 from vlmrl.policy import Policy
 from vlmrl.segments import NAME, batches, use_batched_segments
-from vlmrl.settings import ModelSettings
 
 
 @pytest.mark.parametrize("family", FAMILIES)

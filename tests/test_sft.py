@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from vlmrl import catalog
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.settings import LearnerSettings, ModelSettings, SftSettings
 from vlmrl.errors import UserError
 from vlmrl.learner import Learner
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
 from vlmrl.sample import Message
 from vlmrl.scoring import score_row
-from vlmrl.settings import LearnerSettings, ModelSettings, SftSettings
 from vlmrl.sft import Supervisor
 
 synthetic = catalog.load("recipes", "synthetic")

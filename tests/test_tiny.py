@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from vlmrl import catalog, tiny
+from vlmrl.config.settings import HfSettings, ModelSettings
 from vlmrl.policy import Policy
 from vlmrl.reward import score
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
-from vlmrl.settings import HfSettings, ModelSettings
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from test_packing import make_items
 
+from vlmrl.config.settings import HfSettings, ModelSettings
 from vlmrl.packing import pack
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
 from vlmrl.scoring import score_row
-from vlmrl.settings import HfSettings, ModelSettings
 from vlmrl.vision_cache import VisionCache
 
 

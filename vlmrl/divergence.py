@@ -13,7 +13,7 @@ import torch
 from vlmrl.objectives import MAX_LOG_RATIO
 
 if TYPE_CHECKING:
-    from vlmrl.objective_settings import ObjectiveSettings
+    from vlmrl.config.objective import ObjectiveSettings
 
 
 def k1(logprob: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from vlmrl.chat_template import check_prompt, content_parts, generation_prompt
+from vlmrl.config.settings import ModelSettings
 from vlmrl.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
 from vlmrl.media import image_size, load_image
 from vlmrl.sample import Media, Sample
-from vlmrl.settings import ModelSettings
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -22,7 +22,7 @@ import numpy as np
 from rich.progress import track
 
 from vlmrl import catalog, checkpoint
-from vlmrl.config import RunConfig, load_run
+from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from vlmrl.config import RunConfig
+from vlmrl.config.run_file import RunConfig
 from vlmrl.dataset import open_dataset
 from vlmrl.judging import Judge
 from vlmrl.monitor import EvalRow, Ledger

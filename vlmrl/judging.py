@@ -18,6 +18,7 @@ from typing import Any
 from vlmrl import catalog
 from vlmrl.calls import row_from_call
 from vlmrl.catalog import parameters
+from vlmrl.config.settings import RewardSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.files import json_line, whole_file
 from vlmrl.formatting import Formatter
@@ -25,7 +26,6 @@ from vlmrl.reward import Answered, Call, CallRunner, Overrides, failure, run_cal
 from vlmrl.rollout import Rollout
 from vlmrl.sample import MARKS, MediaSet, Message, RewardSpec, Sample
 from vlmrl.schedules import Schedules
-from vlmrl.settings import RewardSettings
 from vlmrl.verdict import Member, Verdict
 
 KEPT = 1000

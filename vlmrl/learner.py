@@ -13,16 +13,16 @@ from typing import Any
 import torch
 
 from vlmrl.agreement import AgreementGate
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.settings import LearnerSettings
 from vlmrl.divergence import k3
 from vlmrl.group import Group, TokenStats, UpdateReport
 from vlmrl.objective import Objective
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives import Response, Tokens
 from vlmrl.packing import Item, Row
 from vlmrl.planner import Planner
 from vlmrl.policy import Policy
 from vlmrl.scoring import score_row
-from vlmrl.settings import LearnerSettings
 
 
 class Learner:

@@ -17,9 +17,9 @@ from dataclasses import replace
 
 import torch
 
+from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.divergence import ESTIMATES, coefficient
 from vlmrl.group import Group
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives import Response, TokenLoss, Tokens, stage
 from vlmrl.objectives.ma_rlhf import credit, macro_lengths
 

@@ -26,7 +26,7 @@ import numpy as np
 import tomli_w
 
 from vlmrl import mixture
-from vlmrl.config import RunConfig, load_run
+from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.dataset import entry_samples
 from vlmrl.errors import UserError, nearest
 from vlmrl.files import whole_file

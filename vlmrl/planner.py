@@ -22,13 +22,13 @@ import torch
 
 from vlmrl import memory
 from vlmrl.attention import no_tree
+from vlmrl.config.settings import LearnerSettings
 from vlmrl.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
 from vlmrl.flops import Rates, vision_flops
 from vlmrl.footprint import Footprint
 from vlmrl.packing import Item, Row, Work, arrange, build, repeat, work_of
 from vlmrl.policy import Policy
-from vlmrl.settings import LearnerSettings
 
 MB = 2**20
 

@@ -19,11 +19,11 @@ import torch
 
 from vlmrl import tiny
 from vlmrl.attention import NAME as TREE_ATTENTION
+from vlmrl.config.settings import LoraSettings, ModelSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter, load_config
 from vlmrl.segments import use_batched_segments
-from vlmrl.settings import LoraSettings, ModelSettings
 from vlmrl.vision_cache import VisionCache
 
 

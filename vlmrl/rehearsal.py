@@ -19,7 +19,8 @@ from rich.console import Console
 from rich.progress import track
 
 from vlmrl import catalog, hooks
-from vlmrl.config import RunConfig
+from vlmrl.config.run_file import RunConfig
+from vlmrl.config.settings import Source
 from vlmrl.data import check_media, check_reward
 from vlmrl.dataset import Dataset, entry_samples
 from vlmrl.encoded_prompt import EncodedPrompt, PromptSize
@@ -28,7 +29,6 @@ from vlmrl.formatting import Formatter
 from vlmrl.policy import choose_device, resolve
 from vlmrl.sample import Sample
 from vlmrl.schedules import Schedules
-from vlmrl.settings import Source
 
 if TYPE_CHECKING:
     from vlmrl.planner import Planner

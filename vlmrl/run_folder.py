@@ -13,7 +13,7 @@ from typing import Any
 
 import tomli_w
 
-from vlmrl.config import RunConfig
+from vlmrl.config.run_file import RunConfig
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
 

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from vlmrl import catalog
+from vlmrl.config.settings import MatchedSchedule, Schedule
 from vlmrl.errors import UserError, nearest
 from vlmrl.reward import Overrides, parameters
-from vlmrl.settings import MatchedSchedule, Schedule
 from vlmrl.verdict import Verdict
 
 LATEST = 512

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from vlmrl import hooks
+from vlmrl.config.settings import SftSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.group import UpdateReport
@@ -25,7 +26,6 @@ from vlmrl.media import image_size
 from vlmrl.packing import Item, Row
 from vlmrl.policy import Policy
 from vlmrl.sample import Sample
-from vlmrl.settings import SftSettings
 
 BACKGROUND_WEIGHT = 0.2
 """Of a patch without an object, in the class loss: nine in ten are."""

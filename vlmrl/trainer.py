@@ -21,7 +21,7 @@ import torch
 
 from vlmrl import catalog, checkpoint, hooks
 from vlmrl.agreement import AgreementGate
-from vlmrl.config import RunConfig, load_run
+from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
 from vlmrl.dataset import open_dataset
 from vlmrl.group import Group, UpdateReport

@@ -11,9 +11,9 @@ import torch
 from objective_cases import group, make_update, rollout, settings_of
 
 from vlmrl import catalog
+from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.divergence import ESTIMATES
 from vlmrl.objective import Objective, advantages
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives import Response, Tokens
 from vlmrl.objectives.guide import hint_gamma
 

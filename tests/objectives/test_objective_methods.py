@@ -9,8 +9,8 @@ import pytest
 import torch
 from objective_cases import group, make_update, rollout, settings_of
 
+from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.objective import Objective
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.objectives import Tokens
 from vlmrl.objectives.hicra import planning, planning_pattern
 from vlmrl.objectives.ma_rlhf import credit, macro_lengths

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from vlmrl import tiny
+from vlmrl.config.settings import ModelSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter
@@ -26,7 +27,6 @@ from vlmrl.policy import Policy, choose_device
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 from vlmrl.scoring import score_row
-from vlmrl.settings import ModelSettings
 from vlmrl.verdict import Verdict
 
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {

@@ -24,17 +24,17 @@ import torch
 from vlmrl import memory
 from vlmrl.bench.geometry import model_folder
 from vlmrl.bench.memory import in_a_child
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.settings import LearnerSettings, ModelSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.learner import Learner
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.packing import Item, work_of
 from vlmrl.planner import MB, Planner
 from vlmrl.policy import Policy, choose_device
 from vlmrl.rollout import Rollout
 from vlmrl.sample import MediaSet, Message, RewardSpec, Sample
-from vlmrl.settings import LearnerSettings, ModelSettings
 from vlmrl.verdict import Verdict
 
 MALLOC_MMAP_THRESHOLD = -3  # malloc.h

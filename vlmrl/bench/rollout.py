@@ -21,11 +21,11 @@ from vlmrl.bench.geometry import Geometry, samples
 from vlmrl.bench.step import steps
 from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, take_turns
+from vlmrl.config.settings import HfSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import HfEngine
-from vlmrl.settings import HfSettings
 
 Decode = Callable[[int], list[list[int]]]
 """Token ids of every response, its stop token among them; the argument is a seed."""

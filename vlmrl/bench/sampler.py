@@ -19,12 +19,12 @@ import numpy as np
 from rich.progress import track
 
 from vlmrl import catalog
+from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import create_sampler
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Message, RewardSpec, Sample
-from vlmrl.sampler_settings import SamplerSettings
 from vlmrl.verdict import Verdict
 
 ROUNDS = 100

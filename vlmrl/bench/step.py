@@ -12,7 +12,7 @@ import torch
 from vlmrl import interop
 from vlmrl.bench.geometry import Geometry, samples
 from vlmrl.bench.trl_side import TrlStep
-from vlmrl.config import RunConfig
+from vlmrl.config.run_file import RunConfig
 from vlmrl.formatting import Formatter
 from vlmrl.policy import resolve
 from vlmrl.run_folder import RunFolder

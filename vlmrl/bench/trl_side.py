@@ -23,13 +23,13 @@ from typing import Any
 import torch
 from transformers.utils.import_utils import is_flash_attn_2_available
 
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.settings import LearnerSettings
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.media import load_image
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Sample
-from vlmrl.settings import LearnerSettings
 
 ATTENTION = {
     "sdpa": "sdpa",

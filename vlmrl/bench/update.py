@@ -27,12 +27,12 @@ from vlmrl.bench.geometry import Geometry, groups
 from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, seconds, take_turns
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.settings import LearnerSettings
 from vlmrl.flops import update_flops
 from vlmrl.group import Group
 from vlmrl.learner import Learner
-from vlmrl.objective_settings import ObjectiveSettings
 from vlmrl.policy import Policy, choose_device
-from vlmrl.settings import LearnerSettings
 
 LEARNER = LearnerSettings(warmup_steps=0, learning_rate=1e-30, row_tokens=16384)
 """Rows that hold the groups of the figures whole, as TRL gets its best micro-batch."""

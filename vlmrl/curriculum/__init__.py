@@ -20,9 +20,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from vlmrl import catalog
+from vlmrl.config.sampler import SamplerSections, SamplerSettings
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import SamplerSections, SamplerSettings
 
 Seed = tuple[int, ...]
 

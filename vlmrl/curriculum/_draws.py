@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from vlmrl.config.sampler import AdmitSettings, SamplerSections
 from vlmrl.curriculum import Seed, pack_groups, unpack_groups
 from vlmrl.curriculum._permutation import shuffled
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import AdmitSettings, SamplerSections
 
 CHUNK = 1024
 """Prompts looked at together, at least."""

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import Sampler, create_one
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import SamplerSettings
 
 
 class Stages:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from vlmrl.config.sampler import LadderSettings, SamplerSections
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum._draws import Draws, Stream
 from vlmrl.errors import UserError
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import LadderSettings, SamplerSections
 
 NEIGHBOURS = (-2, -1, 1, 2)
 

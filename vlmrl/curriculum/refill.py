@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Sampler, Seed, create_one, pack_groups, unpack_groups
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import SamplerSections
 
 
 def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Refill:

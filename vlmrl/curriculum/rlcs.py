@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum._draws import Draws
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import SamplerSections
 
 TIERS = 5
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum._draws import Draws
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import SamplerSections
 
 
 def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Draws:

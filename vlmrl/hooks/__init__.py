@@ -25,9 +25,9 @@ from vlmrl.group import Group
 from vlmrl.sample import MARKS, Sample
 
 if TYPE_CHECKING:
+    from vlmrl.config.settings import RolloutSettings
     from vlmrl.formatting import Formatter
     from vlmrl.rollout import Engine
-    from vlmrl.settings import RolloutSettings
 
 Answer = Callable[[Sequence[Sample], Sequence[int]], list[Group]]
 """Judged groups of these samples, given with their numbers in the training data."""

@@ -19,10 +19,10 @@ from vlmrl.reading import answers
 if TYPE_CHECKING:
     import torch
 
+    from vlmrl.config.settings import ForceAnswerSettings
     from vlmrl.encoded_prompt import EncodedPrompt
     from vlmrl.formatting import Formatter
     from vlmrl.rollout import Engine, Rollout, Sampling
-    from vlmrl.settings import ForceAnswerSettings
 
 SEED_BIT = 1 << 63
 """Flipped in the seed, so that continuations draw other numbers than responses."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from vlmrl.hooks import Regenerate, meta_text, with_hint
 
 if TYPE_CHECKING:
+    from vlmrl.config.settings import GuideSettings
     from vlmrl.group import Group
     from vlmrl.hooks import Decision
-    from vlmrl.settings import GuideSettings
 
 META = "hint"
 

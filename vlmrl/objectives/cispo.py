@@ -14,7 +14,7 @@ from vlmrl.objectives import TokenLoss
 from vlmrl.objectives.grpo import upper_bound
 
 if TYPE_CHECKING:
-    from vlmrl.objective_settings import ObjectiveSettings
+    from vlmrl.config.objective import ObjectiveSettings
     from vlmrl.objectives import Tokens
 
 PRESET: dict[str, Any] = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vlmrl.objectives.grpo import surrogate
 
 if TYPE_CHECKING:
-    from vlmrl.objective_settings import ObjectiveSettings
+    from vlmrl.config.objective import ObjectiveSettings
     from vlmrl.objectives import TokenLoss, Tokens
 
 PRESET: dict[str, Any] = {

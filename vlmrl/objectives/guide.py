@@ -18,7 +18,7 @@ import numpy as np
 from vlmrl.objectives import TokenLoss
 
 if TYPE_CHECKING:
-    from vlmrl.objective_settings import ObjectiveSettings
+    from vlmrl.config.objective import ObjectiveSettings
     from vlmrl.objectives import Tokens
 
 PRESET: dict[str, Any] = {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vlmrl.objectives import TokenLoss
 
 if TYPE_CHECKING:
-    from vlmrl.objective_settings import ObjectiveSettings
+    from vlmrl.config.objective import ObjectiveSettings
     from vlmrl.objectives import Tokens
 
 PRESET: dict[str, Any] = {

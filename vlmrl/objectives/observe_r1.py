@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlmrl.objective_settings import ObjectiveSettings
+    from vlmrl.config.objective import ObjectiveSettings
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",

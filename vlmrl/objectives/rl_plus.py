@@ -19,7 +19,7 @@ from vlmrl.objectives import TokenLoss
 if TYPE_CHECKING:
     import torch
 
-    from vlmrl.objective_settings import ObjectiveSettings
+    from vlmrl.config.objective import ObjectiveSettings
     from vlmrl.objectives import Tokens
 
 PRESET: dict[str, Any] = {

@@ -13,12 +13,12 @@ import torch
 from transformers import DynamicCache
 
 from vlmrl.attention import Branch, Tree, no_tree
+from vlmrl.config.settings import HfSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.scoring import log_distribution, wide_product
-from vlmrl.settings import HfSettings
 from vlmrl.shared_prefix import SharedPrefix
 
 DROP_AT = 0.75

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from vlmrl.config.settings import ReplaySettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
@@ -18,7 +19,6 @@ from vlmrl.packing import Item, pack
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.scoring import score_row
-from vlmrl.settings import ReplaySettings
 
 
 def create(settings: ReplaySettings, policy: Policy) -> ReplayEngine:

@@ -29,10 +29,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from vlmrl.config.settings import VllmSettings
 from vlmrl.encoded_prompt import MEDIA
 from vlmrl.errors import UserError
 from vlmrl.rollout import Rollout, Sampling
-from vlmrl.settings import VllmSettings
 
 if TYPE_CHECKING:
     from vllm import LLM, SamplingParams

@@ -15,10 +15,9 @@ from typing import Any
 from pydantic import ValidationError
 
 import vlmrl
-from vlmrl.errors import UserError, nearest, one_line
-from vlmrl.objective_settings import ObjectiveSettings
-from vlmrl.sampler_settings import SamplerSettings
-from vlmrl.settings import (
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.sampler import SamplerSettings
+from vlmrl.config.settings import (
     AgreementSettings,
     DataSettings,
     EvalSettings,
@@ -30,6 +29,7 @@ from vlmrl.settings import (
     Section,
     SftSettings,
 )
+from vlmrl.errors import UserError, nearest, one_line
 
 
 class RunConfig(Section):

@@ -1,4 +1,4 @@
-"""Settings: the sections of a run file, each a validated model with its defaults. `vlmrl.config` reads the files."""
+"""Settings: the sections of a run file, each a validated model with its defaults. `vlmrl.config.run_file` reads the files."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from vlmrl import catalog
+from vlmrl.config.settings import Section
 from vlmrl.objectives import stage
-from vlmrl.settings import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from vlmrl.config.settings import Section
 from vlmrl.errors import UserError, nearest
-from vlmrl.settings import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
