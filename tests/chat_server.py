@@ -82,7 +82,7 @@ def completion(text: str | None, finish: str = "stop", tokens: int = 10) -> str:
 def use(server: ChatServer, monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
     """Points the endpoint at the server; settings are the ends of the variables' names, in lower case."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("vlmrl.endpoint.FIRST_WAIT", 0.001)
+    monkeypatch.setattr("vlmrl.rewards.endpoint.FIRST_WAIT", 0.001)
     for name, value in ({"url": server.url, "model": "tiny"} | settings).items():
         monkeypatch.setenv(f"VLMRL_ENDPOINT_{name.upper()}", str(value))
 

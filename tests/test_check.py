@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmrl import catalog, check, hostile
+from vlmrl import catalog
 from vlmrl.errors import UserError
-from vlmrl.reward import Call
+from vlmrl.rewards.audit import check, hostile_text
+from vlmrl.rewards.composite import Call
+from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
-from vlmrl.workers import Workers
 
 COUNT = int(os.environ.get("VLMRL_HOSTILE", "400"))
 DEADLINE = 1.0
@@ -145,7 +146,7 @@ def calls(name: str, texts: list[str]) -> list[Call]:
 @pytest.mark.parametrize("name", local_verifiers())
 def test_hostile_strings_get_a_verdict(workers, name: str) -> None:
     seeds = [example.response for example in catalog.load("verifiers", name).EXAMPLES]
-    texts = list(hostile.strings(COUNT, seed=len(name), seeds=seeds))
+    texts = list(hostile_text.strings(COUNT, seed=len(name), seeds=seeds))
     lost = [
         (text[:200], verdicts[0].status, verdicts[0].why)
         for text, verdicts in zip(texts, workers(calls(name, texts)), strict=True)
@@ -158,7 +159,7 @@ def test_hostile_strings_get_a_verdict(workers, name: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     pieces=st.lists(
-        st.text(st.characters(codec=None), max_size=20) | st.sampled_from(hostile.TOKENS) | st.integers().map(str),
+        st.text(st.characters(codec=None), max_size=20) | st.sampled_from(hostile_text.TOKENS) | st.integers().map(str),
         max_size=12,
     )
 )
@@ -180,5 +181,5 @@ def test_no_process_is_left() -> None:
         pass  # whatever serves all workers runs from here on
     before = judging()
     with Workers(1, deadline=DEADLINE, trust=False) as running:
-        running(calls("counting", list(hostile.strings(200, seed=1))))
+        running(calls("counting", list(hostile_text.strings(200, seed=1))))
     assert judging() <= before

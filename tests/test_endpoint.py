@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from chat_server import ChatServer, Raw, completion, switch_off, use
 
-from vlmrl import endpoint
-from vlmrl.endpoint import EndpointError, ask, fenced, verdict_line
+from vlmrl.rewards import endpoint
+from vlmrl.rewards.endpoint import EndpointError, ask, fenced, verdict_line
 
 BUSY = Raw(503, "busy")
 

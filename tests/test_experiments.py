@@ -14,8 +14,8 @@ from vlmrl.bench.experiment import cell, inline_table, interval
 from vlmrl.bench.thresholds import ARMS, FINER, pictures
 from vlmrl.config.run_file import load_run
 from vlmrl.media import load_image
-from vlmrl.reward import check_spec, gold_response, score
-from vlmrl.schedules import Schedules
+from vlmrl.rewards.composite import check_spec, gold_response, score
+from vlmrl.rewards.schedules import Schedules
 
 
 def test_an_interval_is_students() -> None:

@@ -16,7 +16,7 @@ from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.hooks import Decision, Regenerate, force_answer, ghpo, guide, thought_dropout
 from vlmrl.metrics import verdict_metrics
-from vlmrl.reward import Answered, score_groups
+from vlmrl.rewards.composite import Answered, score_groups
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 from vlmrl.verdict import Member

@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 from vlmrl import Sample, UserError, catalog, interop, tiny
-from vlmrl.reward import Answered, run_calls, score_groups
+from vlmrl.rewards.composite import Answered, run_calls, score_groups
+from vlmrl.rewards.workers import Workers
 from vlmrl.sample_files import to_parquet_row
 from vlmrl.verdict import Member
-from vlmrl.workers import Workers
 
 BOXES = [{"bbox_2d": [10, 10, 50, 50], "label": "cat"}]
 COUNT = [{"verifier": "counting"}, {"verifier": "format", "target": "answer", "weight": 0.5}]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from vlmrl import RewardSpec, Sample, catalog
-from vlmrl.calls import call_from_row, score_file
 from vlmrl.config.settings import ModelSettings, RewardSettings
 from vlmrl.formatting import Formatter
 from vlmrl.judging import Judge
-from vlmrl.reward import run_calls
+from vlmrl.rewards.call_rows import call_from_row, score_file
+from vlmrl.rewards.composite import run_calls
 from vlmrl.rollout import Rollout
 from vlmrl.verdict import Verdict
 

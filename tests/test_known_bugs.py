@@ -23,8 +23,8 @@ import pytest
 
 from vlmrl import catalog
 from vlmrl.errors import UserError
-from vlmrl.reward import Call, check_params, run_call
-from vlmrl.schedules import schedule_value
+from vlmrl.rewards.composite import Call, check_params, run_call
+from vlmrl.rewards.schedules import schedule_value
 from vlmrl.verdict import Member, Verdict
 
 

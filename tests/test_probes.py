@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from vlmrl import catalog
-from vlmrl.blind import tasks
-from vlmrl.probes import Result, everything, measure, page
 from vlmrl.reading import answers
-from vlmrl.reward import Call
+from vlmrl.rewards.audit.blind_tasks import tasks
+from vlmrl.rewards.audit.probes import Result, everything, measure, page
+from vlmrl.rewards.composite import Call
 from vlmrl.verdict import Verdict
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "probes.md"
@@ -45,7 +45,7 @@ def test_a_blind_guess_is_worth_something_and_not_everything(results) -> None:
 
 @slow
 def test_the_page_is_what_the_code_gives(results) -> None:
-    assert PAGE.read_text() == page(results), "python -m vlmrl.probes > docs/probes.md"
+    assert PAGE.read_text() == page(results), "python -m vlmrl.rewards.audit.probes > docs/probes.md"
 
 
 @slow
@@ -114,4 +114,4 @@ def test_an_unknown_verifier_is_probed_with_the_targets_of_its_examples(tmp_path
 @pytest.mark.parametrize("name", catalog.names("verifiers"))
 def test_every_verifier_has_a_task(name: str) -> None:
     assert tasks(name)
-    assert not tasks(name)[0].floor, f"{name}: add what its targets are like to vlmrl/blind.py"
+    assert not tasks(name)[0].floor, f"{name}: add what its targets are like to vlmrl/rewards/audit/blind_tasks.py"

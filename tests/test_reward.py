@@ -8,17 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from vlmrl import RewardSpec, Sample, UserError
-from vlmrl.calls import score_file
-from vlmrl.reward import (
-    Answered,
-    Call,
-    check_spec,
-    gold_response,
-    run_call,
-    run_calls,
-    score,
-    score_groups,
-)
+from vlmrl.rewards.call_rows import score_file
+from vlmrl.rewards.composite import Answered, Call, check_spec, gold_response, run_call, run_calls, score, score_groups
 from vlmrl.verdict import Member, Verdict
 
 BOXES = [{"bbox_2d": [10, 10, 50, 50], "label": "cat"}]

@@ -24,7 +24,7 @@ import pytest
 from vlmrl import catalog, dispatch, remote
 from vlmrl.errors import UserError
 from vlmrl.remote import Remote
-from vlmrl.reward import Call, run_calls
+from vlmrl.rewards.composite import Call, run_calls
 from vlmrl.verdict import Member, Verdict
 
 VLMRL = (sys.executable, "-m", "vlmrl.cli", "serve")

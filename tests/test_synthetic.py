@@ -6,7 +6,7 @@ import pytest
 
 from vlmrl import catalog
 from vlmrl.media import load_image
-from vlmrl.reward import gold_response, score
+from vlmrl.rewards.composite import gold_response, score
 
 synthetic = catalog.load("recipes", "synthetic")
 

@@ -8,7 +8,7 @@ import torch
 from vlmrl import catalog, tiny
 from vlmrl.config.settings import HfSettings, ModelSettings
 from vlmrl.policy import Policy
-from vlmrl.reward import score
+from vlmrl.rewards.composite import score
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
 

@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from vlmrl import catalog
-from vlmrl.reward import Call, run_calls
+from vlmrl.rewards.composite import Call, run_calls
+from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
-from vlmrl.workers import Workers
 
 DEADLINE = 1.0
 HOSTILE = '''

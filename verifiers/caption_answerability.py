@@ -5,7 +5,7 @@ the question, and the verifier that the target names judges that reply. The capt
 2505.14677), which gives it a tenth of the weight of the answer's accuracy; the response's own answer plays no part.
 
 Who replies: `reply` where the policy itself has answered `question(response, target)` (a trainer asks it, as the
-paper does), else the model behind `vlmrl.endpoint`; with neither, the response is unscored. So it is where a
+paper does), else the model behind `vlmrl.rewards.endpoint`; with neither, the response is unscored. So it is where a
 trainer's question, caption and all, is longer than a prompt may be.
 
 A caption that hands over the answer in place of a description earns 0 and nobody is asked. It leaks if
@@ -23,9 +23,10 @@ import re
 from types import ModuleType
 from typing import Any
 
-from vlmrl import catalog, endpoint
-from vlmrl.endpoint import EndpointError
+from vlmrl import catalog
 from vlmrl.reading import answers
+from vlmrl.rewards import endpoint
+from vlmrl.rewards.endpoint import EndpointError
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "thread"

@@ -1,6 +1,6 @@
 """Judge: a language model decides whether the answer means the same as the reference. Off until switched on.
 
-For answers that no rule can compare. The judge (`vlmrl.endpoint` says how to name one) reads the question, the
+For answers that no rule can compare. The judge (`vlmrl.rewards.endpoint` says how to name one) reads the question, the
 reference and the answer, never the thinking, and no image. What equals the reference word for word is right
 without asking.
 
@@ -21,10 +21,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from vlmrl import endpoint
-from vlmrl.endpoint import EndpointError
 from vlmrl.reading import answers
 from vlmrl.reading.texts import is_unmarked
+from vlmrl.rewards import endpoint
+from vlmrl.rewards.endpoint import EndpointError
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "thread"

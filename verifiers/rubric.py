@@ -13,7 +13,7 @@ Each criterion gives a score s in [0, 1], and is a part of the verdict under its
                Whole words, any case; a phrase that follows "not", "no", "never" or "without" closely is not said
     lacks      1 if the answer says none of the phrases, in whatever way
     verifier   the score of that verifier for the response, with `target` and `params`
-    ask        the tier that fits, from worst to best, as `vlmrl.endpoint` answers: tier i of m gives
+    ask        the tier that fits, from worst to best, as `vlmrl.rewards.endpoint` answers: tier i of m gives
                (i - 1) / (m - 1); without `tiers`, "not met" or "met"
 
 `weight` (1), `saturation` c (1, a score from which on more adds nothing) and `veto` t (none) then make
@@ -39,9 +39,10 @@ import unicodedata
 from types import ModuleType
 from typing import Any
 
-from vlmrl import catalog, endpoint
-from vlmrl.endpoint import EndpointError
+from vlmrl import catalog
 from vlmrl.reading import answers
+from vlmrl.rewards import endpoint
+from vlmrl.rewards.endpoint import EndpointError
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "thread"

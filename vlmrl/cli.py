@@ -78,7 +78,7 @@ def _run(arguments: list[str]) -> int:
 
         print(report.write_report(Path(options.run_dir)))
     elif command == "check":
-        from vlmrl import check
+        from vlmrl.rewards.audit import check
 
         return 0 if check.run(options.verifier) else 2
     elif command == "serve":
@@ -95,8 +95,8 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_score(options: argparse.Namespace) -> int:
-    from vlmrl.calls import score_file
-    from vlmrl.workers import Workers
+    from vlmrl.rewards.call_rows import score_file
+    from vlmrl.rewards.workers import Workers
 
     _add_verifiers(options)
     with Workers(options.workers, options.deadline, options.memory_mb) as workers:

@@ -23,10 +23,10 @@ from pydantic import Field, ValidationError, model_validator
 
 from vlmrl import catalog
 from vlmrl.errors import UserError, nearest, one_line
-from vlmrl.reward import Answered, CallRunner, check_params, check_spec, is_group_level, score_groups
+from vlmrl.rewards.composite import Answered, CallRunner, check_params, check_spec, is_group_level, score_groups
+from vlmrl.rewards.workers import Workers
 from vlmrl.sample import RewardSpec, Sample
 from vlmrl.verdict import Member, Verdict
-from vlmrl.workers import Workers
 
 Specs = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 """A verifier's name, a spec, a list of them, or one of these by data source."""

@@ -19,7 +19,7 @@ from vlmrl.convert import convert_file
 from vlmrl.errors import UserError, nearest
 from vlmrl.files import read_rows
 from vlmrl.media import image_size, load_image
-from vlmrl.reward import check_spec, gold_response, score
+from vlmrl.rewards.composite import check_spec, gold_response, score
 from vlmrl.sample import MARKS, Media, Sample
 from vlmrl.sample_files import parse_row, read_samples, write_samples
 

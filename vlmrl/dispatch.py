@@ -23,8 +23,8 @@ from pathlib import Path
 
 import vlmrl
 from vlmrl import catalog
-from vlmrl.calls import row_from_call
-from vlmrl.reward import Call
+from vlmrl.rewards.call_rows import row_from_call
+from vlmrl.rewards.composite import Call
 from vlmrl.verdict import Verdict
 
 BATCH = 128

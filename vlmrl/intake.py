@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import vlmrl
-from vlmrl.calls import call_from_row
 from vlmrl.dispatch import fingerprint
 from vlmrl.errors import UserError
-from vlmrl.reward import Call
+from vlmrl.rewards.call_rows import call_from_row
+from vlmrl.rewards.composite import Call
 
 RETRY_AFTER = 1
 """Seconds after which a client may ask again."""

@@ -26,7 +26,7 @@ from typing import Any
 
 from vlmrl.columns import Answer, ColumnReward, Row, Specs
 from vlmrl.errors import UserError
-from vlmrl.reward import CallRunner
+from vlmrl.rewards.composite import CallRunner
 from vlmrl.verdict import Member, Verdict
 
 

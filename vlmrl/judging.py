@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl import catalog
-from vlmrl.calls import row_from_call
 from vlmrl.catalog import parameters
 from vlmrl.config.settings import RewardSettings
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.files import json_line, whole_file
 from vlmrl.formatting import Formatter
-from vlmrl.reward import Answered, Call, CallRunner, Overrides, failure, run_calls, score_groups
+from vlmrl.rewards.call_rows import row_from_call
+from vlmrl.rewards.composite import Answered, Call, CallRunner, Overrides, failure, run_calls, score_groups
+from vlmrl.rewards.schedules import Schedules
 from vlmrl.rollout import Rollout
 from vlmrl.sample import MARKS, MediaSet, Message, RewardSpec, Sample
-from vlmrl.schedules import Schedules
 from vlmrl.verdict import Member, Verdict
 
 KEPT = 1000
@@ -46,7 +46,7 @@ def make_runner(settings: RewardSettings) -> CallRunner:
         return Remote(settings.servers)
     if settings.workers == 0:
         return run_calls
-    from vlmrl.workers import Workers
+    from vlmrl.rewards.workers import Workers
 
     return Workers(settings.workers, settings.deadline, settings.memory_mb)
 

@@ -27,8 +27,8 @@ from vlmrl.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter
 from vlmrl.policy import choose_device, resolve
+from vlmrl.rewards.schedules import Schedules
 from vlmrl.sample import Sample
-from vlmrl.schedules import Schedules
 
 if TYPE_CHECKING:
     from vlmrl.planner import Planner

@@ -20,7 +20,7 @@ from typing import Self
 
 from vlmrl.dispatch import FIRST_PAUSE, Batch, Job, Server, TooLong, Unanswered
 from vlmrl.errors import UserError
-from vlmrl.reward import Call
+from vlmrl.rewards.composite import Call
 from vlmrl.verdict import Verdict
 
 CONNECTIONS = 4

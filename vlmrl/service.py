@@ -36,9 +36,9 @@ from vlmrl.dispatch import fingerprint
 from vlmrl.errors import UserError
 from vlmrl.intake import RETRY_AFTER, Limits, Refused, Room, calls_from
 from vlmrl.prometheus import Counters
-from vlmrl.reward import CallRunner, is_group_level
+from vlmrl.rewards.composite import CallRunner, is_group_level
+from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Verdict
-from vlmrl.workers import Workers
 
 try:
     import uvicorn

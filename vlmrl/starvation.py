@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from vlmrl.group import Group
 from vlmrl.metrics import PERFECT, by
-from vlmrl.reward import Overrides
+from vlmrl.rewards.composite import Overrides
 from vlmrl.sample import RewardSpec
 
 LATEST, ENOUGH = 256, 64

@@ -67,7 +67,7 @@ def test_scripts_without_spaces() -> None:
 
 
 def test_layout_and_answer_weigh_nine_to_one() -> None:
-    from vlmrl import reward
+    from vlmrl.rewards import composite
     from vlmrl.sample import Sample
 
     spec = {"verifier": "caption_spans", "target": {"wrong": "Westwood", "right": "Eastwood"}, "weight": 0.9,
@@ -78,4 +78,4 @@ def test_layout_and_answer_weigh_nine_to_one() -> None:
     })  # fmt: skip
     told = {r"<think>x</think>\boxed{Westwood}": 1.0, r"\boxed{Westwood}": 0.9, r"<think>x</think>\boxed{red}": 0.1}
     for said, worth in told.items():
-        assert reward.score(sample, said).score == pytest.approx(worth)
+        assert composite.score(sample, said).score == pytest.approx(worth)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from vlmrl import catalog
 from vlmrl.bench.timing import seconds
 from vlmrl.bench.verifiers import math_answer
-from vlmrl.reward import Call
+from vlmrl.rewards.composite import Call
+from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member, Verdict
-from vlmrl.workers import Workers
 
 
 class Isolation(NamedTuple):

@@ -13,9 +13,9 @@ from rich.progress import track
 
 from vlmrl import catalog
 from vlmrl.bench.timing import ratio, take_turns
-from vlmrl.reward import Call, is_group_level, run_calls
+from vlmrl.rewards.composite import Call, is_group_level, run_calls
+from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
-from vlmrl.workers import Workers
 
 BATCH = 256
 ROUNDS = 15

@@ -18,9 +18,10 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from vlmrl import catalog, draws
-from vlmrl.draws import Case, Guess
+from vlmrl import catalog
 from vlmrl.reading import answers
+from vlmrl.rewards.audit import blind_cases
+from vlmrl.rewards.audit.blind_cases import Case, Guess
 
 CASES = 32
 SEED = 7
@@ -56,7 +57,7 @@ class Task:
         """The honest blind answers; where all cases have the same answer and it may be chance, there are none."""
         if self.floor and len(self.golds) < 2:
             return []
-        return [*(draws.constant(gold) for gold in self.golds), *self.grid]
+        return [*(blind_cases.constant(gold) for gold in self.golds), *self.grid]
 
 
 def tasks(verifier: str) -> list[Task]:
@@ -113,20 +114,20 @@ def _recipe(
 _PLAIN = Case("Describe the picture.", None)
 _MMMU = "MMMU's published rule takes any number or word of an answer as the answer; it is for evaluation"
 _LAYOUTS = ("think_answer", "think_boxed")
-_LABELLED = draws.boxes(draws.SHAPES)
+_LABELLED = blind_cases.boxes(blind_cases.SHAPES)
 _TASKS: dict[str, Sequence[_Maker]] = {
     "counting": [_recipe("0 to 5 shapes of a colour (synthetic)", "counting", 1, {})],
     "dynamic_iou": [
-        _recipe("one box, its IoU (synthetic)", "grounding", 1, {}, draws.boxes()),
-        _recipe("one box, IoU from 0.5 on", "grounding", 1, {"metric": "iou", "threshold": 0.5}, draws.boxes()),
+        _recipe("one box, its IoU (synthetic)", "grounding", 1, {}, blind_cases.boxes()),
+        _recipe("one box, IoU from 0.5 on", "grounding", 1, {"metric": "iou", "threshold": 0.5}, blind_cases.boxes()),
         _recipe("labelled boxes, mixture, any IoU", "grounding", 3, {}, _LABELLED),
         _recipe("labelled boxes, F1 at IoU 0.5", "grounding", 3, {"metric": "f1", "threshold": 0.5}, _LABELLED),
         _recipe("labelled boxes, AP at IoU 0.5", "grounding", 3, {"metric": "map_50"}),
     ],
-    "polygon_iou": [_drawn("one rotated box, its IoU", draws.rotated, draws.boxes())],
+    "polygon_iou": [_drawn("one rotated box, its IoU", blind_cases.rotated, blind_cases.boxes())],
     "point": [
-        _drawn("a button on a screen, hit or not", draws.button("hit"), draws.pixels),
-        _drawn("a button on a screen, OSWorld's distance", draws.button("osworld"), draws.pixels),
+        _drawn("a button on a screen, hit or not", blind_cases.button("hit"), blind_cases.pixels),
+        _drawn("a button on a screen, OSWorld's distance", blind_cases.button("osworld"), blind_cases.pixels),
     ],
     "ocr": [
         _recipe("2 to 4 letters, edit similarity (synthetic)", "ocr", 1, {}),
@@ -134,35 +135,39 @@ _TASKS: dict[str, Sequence[_Maker]] = {
     ],
     "math": [_recipe("sums of two digits (synthetic)", "math", 1, {})],
     "caption_spans": [
-        _recipe("one wrong word of 7 (synthetic)", "caption", 1, {}, draws.caption_words),
-        _drawn("one wrong word, or none in a quarter", draws.caption, draws.caption_words),
+        _recipe("one wrong word of 7 (synthetic)", "caption", 1, {}, blind_cases.caption_words),
+        _drawn("one wrong word, or none in a quarter", blind_cases.caption, blind_cases.caption_words),
     ],
-    "numeric": [_drawn("values of a chart, within 2.5 %", draws.chart_value)],
+    "numeric": [_drawn("values of a chart, within 2.5 %", blind_cases.chart_value)],
     "choice": [
-        _balanced("one of 4 cities", "ABCD", draws.choice),
-        _drawn("1 to 3 of 4 letters", draws.several_choices),
+        _balanced("one of 4 cities", "ABCD", blind_cases.choice),
+        _drawn("1 to 3 of 4 letters", blind_cases.several_choices),
     ],
     "yes_no": [_balanced("yes or no", ("yes", "no"), lambda _, answer: Case("Is it red?", answer))],
-    "exact": [_balanced("one of 8 cities", draws.CITIES, lambda _, answer: Case("Which city?", answer))],
+    "exact": [_balanced("one of 8 cities", blind_cases.CITIES, lambda _, answer: Case("Which city?", answer))],
     "relaxed": [
-        _drawn("numbers, colours, cities: `chartqa`", draws.chart_answer("chartqa")),
-        _drawn("numbers, colours, cities: `mmmu_open`", draws.chart_answer("mmmu_open"), open=_MMMU),
+        _drawn("numbers, colours, cities: `chartqa`", blind_cases.chart_answer("chartqa")),
+        _drawn("numbers, colours, cities: `mmmu_open`", blind_cases.chart_answer("mmmu_open"), open=_MMMU),
     ],
-    "string_f1": [_drawn("one sentence of a scene", lambda random: Case("Describe the picture.", draws.scene(random)))],
+    "string_f1": [
+        _drawn("one sentence of a scene", lambda random: Case("Describe the picture.", blind_cases.scene(random)))
+    ],
     "temporal_iou": [
-        _drawn("a moment in a minute, IoU", draws.moment(), draws.spans),
-        _drawn("a moment in a minute, less the whole video's", draws.moment(discount_whole=True), draws.spans),
-        _drawn("a moment in a minute, Time-R1", draws.moment(metric="boundary"), draws.spans),
-        _drawn("two moments in a minute, matched", draws.two_moments, draws.spans),
+        _drawn("a moment in a minute, IoU", blind_cases.moment(), blind_cases.spans),
+        _drawn(
+            "a moment in a minute, less the whole video's", blind_cases.moment(discount_whole=True), blind_cases.spans
+        ),
+        _drawn("a moment in a minute, Time-R1", blind_cases.moment(metric="boundary"), blind_cases.spans),
+        _drawn("two moments in a minute, matched", blind_cases.two_moments, blind_cases.spans),
     ],
     "grounded_qa": [
-        _drawn("one of 4 letters and a moment, sum", draws.grounded("sum"), draws.grounded_grid),
-        _drawn("one of 4 letters and a moment, product", draws.grounded("product"), draws.grounded_grid),
+        _drawn("one of 4 letters and a moment, sum", blind_cases.grounded("sum"), blind_cases.grounded_grid),
+        _drawn("one of 4 letters and a moment, product", blind_cases.grounded("product"), blind_cases.grounded_grid),
     ],
-    "rubric": [_drawn("a colour and a thing; a rival word is a veto", draws.rubric)],
-    "judge": [_drawn("an open question (without an endpoint)", draws.open_answer)],
-    "caption_answerability": [_drawn("how many; the reader says unknown", draws.described)],
-    "clip_similarity": [_drawn("embeddings of 8 numbers", draws.embedding)],
+    "rubric": [_drawn("a colour and a thing; a rival word is a veto", blind_cases.rubric)],
+    "judge": [_drawn("an open question (without an endpoint)", blind_cases.open_answer)],
+    "caption_answerability": [_drawn("how many; the reader says unknown", blind_cases.described)],
+    "clip_similarity": [_drawn("embeddings of 8 numbers", blind_cases.embedding)],
     "format": [_drawn(layout, lambda _, layout=layout: _PLAIN._replace(target=layout)) for layout in _LAYOUTS],
     "language_mix": [_drawn("English asked", lambda _: _PLAIN._replace(target="en"))],
     "length": [_drawn("no target", lambda _: _PLAIN)],

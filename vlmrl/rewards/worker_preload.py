@@ -3,9 +3,9 @@
 import contextlib
 import gc
 
-import vlmrl.worker_process  # noqa: F401 - what a process runs
+import vlmrl.rewards.worker_process  # noqa: F401 - what a process runs
 from vlmrl import catalog
-from vlmrl.reward import Call, run_calls
+from vlmrl.rewards.composite import Call, run_calls
 from vlmrl.verdict import Member
 
 for name in catalog.names("verifiers"):

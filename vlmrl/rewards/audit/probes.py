@@ -1,9 +1,9 @@
 """Probes: what a policy could write to be paid without looking, and what a verifier pays for it.
 
     vlmrl check counting                     the probes against one verifier
-    python -m vlmrl.probes > docs/probes.md  the page with all of them
+    python -m vlmrl.rewards.audit.probes > docs/probes.md  the page with all of them
 
-No probe may earn more than the best honest blind guess of its task (`vlmrl.blind` draws the tasks and the guesses).
+No probe may earn more than the best honest blind guess of its task (`vlmrl.rewards.audit.blind_tasks` draws the tasks and the guesses).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from statistics import fmean
 from typing import NamedTuple
 
 from vlmrl import catalog
-from vlmrl.blind import CASES, Case, Task, tasks
-from vlmrl.reward import Call, CallRunner, run_calls
+from vlmrl.rewards.audit.blind_tasks import CASES, Case, Task, tasks
+from vlmrl.rewards.composite import Call, CallRunner, run_calls
 from vlmrl.verdict import Member
 
 
@@ -209,7 +209,7 @@ spans and captions of a grid of places (but for the whole image or video). Rewar
 judges the form of a response alone gives any well-formed one everything: a part with a low weight, or a veto.
 
 `vlmrl check NAME` prints the same for one verifier, also for your own file, with the targets of its EXAMPLES.
-This page is the output of `python -m vlmrl.probes`.
+This page is the output of `python -m vlmrl.rewards.audit.probes`.
 """
 
 

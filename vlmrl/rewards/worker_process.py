@@ -1,4 +1,4 @@
-"""A process that judges calls until it is killed, from both its sides: what `vlmrl.workers` holds, and what runs in it.
+"""A process that judges calls until it is killed, from both its sides: what `vlmrl.rewards.workers` holds, and what runs in it.
 
     worker = Worker(deadline=5.0, memory_mb=1024)
     worker.begin([("math", [("It is 3.",)], "3", {})])
@@ -28,7 +28,7 @@ from unittest.mock import patch
 import psutil
 
 from vlmrl import catalog
-from vlmrl.reward import Call, run_call
+from vlmrl.rewards.composite import Call, run_call
 from vlmrl.verdict import Member, Status
 
 STUCK = 60.0
@@ -59,7 +59,7 @@ class Worker:
         self.process = _CONTEXT.Process(target=_work, args=arguments, daemon=True)
         try:
             with _starting:
-                _CONTEXT.set_forkserver_preload(["vlmrl.warm"])
+                _CONTEXT.set_forkserver_preload(["vlmrl.rewards.worker_preload"])
                 self.process.start()
         except (EOFError, OSError) as error:
             raise LostError(None, "error", f"no process could be started ({error})") from None

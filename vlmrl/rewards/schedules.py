@@ -19,7 +19,7 @@ import numpy as np
 from vlmrl import catalog
 from vlmrl.config.settings import MatchedSchedule, Schedule
 from vlmrl.errors import UserError, nearest
-from vlmrl.reward import Overrides, parameters
+from vlmrl.rewards.composite import Overrides, parameters
 from vlmrl.verdict import Verdict
 
 LATEST = 512

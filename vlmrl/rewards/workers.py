@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vlmrl import catalog
-from vlmrl.reward import Call, run_call
+from vlmrl.rewards.composite import Call, run_call
+from vlmrl.rewards.worker_process import LostError, Worker
 from vlmrl.verdict import Status, Verdict
-from vlmrl.worker_process import LostError, Worker
 
 CHUNK_SECONDS = 0.02
 LARGEST_CHUNK = 512

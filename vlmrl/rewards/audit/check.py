@@ -20,12 +20,13 @@ from typing import NamedTuple, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from vlmrl import blind, catalog, contract, hostile, probes
-from vlmrl.contract import shown
-from vlmrl.probes import Result
-from vlmrl.reward import Call
+from vlmrl import catalog
+from vlmrl.rewards.audit import blind_tasks, contract, hostile_text, probes
+from vlmrl.rewards.audit.contract import shown
+from vlmrl.rewards.audit.probes import Result
+from vlmrl.rewards.composite import Call
+from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Example, Member
-from vlmrl.workers import Workers
 
 DEADLINE = 5.0
 """Seconds for one answer, as in `vlmrl score`."""
@@ -93,8 +94,8 @@ def _usable(name: str) -> list[Example]:
     return [example for example in catalog.load("verifiers", name).EXAMPLES if example.score is not None]
 
 
-def _tasks(name: str) -> list[blind.Task]:
-    tasks = blind.tasks(name)
+def _tasks(name: str) -> list[blind_tasks.Task]:
+    tasks = blind_tasks.tasks(name)
     return [replace(task, cases=task.cases[:4]) for task in tasks] if _waits(name) else tasks
 
 
@@ -105,7 +106,7 @@ def _under_fire(name: str, workers: Workers) -> Iterator[str]:
     """Hostile answers to a good question, twice: the first that is not judged, late, or judged otherwise again."""
     example, waits = _usable(name)[0], _waits(name)
     seeds = [example.response for example in _usable(name)]
-    texts = list(hostile.strings(20 if waits else HOSTILE, 0, seeds))
+    texts = list(hostile_text.strings(20 if waits else HOSTILE, 0, seeds))
     batches = [texts[i : i + 100] for i in range(0, len(texts), 100)] + [[text] for text in LONG]
     for batch in batches:
         calls = [Call(name, (Member(text),), example.target, example.params) for text in batch]
@@ -138,7 +139,7 @@ class _LostError(Exception):
 def _apart(function: Callable[[str], _T], name: str) -> _T:
     """Runs a function in a process of its own, which knows the same verifiers."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["vlmrl.warm"])  # one server serves the workers too
+    context.set_forkserver_preload(["vlmrl.rewards.worker_preload"])  # one server serves the workers too
     pool = ProcessPool(1, context=context)
     try:
         given = pool.schedule(_there, args=[function, name, catalog.added_verifiers()], timeout=_PATIENCE)

@@ -1,0 +1,1 @@
+"""Proof of one verifier: its contract, what known tricks earn with it, its speed."""
