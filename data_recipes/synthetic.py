@@ -25,7 +25,7 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw, ImageFont
 
-from vlmrl.media import encode_png
+from vlmrl.data.media import encode_png
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 
 SOURCES = ("counting", "grounding", "ocr", "math", "caption")

@@ -10,9 +10,9 @@ from PIL import Image
 
 from vlmrl import UserError
 from vlmrl.cli import main
-from vlmrl.convert import bare, convert_file
-from vlmrl.media import encode_png, image_size
-from vlmrl.sample_files import read_samples
+from vlmrl.data.convert import bare, convert_file
+from vlmrl.data.media import encode_png, image_size
+from vlmrl.data.sample_files import read_samples
 
 PNG = encode_png(Image.new("RGB", (200, 100), "red"))
 IMAGE = {"bytes": PNG, "path": None}

@@ -10,10 +10,10 @@ from vlmrl.config.sampler import SamplerSettings
 from vlmrl.config.settings import Source
 from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum._permutation import shuffled
-from vlmrl.dataset import open_dataset
+from vlmrl.data.dataset import open_dataset
+from vlmrl.data.sample_files import write_samples
 from vlmrl.errors import UserError
 from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sample_files import write_samples
 
 
 @pytest.fixture

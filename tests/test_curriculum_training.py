@@ -18,9 +18,9 @@ from replay_run import write_replay_run
 from vlmrl import catalog, checkpoint
 from vlmrl.cli import main
 from vlmrl.config.run_file import load_run
+from vlmrl.data.sample_files import read_samples
 from vlmrl.grade import Grader
 from vlmrl.run_folder import RunFolder
-from vlmrl.sample_files import read_samples
 from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer
 

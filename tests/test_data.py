@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from vlmrl.cli import main
-from vlmrl.media import encode_png
-from vlmrl.sample_files import read_samples
+from vlmrl.data.media import encode_png
+from vlmrl.data.sample_files import read_samples
 
 PNG = encode_png(Image.new("RGB", (40, 30), "red"))
 NOISE = encode_png(Image.effect_noise((200, 200), 80.0).convert("RGB"))

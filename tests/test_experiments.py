@@ -13,7 +13,7 @@ from vlmrl.bench.curriculum_results import measure, rollouts_to, summarise
 from vlmrl.bench.experiment import cell, inline_table, interval
 from vlmrl.bench.thresholds import ARMS, FINER, pictures
 from vlmrl.config.run_file import load_run
-from vlmrl.media import load_image
+from vlmrl.data.media import load_image
 from vlmrl.rewards.composite import check_spec, gold_response, score
 from vlmrl.rewards.schedules import Schedules
 

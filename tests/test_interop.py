@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from vlmrl import Sample, UserError, catalog, interop, tiny
+from vlmrl.data.sample_files import to_parquet_row
 from vlmrl.rewards.composite import Answered, run_calls, score_groups
 from vlmrl.rewards.workers import Workers
-from vlmrl.sample_files import to_parquet_row
 from vlmrl.verdict import Member
 
 BOXES = [{"bbox_2d": [10, 10, 50, 50], "label": "cat"}]

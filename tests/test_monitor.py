@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from vlmrl import Media, Sample, UserError, Verdict
+from vlmrl.data.media import encode_png
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.group import Group, TokenStats, UpdateReport
-from vlmrl.media import encode_png
 from vlmrl.metrics import figures, step_metrics
 from vlmrl.monitor import PICTURED, EvalRow, Ledger
 from vlmrl.rollout import Rollout

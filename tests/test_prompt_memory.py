@@ -14,7 +14,7 @@ from population import make_group
 
 from vlmrl import prompt_memory
 from vlmrl.config.settings import Source
-from vlmrl.dataset import open_dataset
+from vlmrl.data.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory, content_keys

@@ -16,10 +16,10 @@ from PIL import Image
 
 from vlmrl import tiny
 from vlmrl.config.settings import ForceAnswerSettings, ModelSettings, VllmSettings
+from vlmrl.data.media import encode_png
 from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.hooks import force_answer
-from vlmrl.media import encode_png
 from vlmrl.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.vllm import VllmEngine, create

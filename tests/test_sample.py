@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from vlmrl import Media, Message, RewardSpec, Sample, UserError
-from vlmrl.media import encode_png
+from vlmrl.data.media import encode_png
+from vlmrl.data.sample_files import read_samples, write_samples
 from vlmrl.sample import MediaSet, row_from_sample, sample_from_row
-from vlmrl.sample_files import read_samples, write_samples
 
 ROW = {
     "id": "a",

@@ -43,7 +43,7 @@ def test_the_order_of_labels_is_the_order_of_the_pixels(policy: Policy):
     """A bright square on black: the patch whose label says so is the one whose pixel values are bright."""
     from PIL import Image, ImageDraw
 
-    from vlmrl.media import encode_png
+    from vlmrl.data.media import encode_png
     from vlmrl.sample import Media, MediaSet
 
     (sample,) = synthetic.build(1, sources=["counting"])

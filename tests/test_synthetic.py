@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vlmrl import catalog
-from vlmrl.media import load_image
+from vlmrl.data.media import load_image
 from vlmrl.rewards.composite import gold_response, score
 
 synthetic = catalog.load("recipes", "synthetic")

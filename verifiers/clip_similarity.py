@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl import media
+from vlmrl.data import media
 from vlmrl.reading import answers
 from vlmrl.sample import Media
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed

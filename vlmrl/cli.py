@@ -170,26 +170,26 @@ def _add_verifiers(options: argparse.Namespace) -> None:
 
 
 def _run_data(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from vlmrl import data
+    from vlmrl.data import check
 
     if options.action == "build":
         sources = options.sources.split(",") if options.sources else None
-        count = data.build(
+        count = check.build(
             options.recipe, options.out, options.n, options.split, options.seed, sources, options.difficulty
         )
         print(f"{options.out}: {count} samples")
     elif options.action == "convert":
-        count = data.convert(options.file, options.schema, options.out, options.verifier)
+        count = check.convert(options.file, options.schema, options.out, options.verifier)
         print(f"{options.out}: {count} samples")
     elif options.action == "show":
-        data.show(options.file, options.n, options.source)
+        check.show(options.file, options.n, options.source)
     elif options.action == "grade":
         from vlmrl.grade import grade
 
         print(f"{options.out}: {grade(options.files, overrides, options.out)} prompts")
     elif options.action == "mix":
         return _run_mix(options, overrides)
-    elif not data.check(options.file):
+    elif not check.check(options.file):
         return 2
     return 0
 

@@ -22,9 +22,9 @@ import torch
 
 from vlmrl.chat_template import check_prompt, content_parts, generation_prompt
 from vlmrl.config.settings import ModelSettings
+from vlmrl.data.media import image_size, load_image
 from vlmrl.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
-from vlmrl.media import image_size, load_image
 from vlmrl.sample import Media, Sample
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from rich.progress import track
 
 from vlmrl import catalog, checkpoint
 from vlmrl.config.run_file import RunConfig, load_run
-from vlmrl.dataset import open_dataset
+from vlmrl.data.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
 from vlmrl.group import Group

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.progress import track
 
 from vlmrl.config.run_file import RunConfig
-from vlmrl.dataset import open_dataset
+from vlmrl.data.dataset import open_dataset
 from vlmrl.judging import Judge
 from vlmrl.monitor import EvalRow, Ledger
 from vlmrl.policy import Policy

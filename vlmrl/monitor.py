@@ -23,10 +23,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vlmrl.data.media import encode_png, load_image
 from vlmrl.errors import UserError, nearest
 from vlmrl.files import whole_file
 from vlmrl.group import Group, UpdateReport
-from vlmrl.media import encode_png, load_image
 from vlmrl.metrics import Metrics, by, figures, finite, step_metrics, verdict_metrics
 from vlmrl.sample import Sample
 from vlmrl.sinks import SINKS

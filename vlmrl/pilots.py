@@ -27,7 +27,7 @@ import tomli_w
 
 from vlmrl import mixture
 from vlmrl.config.run_file import RunConfig, load_run
-from vlmrl.dataset import entry_samples
+from vlmrl.data.dataset import entry_samples
 from vlmrl.errors import UserError, nearest
 from vlmrl.files import whole_file
 

@@ -21,8 +21,8 @@ from rich.progress import track
 from vlmrl import catalog, hooks
 from vlmrl.config.run_file import RunConfig
 from vlmrl.config.settings import Source
-from vlmrl.data import check_media, check_reward
-from vlmrl.dataset import Dataset, entry_samples
+from vlmrl.data.check import check_media, check_reward
+from vlmrl.data.dataset import Dataset, entry_samples
 from vlmrl.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
 from vlmrl.formatting import Formatter

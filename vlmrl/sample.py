@@ -1,6 +1,6 @@
 """Sample: one row of data, whatever its modality, with its own media, task and reward.
 
-    sample_from_row(row, "train.jsonl:3")      validated; files of them: `vlmrl.sample_files`
+    sample_from_row(row, "train.jsonl:3")      validated; files of them: `vlmrl.data.sample_files`
     row_from_sample(sample)                     the row again
 
 A row:

@@ -23,7 +23,7 @@ from vlmrl import catalog, checkpoint, hooks
 from vlmrl.agreement import AgreementGate
 from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
-from vlmrl.dataset import open_dataset
+from vlmrl.data.dataset import open_dataset
 from vlmrl.group import Group, UpdateReport
 from vlmrl.heldout import Evaluator
 from vlmrl.interrupts import stop_signals

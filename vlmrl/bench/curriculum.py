@@ -21,10 +21,10 @@ import numpy as np
 from vlmrl import catalog
 from vlmrl.bench.curriculum_results import write_results
 from vlmrl.bench.experiment import run_vlmrl, train
+from vlmrl.data.sample_files import read_samples, write_samples
 from vlmrl.errors import UserError
 from vlmrl.prompt_memory import content_keys
 from vlmrl.sample import Sample
-from vlmrl.sample_files import read_samples, write_samples
 
 RUN_FILE = "bench_curriculum"
 SOURCES = ("counting", "math", "caption")

@@ -13,10 +13,10 @@ from vlmrl import interop
 from vlmrl.bench.geometry import Geometry, samples
 from vlmrl.bench.trl_side import TrlStep
 from vlmrl.config.run_file import RunConfig
+from vlmrl.data.sample_files import write_samples
 from vlmrl.formatting import Formatter
 from vlmrl.policy import resolve
 from vlmrl.run_folder import RunFolder
-from vlmrl.sample_files import write_samples
 from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer
 

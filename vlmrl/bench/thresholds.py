@@ -20,11 +20,11 @@ from PIL import Image
 
 from vlmrl import catalog
 from vlmrl.bench.experiment import cell, inline_table, interval, train
+from vlmrl.data.media import encode_png, load_image
+from vlmrl.data.sample_files import write_samples
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
-from vlmrl.media import encode_png, load_image
 from vlmrl.sample import Media, MediaSet, RewardSpec, Sample
-from vlmrl.sample_files import write_samples
 from vlmrl.summary import read_metrics
 
 RUN_FILE = "bench_thresholds"

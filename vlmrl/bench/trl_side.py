@@ -25,9 +25,9 @@ from transformers.utils.import_utils import is_flash_attn_2_available
 
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import LearnerSettings
+from vlmrl.data.media import load_image
 from vlmrl.errors import UserError
 from vlmrl.group import Group
-from vlmrl.media import load_image
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Sample
 

@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from vlmrl.data.foreign_row import Row, fields_of, first_given, literal
+from vlmrl.data.media import image_size
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
-from vlmrl.foreign_row import Row, fields_of, first_given, literal
-from vlmrl.media import image_size
 from vlmrl.reading.answers import extract
 from vlmrl.sample import MARKS, Media, Sample, sample_from_row
 

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vlmrl import catalog
-from vlmrl.convert import convert_file
+from vlmrl.data.convert import convert_file
+from vlmrl.data.media import image_size, load_image
+from vlmrl.data.sample_files import parse_row, read_samples, write_samples
 from vlmrl.errors import UserError, nearest
 from vlmrl.files import read_rows
-from vlmrl.media import image_size, load_image
 from vlmrl.rewards.composite import check_spec, gold_response, score
 from vlmrl.sample import MARKS, Media, Sample
-from vlmrl.sample_files import parse_row, read_samples, write_samples
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""A row of another toolkit, as `vlmrl.convert` reads it: its columns, and a word on each that is wrong.
+"""A row of another toolkit, as `vlmrl.data.convert` reads it: its columns, and a word on each that is wrong.
 
 row = Row({"answer": "3", "images": ["a.png"], "level": 2}, "geo.jsonl:7", Path("data"))
 row.need("answer")      "3"; `UserError` names file, row and column if there is none
