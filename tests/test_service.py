@@ -21,10 +21,11 @@ import httpx
 import psutil
 import pytest
 
-from vlmrl import catalog, dispatch, remote
+from vlmrl import catalog
 from vlmrl.errors import UserError
-from vlmrl.remote import Remote
 from vlmrl.rewards.composite import Call, run_calls
+from vlmrl.serve import client, dispatch
+from vlmrl.serve.client import Remote
 from vlmrl.verdict import Member, Verdict
 
 VLMRL = (sys.executable, "-m", "vlmrl.cli", "serve")
@@ -376,7 +377,7 @@ def test_a_killed_server_is_left_out_and_leaves_no_process(service, tally, caplo
 
 
 def test_no_server_at_all_is_the_users_error(monkeypatch) -> None:
-    monkeypatch.setattr(remote, "START", 0.5)
+    monkeypatch.setattr(client, "START", 0.5)
     with pytest.raises(UserError, match=r"no server answers .*ConnectError"):
         Remote(["http://127.0.0.1:9"])
     for url, complaint in (("localhost:8765", "is no URL"), ("http://[", "reward.servers")):

@@ -105,7 +105,7 @@ def _run_score(options: argparse.Namespace) -> int:
 
 
 def _run_serve(options: argparse.Namespace) -> None:
-    from vlmrl.service import TOKEN, Limits, serve
+    from vlmrl.serve.service import TOKEN, Limits, serve
 
     _add_verifiers(options)
     limits = Limits(options.body_mb, options.rows, options.rows_in_flight, options.grace)

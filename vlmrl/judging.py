@@ -41,7 +41,7 @@ Replies = dict[tuple[int, int], str | Verdict]
 def make_runner(settings: RewardSettings) -> CallRunner:
     """Who judges: servers, worker processes, or this process."""
     if settings.servers:
-        from vlmrl.remote import Remote
+        from vlmrl.serve.client import Remote
 
         return Remote(settings.servers)
     if settings.workers == 0:

@@ -32,12 +32,12 @@ from typing import Any
 
 import vlmrl
 from vlmrl import catalog
-from vlmrl.dispatch import fingerprint
 from vlmrl.errors import UserError
-from vlmrl.intake import RETRY_AFTER, Limits, Refused, Room, calls_from
-from vlmrl.prometheus import Counters
 from vlmrl.rewards.composite import CallRunner, is_group_level
 from vlmrl.rewards.workers import Workers
+from vlmrl.serve.admission import RETRY_AFTER, Limits, Refused, Room, calls_from
+from vlmrl.serve.dispatch import fingerprint
+from vlmrl.serve.prometheus import Counters
 from vlmrl.verdict import Verdict
 
 try:

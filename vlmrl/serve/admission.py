@@ -1,4 +1,4 @@
-"""Intake: what the service takes, and the refusal of all else. `vlmrl.service` says which codes there are."""
+"""Intake: what the service takes, and the refusal of all else. `vlmrl.serve.service` says which codes there are."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import vlmrl
-from vlmrl.dispatch import fingerprint
 from vlmrl.errors import UserError
 from vlmrl.rewards.call_rows import call_from_row
 from vlmrl.rewards.composite import Call
+from vlmrl.serve.dispatch import fingerprint
 
 RETRY_AFTER = 1
 """Seconds after which a client may ask again."""

@@ -1,4 +1,4 @@
-"""Dispatch: calls in batches, that several threads take to servers which may come and go (`vlmrl.remote`).
+"""Dispatch: calls in batches, that several threads take to servers which may come and go (`vlmrl.serve.client`).
 
 job = Job(calls, lanes=8, seconds=600)
 batch = job.take(server)                                       waits while that server is left out

@@ -18,9 +18,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from vlmrl.dispatch import FIRST_PAUSE, Batch, Job, Server, TooLong, Unanswered
 from vlmrl.errors import UserError
 from vlmrl.rewards.composite import Call
+from vlmrl.serve.dispatch import FIRST_PAUSE, Batch, Job, Server, TooLong, Unanswered
 from vlmrl.verdict import Verdict
 
 CONNECTIONS = 4
