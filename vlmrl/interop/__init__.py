@@ -24,8 +24,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from vlmrl.columns import Answer, ColumnReward, Row, Specs
 from vlmrl.errors import UserError
+from vlmrl.interop.columns import Answer, ColumnReward, Row, Specs
 from vlmrl.rewards.composite import CallRunner
 from vlmrl.verdict import Member, Verdict
 
