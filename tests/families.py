@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vlmrl import tiny
+from vlmrl.models import tiny
 
 TEXT = {
     "vocab_size": tiny.VOCABULARY,

@@ -12,8 +12,8 @@ import torch
 from conftest import prompt_sample
 
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.group import Group
+from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.objective import Objective
 from vlmrl.objectives import Response, Tokens
 from vlmrl.rollout import Rollout

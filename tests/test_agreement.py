@@ -12,17 +12,18 @@ import pytest
 import torch
 from conftest import prompt_sample
 
-from vlmrl import catalog, tiny
+from vlmrl import catalog
 from vlmrl.agreement import DEFAULTS, AgreementGate, parts
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.run_file import load_run
 from vlmrl.config.settings import AgreementSettings, HfSettings, LearnerSettings, ModelSettings
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import Formatter
 from vlmrl.group import Group, TokenStats
 from vlmrl.learner import Learner
-from vlmrl.policy import Policy
+from vlmrl.models import tiny
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.formatting import Formatter
+from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.hf import HfEngine, create
 from vlmrl.run_folder import RunFolder

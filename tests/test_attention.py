@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from vlmrl.attention import Branch, Tree, flex_tree, fused_tree
+from vlmrl.models.attention.tree import Branch, Tree, flex_tree, fused_tree
 
 TREES = {
     "one group": [Branch(7, (5, 5, 5))],

@@ -19,7 +19,7 @@ from vlmrl.bench.timing import estimate, take_turns
 from vlmrl.cli import main
 from vlmrl.config.settings import ModelSettings
 from vlmrl.flops import update_flops, vision_flops
-from vlmrl.policy import Policy
+from vlmrl.models.policy import Policy
 
 CONTRACT = {
     "geometry": dict,

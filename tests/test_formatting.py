@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 
 from vlmrl.config.settings import ModelSettings
 from vlmrl.errors import UserError
-from vlmrl.formatting import Formatter, load_config
+from vlmrl.models.formatting import Formatter, load_config
 from vlmrl.sample import Media, Message, Sample
 
 

@@ -8,15 +8,15 @@ from test_attention import LONG, TREES, dense_mask, inputs, plain
 from test_learner import learner_of, make_groups
 from test_packing import gradients, make_items, run_packed
 
-from vlmrl import scoring
-from vlmrl.attention import Tree, flex_tree
 from vlmrl.config.settings import HfSettings, ModelSettings
-from vlmrl.packing import Item, pack
-from vlmrl.policy import Policy
+from vlmrl.models import logprobs
+from vlmrl.models.attention.segments import use_batched_segments
+from vlmrl.models.attention.tree import Tree, flex_tree
+from vlmrl.models.logprobs import score_row
+from vlmrl.models.packing import Item, pack
+from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
-from vlmrl.scoring import score_row
-from vlmrl.segments import use_batched_segments
 
 pytestmark = [
     pytest.mark.gpu,
@@ -51,7 +51,7 @@ def test_the_head_in_bfloat16() -> None:
     results = []
     for device, dtype, compute in (("cuda", torch.float32, torch.bfloat16), ("cpu", torch.float64, torch.float64)):
         operands = [x.bfloat16().to(device, dtype).requires_grad_() for x in (hidden, weight)]
-        scores = scoring.token_scores(*operands, target.to(device), banned.to(device), compute=compute)
+        scores = logprobs.token_scores(*operands, target.to(device), banned.to(device), compute=compute)
         grads = torch.autograd.grad(scores[0].sum() + 0.1 * scores[1].sum(), operands)
         results.append([x.detach().cpu().double() for x in (*scores, *grads)])
     for number, (ours, theirs) in enumerate(zip(*results, strict=True)):

@@ -20,15 +20,15 @@ from vlmrl.config.settings import (
     SftSettings,
     TransformSettings,
 )
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.group import Group
 from vlmrl.hooks import force_answer
-from vlmrl.packing import Item, pack
-from vlmrl.policy import Policy
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.logprobs import score_row
+from vlmrl.models.packing import Item, pack
+from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling, hf
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample, row_from_sample
-from vlmrl.scoring import score_row
 from vlmrl.sft import Supervisor
 from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer

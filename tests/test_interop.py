@@ -18,8 +18,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from vlmrl import Sample, UserError, catalog, interop, tiny
+from vlmrl import Sample, UserError, catalog, interop
 from vlmrl.data.sample_files import to_parquet_row
+from vlmrl.models import tiny
 from vlmrl.rewards.composite import Answered, run_calls, score_groups
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member

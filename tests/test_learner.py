@@ -13,7 +13,7 @@ from vlmrl.config.settings import HfSettings, LearnerSettings, LoraSettings, Mod
 from vlmrl.errors import UserError
 from vlmrl.group import Group
 from vlmrl.learner import Learner
-from vlmrl.policy import Policy
+from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
 from vlmrl.verdict import Verdict
@@ -54,8 +54,8 @@ def test_an_update_raises_what_was_rewarded(model_folder, mixed_samples):
 
 
 def probability_of_best_over_worst(policy: Policy, groups: list[Group]) -> float:
-    from vlmrl.packing import Item, pack
-    from vlmrl.scoring import score_row
+    from vlmrl.models.logprobs import score_row
+    from vlmrl.models.packing import Item, pack
 
     items = [Item(n, g.prompt, [r.token_ids for r in g.rollouts]) for n, g in enumerate(groups)]
     margin = 0.0
@@ -207,7 +207,7 @@ def test_kl_holds_the_policy_to_its_reference(model_folder, mixed_samples, lora)
     assert learner.update(groups).groups == len(groups)
     for _ in range(3):
         learner.update(make_groups(policy, mixed_samples))
-    from vlmrl.packing import Item, pack
+    from vlmrl.models.packing import Item, pack
 
     items = [
         Item(n, g.prompt, [r.token_ids for r in rollouts])

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from vlmrl.config.settings import ModelSettings
-from vlmrl.packing import Item, Row, pack
-from vlmrl.policy import Policy
-from vlmrl.scoring import log_distribution, score_row
+from vlmrl.models.logprobs import log_distribution, score_row
+from vlmrl.models.packing import Item, Row, pack
+from vlmrl.models.policy import Policy
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 

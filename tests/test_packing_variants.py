@@ -7,8 +7,8 @@ import torch
 from test_packing import FAMILIES, gradients, make_items, plain_logprobs, run_packed, weight
 
 from vlmrl.config.settings import LoraSettings, ModelSettings
-from vlmrl.packing import pack
-from vlmrl.policy import Policy
+from vlmrl.models.packing import pack
+from vlmrl.models.policy import Policy
 
 VARIANTS = {
     "lora": {"lora": LoraSettings(rank=4, alpha=8)},

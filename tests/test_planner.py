@@ -11,21 +11,21 @@ import torch
 from families import create
 from test_packing import FAMILIES, make_items, plain_logprobs
 
-from vlmrl.attention import no_tree
 from vlmrl.bench.memory import in_a_child
 from vlmrl.bench.planner import Batches, peaks_of
 from vlmrl.config.run_file import RunConfig
 from vlmrl.config.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings, RolloutSettings
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.footprint import Footprint, _saved_bytes
-from vlmrl.formatting import Formatter
-from vlmrl.packing import Item, TokenGauge, Work, arrange, build, work_of
+from vlmrl.models.attention.tree import no_tree
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.formatting import Formatter
+from vlmrl.models.logprobs import score_row
+from vlmrl.models.packing import Item, TokenGauge, Work, arrange, build, work_of
+from vlmrl.models.policy import Policy
 from vlmrl.planner import MB, Planner
-from vlmrl.policy import Policy
 from vlmrl.rehearsal import _check_length
 from vlmrl.rollout import hf
-from vlmrl.scoring import score_row
 
 VARIANTS = {
     "plain": {},

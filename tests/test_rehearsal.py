@@ -14,9 +14,9 @@ from PIL import Image
 
 from vlmrl.cli import main
 from vlmrl.config.run_file import RunConfig
-from vlmrl.encoded_prompt import PromptSize
 from vlmrl.errors import UserError
-from vlmrl.formatting import Formatter
+from vlmrl.models.encoded_prompt import PromptSize
+from vlmrl.models.formatting import Formatter
 from vlmrl.rehearsal import LONGEST, LOOKED_AT, PromptCheck, longest_response
 from vlmrl.sample import Media, row_from_sample
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from vlmrl.config.settings import HfSettings, ModelSettings
-from vlmrl.packing import Item, pack
-from vlmrl.policy import Policy
+from vlmrl.models.logprobs import score_row
+from vlmrl.models.packing import Item, pack
+from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import HfEngine, _draw, create
-from vlmrl.scoring import score_row
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 

@@ -7,8 +7,8 @@ import torch
 from test_packing import FAMILIES
 
 from vlmrl.config.settings import ModelSettings
-from vlmrl.policy import Policy
-from vlmrl.segments import NAME, batches, use_batched_segments
+from vlmrl.models.attention.segments import NAME, batches, use_batched_segments
+from vlmrl.models.policy import Policy
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -12,10 +12,10 @@ from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import LearnerSettings, ModelSettings, SftSettings
 from vlmrl.errors import UserError
 from vlmrl.learner import Learner
-from vlmrl.packing import Item, pack
-from vlmrl.policy import Policy
+from vlmrl.models.logprobs import score_row
+from vlmrl.models.packing import Item, pack
+from vlmrl.models.policy import Policy
 from vlmrl.sample import Message
-from vlmrl.scoring import score_row
 from vlmrl.sft import Supervisor
 
 synthetic = catalog.load("recipes", "synthetic")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vlmrl import catalog, tiny
+from vlmrl import catalog
 from vlmrl.config.settings import HfSettings, ModelSettings
-from vlmrl.policy import Policy
+from vlmrl.models import tiny
+from vlmrl.models.policy import Policy
 from vlmrl.rewards.composite import score
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create

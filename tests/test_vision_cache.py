@@ -9,12 +9,12 @@ import torch
 from test_packing import make_items
 
 from vlmrl.config.settings import HfSettings, ModelSettings
-from vlmrl.packing import pack
-from vlmrl.policy import Policy
+from vlmrl.models.logprobs import score_row
+from vlmrl.models.packing import pack
+from vlmrl.models.policy import Policy
+from vlmrl.models.vision_cache import VisionCache
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import create
-from vlmrl.scoring import score_row
-from vlmrl.vision_cache import VisionCache
 
 
 def load(folder, **settings) -> Policy:

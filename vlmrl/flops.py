@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.group import Group
-from vlmrl.packing import Work
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.packing import Work
 
 
 class Flops(NamedTuple):

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from vlmrl.encoded_prompt import EncodedPrompt
-from vlmrl.packing import Item, Row, Work, build
-from vlmrl.policy import Policy
-from vlmrl.scoring import CHUNK, token_scores
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.logprobs import CHUNK, token_scores
+from vlmrl.models.packing import Item, Row, Work, build
+from vlmrl.models.policy import Policy
 
 MARGIN = 1.1
 """For what no count sees: indices, masks, and what libraries keep in buffers of their own."""

@@ -28,7 +28,7 @@ from vlmrl.errors import UserError
 from vlmrl.files import whole_file
 from vlmrl.group import Group
 from vlmrl.judging import Judge
-from vlmrl.policy import Policy
+from vlmrl.models.policy import Policy
 from vlmrl.prompt_memory import PromptMemory
 from vlmrl.rehearsal import PromptCheck
 from vlmrl.rollout import Sampling

@@ -9,7 +9,7 @@ from vlmrl.sample import Sample
 from vlmrl.verdict import Verdict
 
 if TYPE_CHECKING:
-    from vlmrl.encoded_prompt import EncodedPrompt
+    from vlmrl.models.encoded_prompt import EncodedPrompt
     from vlmrl.rollout import Rollout
 
 

@@ -18,9 +18,9 @@ from typing import Any
 from vlmrl import catalog
 from vlmrl.catalog import parameters
 from vlmrl.config.settings import RewardSettings
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.files import json_line, whole_file
-from vlmrl.formatting import Formatter
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.call_rows import row_from_call
 from vlmrl.rewards.composite import Answered, Call, CallRunner, Overrides, failure, run_calls, score_groups
 from vlmrl.rewards.schedules import Schedules

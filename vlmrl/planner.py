@@ -21,14 +21,14 @@ from typing import Any
 import torch
 
 from vlmrl import memory
-from vlmrl.attention import no_tree
 from vlmrl.config.settings import LearnerSettings
-from vlmrl.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
 from vlmrl.flops import Rates, vision_flops
 from vlmrl.footprint import Footprint
-from vlmrl.packing import Item, Row, Work, arrange, build, repeat, work_of
-from vlmrl.policy import Policy
+from vlmrl.models.attention.tree import no_tree
+from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
+from vlmrl.models.packing import Item, Row, Work, arrange, build, repeat, work_of
+from vlmrl.models.policy import Policy
 
 MB = 2**20
 

@@ -23,10 +23,10 @@ from vlmrl.config.run_file import RunConfig
 from vlmrl.config.settings import Source
 from vlmrl.data.check import check_media, check_reward
 from vlmrl.data.dataset import Dataset, entry_samples
-from vlmrl.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
-from vlmrl.formatting import Formatter
-from vlmrl.policy import choose_device, resolve
+from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
+from vlmrl.models.formatting import Formatter
+from vlmrl.models.policy import choose_device, resolve
 from vlmrl.rewards.schedules import Schedules
 from vlmrl.sample import Sample
 

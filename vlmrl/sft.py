@@ -19,12 +19,12 @@ from torch import nn
 from vlmrl import hooks
 from vlmrl.config.settings import SftSettings
 from vlmrl.data.media import image_size
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.group import UpdateReport
 from vlmrl.learner import Learner
-from vlmrl.packing import Item, Row
-from vlmrl.policy import Policy
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.packing import Item, Row
+from vlmrl.models.policy import Policy
 from vlmrl.sample import Sample
 
 BACKGROUND_WEIGHT = 0.2

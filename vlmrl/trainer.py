@@ -29,8 +29,8 @@ from vlmrl.heldout import Evaluator
 from vlmrl.interrupts import stop_signals
 from vlmrl.judging import Judge
 from vlmrl.learner import Learner
+from vlmrl.models.policy import Policy
 from vlmrl.monitor import Ledger
-from vlmrl.policy import Policy
 from vlmrl.prompt_memory import PromptMemory, content_keys
 from vlmrl.rehearsal import PromptCheck, check_training_data, rehearse
 from vlmrl.report import write_report

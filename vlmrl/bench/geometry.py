@@ -16,17 +16,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlmrl import tiny
 from vlmrl.config.settings import ModelSettings
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import Formatter
 from vlmrl.group import Group
-from vlmrl.packing import Item, pack
-from vlmrl.policy import Policy, choose_device
+from vlmrl.models import tiny
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.formatting import Formatter
+from vlmrl.models.logprobs import score_row
+from vlmrl.models.packing import Item, pack
+from vlmrl.models.policy import Policy, choose_device
 from vlmrl.rollout import Rollout
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
-from vlmrl.scoring import score_row
 from vlmrl.verdict import Verdict
 
 SHAPES: dict[str, dict[str, dict[str, Any]]] = {

@@ -22,8 +22,8 @@ from vlmrl.bench.step import steps
 from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, take_turns
 from vlmrl.config.settings import HfSettings
-from vlmrl.encoded_prompt import EncodedPrompt
-from vlmrl.policy import Policy
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.hf import HfEngine
 

@@ -14,8 +14,8 @@ from vlmrl.bench.geometry import Geometry, samples
 from vlmrl.bench.trl_side import TrlStep
 from vlmrl.config.run_file import RunConfig
 from vlmrl.data.sample_files import write_samples
-from vlmrl.formatting import Formatter
-from vlmrl.policy import resolve
+from vlmrl.models.formatting import Formatter
+from vlmrl.models.policy import resolve
 from vlmrl.run_folder import RunFolder
 from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer

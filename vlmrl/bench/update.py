@@ -32,7 +32,7 @@ from vlmrl.config.settings import LearnerSettings
 from vlmrl.flops import update_flops
 from vlmrl.group import Group
 from vlmrl.learner import Learner
-from vlmrl.policy import Policy, choose_device
+from vlmrl.models.policy import Policy, choose_device
 
 LEARNER = LearnerSettings(warmup_steps=0, learning_rate=1e-30, row_tokens=16384)
 """Rows that hold the groups of the figures whole, as TRL gets its best micro-batch."""

@@ -26,7 +26,7 @@ from vlmrl.sample import MARKS, Sample
 
 if TYPE_CHECKING:
     from vlmrl.config.settings import RolloutSettings
-    from vlmrl.formatting import Formatter
+    from vlmrl.models.formatting import Formatter
     from vlmrl.rollout import Engine
 
 Answer = Callable[[Sequence[Sample], Sequence[int]], list[Group]]

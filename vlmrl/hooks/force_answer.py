@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from vlmrl.config.settings import ForceAnswerSettings
-    from vlmrl.encoded_prompt import EncodedPrompt
-    from vlmrl.formatting import Formatter
+    from vlmrl.models.encoded_prompt import EncodedPrompt
+    from vlmrl.models.formatting import Formatter
     from vlmrl.rollout import Engine, Rollout, Sampling
 
 SEED_BIT = 1 << 63

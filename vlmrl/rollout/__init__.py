@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from vlmrl.encoded_prompt import EncodedPrompt
+    from vlmrl.models.encoded_prompt import EncodedPrompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from vlmrl.attention import Branch, Tree, no_tree
 from vlmrl.config.settings import HfSettings
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.policy import Policy
+from vlmrl.models.attention.shared_prefix import SharedPrefix
+from vlmrl.models.attention.tree import Branch, Tree, no_tree
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.logprobs import log_distribution, wide_product
+from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
-from vlmrl.scoring import log_distribution, wide_product
-from vlmrl.shared_prefix import SharedPrefix
 
 DROP_AT = 0.75
 """Share of rows still open at which the others leave the batch: moving rows costs more than a few idle ones."""

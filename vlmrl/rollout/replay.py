@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 import torch
 
 from vlmrl.config.settings import ReplaySettings
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
-from vlmrl.packing import Item, pack
-from vlmrl.policy import Policy
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.logprobs import score_row
+from vlmrl.models.packing import Item, pack
+from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
-from vlmrl.scoring import score_row
 
 
 def create(settings: ReplaySettings, policy: Policy) -> ReplayEngine:

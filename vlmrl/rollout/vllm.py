@@ -30,8 +30,8 @@ import numpy as np
 import torch
 
 from vlmrl.config.settings import VllmSettings
-from vlmrl.encoded_prompt import MEDIA
 from vlmrl.errors import UserError
+from vlmrl.models.encoded_prompt import MEDIA
 from vlmrl.rollout import Rollout, Sampling
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from vllm.multimodal.inputs import MultiModalKwargsItems, PlaceholderRange
     from vllm.outputs import CompletionOutput
 
-    from vlmrl.encoded_prompt import EncodedPrompt
-    from vlmrl.policy import Policy
+    from vlmrl.models.encoded_prompt import EncodedPrompt
+    from vlmrl.models.policy import Policy
 
 POSITIONS = "prompt_positions"
 """Field of a media item that brings `_align` the [3, P + 1] positions of its prompt and the next token."""

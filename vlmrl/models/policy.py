@@ -17,14 +17,14 @@ from typing import Any
 
 import torch
 
-from vlmrl import tiny
-from vlmrl.attention import NAME as TREE_ATTENTION
 from vlmrl.config.settings import LoraSettings, ModelSettings
-from vlmrl.encoded_prompt import EncodedPrompt
 from vlmrl.errors import UserError
-from vlmrl.formatting import Formatter, load_config
-from vlmrl.segments import use_batched_segments
-from vlmrl.vision_cache import VisionCache
+from vlmrl.models import tiny
+from vlmrl.models.attention.segments import use_batched_segments
+from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.formatting import Formatter, load_config
+from vlmrl.models.vision_cache import VisionCache
 
 
 @dataclass

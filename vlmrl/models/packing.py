@@ -17,8 +17,8 @@ from typing import Protocol
 
 import torch
 
-from vlmrl.attention import Branch, Tree
-from vlmrl.encoded_prompt import EncodedPrompt
+from vlmrl.models.attention.tree import Branch, Tree
+from vlmrl.models.encoded_prompt import EncodedPrompt
 
 
 @dataclass(frozen=True, slots=True)

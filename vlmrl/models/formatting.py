@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from vlmrl.chat_template import check_prompt, content_parts, generation_prompt
 from vlmrl.config.settings import ModelSettings
 from vlmrl.data.media import image_size, load_image
-from vlmrl.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
 from vlmrl.errors import UserError
+from vlmrl.models.chat_template import check_prompt, content_parts, generation_prompt
+from vlmrl.models.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
 from vlmrl.sample import Media, Sample
 
 if TYPE_CHECKING:

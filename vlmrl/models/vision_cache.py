@@ -25,7 +25,7 @@ from uuid import uuid4
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from vlmrl.encoded_prompt import EncodedPrompt, MediaInput
+from vlmrl.models.encoded_prompt import EncodedPrompt, MediaInput
 
 _optimizer_steps = 0
 

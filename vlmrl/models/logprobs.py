@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from vlmrl.attention import Tree
-from vlmrl.packing import Row
-from vlmrl.policy import Policy
+from vlmrl.models.attention.tree import Tree
+from vlmrl.models.packing import Row
+from vlmrl.models.policy import Policy
 
 CHUNK = 512
 """Tokens whose logits exist at one time."""

@@ -23,8 +23,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from vlmrl.block_mask import block_mask
-from vlmrl.shared_prefix import SharedPrefix
+from vlmrl.models.attention.block_mask import block_mask
+from vlmrl.models.attention.shared_prefix import SharedPrefix
 
 NAME = "vlmrl_tree"
 

@@ -1,0 +1,1 @@
+"""The model: policy, formatter, packed rows, logprobs, vision cache."""
