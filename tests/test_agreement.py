@@ -18,14 +18,14 @@ from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.run_file import load_run
 from vlmrl.config.settings import AgreementSettings, HfSettings, LearnerSettings, ModelSettings
 from vlmrl.errors import UserError
-from vlmrl.group import Group, TokenStats
 from vlmrl.learner import Learner
 from vlmrl.models import tiny
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
-from vlmrl.rollout.hf import HfEngine, create
+from vlmrl.rollout.engines.hf import HfEngine, create
+from vlmrl.rollout.group import Group, TokenStats
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Message, Sample
 from vlmrl.trainer import Trainer

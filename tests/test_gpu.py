@@ -16,7 +16,7 @@ from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling
-from vlmrl.rollout.hf import create
+from vlmrl.rollout.engines.hf import create
 
 pytestmark = [
     pytest.mark.gpu,

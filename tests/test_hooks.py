@@ -10,14 +10,15 @@ import pytest
 from population import make_group
 from pydantic import ValidationError
 
-from vlmrl import catalog, hooks
+from vlmrl import catalog
 from vlmrl.config.settings import GhpoSettings, GuideSettings, RolloutSettings, TransformSettings
 from vlmrl.errors import UserError
-from vlmrl.group import Group
-from vlmrl.hooks import Decision, Regenerate, force_answer, ghpo, guide, thought_dropout
 from vlmrl.metrics import verdict_metrics
 from vlmrl.rewards.composite import Answered, score_groups
-from vlmrl.rollout import Rollout
+from vlmrl.rollout import Rollout, hook
+from vlmrl.rollout.group import Group
+from vlmrl.rollout.hook import Decision, Regenerate
+from vlmrl.rollout.hooks import force_answer, ghpo, guide, thought_dropout
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 from vlmrl.verdict import Member
 
@@ -117,7 +118,7 @@ def test_a_hint_goes_to_the_last_turn_of_the_user_and_brings_no_media() -> None:
         reward=(RewardSpec(verifier="counting", target=3),),
     )
     key = clean.key
-    found = hooks.with_hint(clean, " Think of {hint}.", "<image>its ears")
+    found = hook.with_hint(clean, " Think of {hint}.", "<image>its ears")
     assert [m.content for m in found.messages] == ["<image>what?", "a cat", "why? Think of its ears.", "because"]
     assert found.media == clean.media
     assert found.key != key == clean.key
@@ -145,7 +146,7 @@ def test_settling_with_ghpo_goes_on_until_one_answer_is_right() -> None:
     settings = RolloutSettings(hooks=("ghpo",), ghpo=GhpoSettings(template="|{hint}|"))
     groups = [group([0.0, 1.0]), group([0.0, 0.0]), group([1.0, 1.0]), group([0.0, 0.0])]
     answers = Answers([0.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0])
-    settled = hooks.settle(groups, settings, 1, answers)
+    settled = hook.settle(groups, settings, 1, answers)
     assert answers.asked == [["how many?|ab|"] * 2, ["how many?|abcde|"], ["how many?|abcdefg|"]]
     assert settled[0] is groups[0]
     assert settled[2] is groups[2]
@@ -160,13 +161,13 @@ def test_settling_with_ghpo_goes_on_until_one_answer_is_right() -> None:
     ]
     paid = [attempt for g in settled for attempt in g.attempts]
     assert len(paid) == len(groups) + 4
-    assert hooks.metrics(paid) == {"hooks/regenerated": 4, "hooks/dropped": 0, "hooks/forced": 0}
+    assert hook.metrics(paid) == {"hooks/regenerated": 4, "hooks/dropped": 0, "hooks/forced": 0}
     assert all(r.kind == "policy" for g in paid for r in g.rollouts)
 
 
 def test_settling_with_guide_trains_the_clean_prompt_and_drops_what_does_not_teach() -> None:
     groups = [group([0.0, 0.0]), group([0.0, 0.0]), group([1.0, 1.0])]
-    settled = hooks.settle(groups, RolloutSettings(hooks=("guide",)), 1, Answers([0.0, 1.0], [1.0, 1.0]))
+    settled = hook.settle(groups, RolloutSettings(hooks=("guide",)), 1, Answers([0.0, 1.0], [1.0, 1.0]))
     assert [g.dropped for g in settled] == [False, True, False]
     assert [g.has_spread for g in settled] == [True, False, False]
     assert settled[0].sample is groups[0].sample
@@ -177,7 +178,7 @@ def test_settling_with_guide_trains_the_clean_prompt_and_drops_what_does_not_tea
 
 def test_without_hooks_nothing_is_asked() -> None:
     groups = [group([0.0, 0.0])]
-    assert hooks.settle(groups, RolloutSettings(), 1, Answers()) == groups
+    assert hook.settle(groups, RolloutSettings(), 1, Answers()) == groups
 
 
 # --- force answering --------------------------------------------------------------------------------------
@@ -241,7 +242,7 @@ def test_wrong_names_and_templates_are_refused(make, complaint) -> None:
 
 def test_every_hook_is_of_one_kind() -> None:
     kinds = ("decide", "wrap", "demonstration")
-    found = {name: [k for k in kinds if hasattr(hooks.load(name, *kinds), k)] for name in catalog.names("hooks")}
+    found = {name: [k for k in kinds if hasattr(hook.load(name, *kinds), k)] for name in catalog.names("hooks")}
     assert found == {
         "force_answer": ["wrap"],
         "ghpo": ["decide"],

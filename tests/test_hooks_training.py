@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from vlmrl import catalog, hooks
+from vlmrl import catalog
 from vlmrl.cli import main
 from vlmrl.config.run_file import load_run
 from vlmrl.config.settings import (
@@ -20,13 +20,14 @@ from vlmrl.config.settings import (
     SftSettings,
     TransformSettings,
 )
-from vlmrl.group import Group
-from vlmrl.hooks import force_answer
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy
-from vlmrl.rollout import Rollout, Sampling, hf
+from vlmrl.rollout import Rollout, Sampling, hook
+from vlmrl.rollout.engines import hf
+from vlmrl.rollout.group import Group
+from vlmrl.rollout.hooks import force_answer
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample, row_from_sample
 from vlmrl.sft import Supervisor
@@ -153,7 +154,7 @@ def test_guide_trains_on_the_clean_prompt_with_logprobs_under_the_hint(run_file:
         assert {r.kind for r in group.rollouts} == {"hint"}
         assert all(s is None or s.diff_max is None for s in group.stats)
     first = next(group for group in hinted if group.rollouts[0].version == 0)
-    with_hint = hooks.with_hint(first.sample, "{hint}", str(first.sample.meta["hint"]))
+    with_hint = hook.with_hint(first.sample, "{hint}", str(first.sample.meta["hint"]))
     (prompt,) = trainer.policy.formatter.encode([with_hint])
     sampled = torch.tensor([logprob for r in first.rollouts for logprob in r.logprobs])
     hint_gap, clean_gap = (
@@ -217,7 +218,7 @@ def test_all_that_the_policy_wrote_has_the_learners_logprobs(
     prompts = policy.formatter.encode(mixed_samples)
     plain = hf.create(HfSettings(), policy)
     settings = RolloutSettings(hooks=("force_answer",), force_answer=ForceAnswerSettings(max_new_tokens=5))
-    engine = hooks.wrap_engine(plain, policy.formatter, settings)
+    engine = hook.wrap_engine(plain, policy.formatter, settings)
     sampling = Sampling(temperature=temperature, max_new_tokens=7, seed=3)
     groups, begun = engine.generate(prompts, 3, sampling), plain.generate(prompts, 3, sampling)
     cue = tuple(policy.formatter.tokenizer("</think><answer>").input_ids)

@@ -11,11 +11,11 @@ import pytest
 
 from vlmrl import RewardSpec, Sample, catalog
 from vlmrl.config.settings import ModelSettings, RewardSettings
-from vlmrl.judging import Judge
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.call_rows import call_from_row, score_file
 from vlmrl.rewards.composite import run_calls
 from vlmrl.rollout import Rollout
+from vlmrl.rollout.judge import Judge
 from vlmrl.verdict import Verdict
 
 SOMETIMES = '''

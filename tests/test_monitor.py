@@ -21,11 +21,11 @@ from rich.progress import Progress
 
 from vlmrl import Media, Sample, UserError, Verdict
 from vlmrl.data.media import encode_png
-from vlmrl.group import Group, TokenStats, UpdateReport
 from vlmrl.metrics import figures, step_metrics
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.monitor import PICTURED, EvalRow, Ledger
 from vlmrl.rollout import Rollout
+from vlmrl.rollout.group import Group, TokenStats, UpdateReport
 from vlmrl.sample import MediaSet
 from vlmrl.summary import change, heldout_tables, print_summary, read_metrics, summarise
 

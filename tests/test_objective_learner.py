@@ -15,14 +15,14 @@ from objective_cases import settings_of
 from vlmrl import catalog
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import HfSettings, LearnerSettings, ModelSettings
-from vlmrl.group import Group
 from vlmrl.learner import Learner
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy
 from vlmrl.objectives import Response, Tokens
 from vlmrl.rollout import Rollout, Sampling
-from vlmrl.rollout.hf import create
+from vlmrl.rollout.engines.hf import create
+from vlmrl.rollout.group import Group
 from vlmrl.verdict import Verdict
 
 SCORES = [1.0, 0.0, 0.5, 1.0]

@@ -25,7 +25,7 @@ from vlmrl.models.packing import Item, TokenGauge, Work, arrange, build, work_of
 from vlmrl.models.policy import Policy
 from vlmrl.planner import MB, Planner
 from vlmrl.rehearsal import _check_length
-from vlmrl.rollout import hf
+from vlmrl.rollout.engines import hf
 
 VARIANTS = {
     "plain": {},

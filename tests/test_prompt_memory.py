@@ -16,8 +16,8 @@ from vlmrl import prompt_memory
 from vlmrl.config.settings import Source
 from vlmrl.data.dataset import open_dataset
 from vlmrl.errors import UserError
-from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory, content_keys
+from vlmrl.rollout.group import Group
 
 
 def memory_of(prompts: int, pass_score: float | None = None) -> PromptMemory:

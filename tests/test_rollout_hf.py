@@ -10,7 +10,7 @@ from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling
-from vlmrl.rollout.hf import HfEngine, _draw, create
+from vlmrl.rollout.engines.hf import HfEngine, _draw, create
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 

@@ -17,12 +17,12 @@ from PIL import Image
 from vlmrl.config.settings import ForceAnswerSettings, ModelSettings, VllmSettings
 from vlmrl.data.media import encode_png
 from vlmrl.errors import UserError
-from vlmrl.hooks import force_answer
 from vlmrl.models import tiny
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
-from vlmrl.rollout.vllm import VllmEngine, create
+from vlmrl.rollout.engines.vllm import VllmEngine, create
+from vlmrl.rollout.hooks import force_answer
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 
 pytestmark = [

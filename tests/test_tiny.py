@@ -11,7 +11,7 @@ from vlmrl.models import tiny
 from vlmrl.models.policy import Policy
 from vlmrl.rewards.composite import score
 from vlmrl.rollout import Sampling
-from vlmrl.rollout.hf import create
+from vlmrl.rollout.engines.hf import create
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from vlmrl.models.packing import pack
 from vlmrl.models.policy import Policy
 from vlmrl.models.vision_cache import VisionCache
 from vlmrl.rollout import Sampling
-from vlmrl.rollout.hf import create
+from vlmrl.rollout.engines.hf import create
 
 
 def load(folder, **settings) -> Policy:

@@ -24,8 +24,8 @@ import torch
 from vlmrl.config.settings import AgreementSettings
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
-from vlmrl.group import Group
 from vlmrl.metrics import agreement_metrics, by
+from vlmrl.rollout.group import Group
 
 MIN_TOKENS = 256
 """What a part has fewer tokens than this counts as if the missing ones agreed, so that no single token decides."""

@@ -27,8 +27,8 @@ FOLDERS = {
     "benchmarks": "eval",
     "samplers": "curriculum",
     "objectives": "objectives",
-    "engines": "rollout",
-    "hooks": "hooks",
+    "engines": "rollout/engines",
+    "hooks": "rollout/hooks",
 }
 _ADDED: dict[str, Path] = {}
 """Verifier files of the user, by name."""
@@ -75,7 +75,7 @@ def load(kind: str, name: str) -> ModuleType:
         raise UserError(f"unknown {kind.removesuffix('s')} {name!r}{nearest(name, names(kind))}")
     if kind == "verifiers" and name in _ADDED:
         return _load_file(name)
-    return importlib.import_module(f"vlmrl.{FOLDERS[kind]}.{name}")
+    return importlib.import_module(f"vlmrl.{FOLDERS[kind].replace('/', '.')}.{name}")
 
 
 @cache

@@ -24,9 +24,9 @@ import torch
 from torch import nn
 
 from vlmrl.errors import UserError
-from vlmrl.group import Group
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.packing import Work
+from vlmrl.rollout.group import Group
 
 
 class Flops(NamedTuple):

@@ -26,12 +26,12 @@ from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.data.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
-from vlmrl.group import Group
-from vlmrl.judging import Judge
 from vlmrl.models.policy import Policy
 from vlmrl.prompt_memory import PromptMemory
 from vlmrl.rehearsal import PromptCheck
 from vlmrl.rollout import Sampling
+from vlmrl.rollout.group import Group
+from vlmrl.rollout.judge import Judge
 from vlmrl.sample import Sample
 from vlmrl.trainer import make_engine
 

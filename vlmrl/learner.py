@@ -16,13 +16,13 @@ from vlmrl.agreement import AgreementGate
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import LearnerSettings
 from vlmrl.divergence import k3
-from vlmrl.group import Group, TokenStats, UpdateReport
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, Row
 from vlmrl.models.policy import Policy
 from vlmrl.objective import Objective
 from vlmrl.objectives import Response, Tokens
 from vlmrl.planner import Planner
+from vlmrl.rollout.group import Group, TokenStats, UpdateReport
 
 
 class Learner:

@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from vlmrl.group import Group, TokenStats
+from vlmrl.rollout.group import Group, TokenStats
 from vlmrl.verdict import Verdict
 
 Metrics = dict[str, float | None]

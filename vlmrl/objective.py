@@ -19,9 +19,9 @@ import torch
 
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.divergence import ESTIMATES, coefficient
-from vlmrl.group import Group
 from vlmrl.objectives import Response, TokenLoss, Tokens, stage
 from vlmrl.objectives.ma_rlhf import credit, macro_lengths
+from vlmrl.rollout.group import Group
 
 
 class Objective:

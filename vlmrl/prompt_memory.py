@@ -20,7 +20,7 @@ import numpy as np
 
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
-from vlmrl.group import Group
+from vlmrl.rollout.group import Group
 from vlmrl.sample import Sample
 
 NAN = float("nan")

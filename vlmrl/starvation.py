@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 
-from vlmrl.group import Group
 from vlmrl.metrics import PERFECT, by
 from vlmrl.rewards.composite import Overrides
+from vlmrl.rollout.group import Group
 from vlmrl.sample import RewardSpec
 
 LATEST, ENOUGH = 256, 64

@@ -19,22 +19,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlmrl import catalog, checkpoint, hooks
+from vlmrl import catalog, checkpoint
 from vlmrl.agreement import AgreementGate
 from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
 from vlmrl.data.dataset import open_dataset
-from vlmrl.group import Group, UpdateReport
 from vlmrl.heldout import Evaluator
 from vlmrl.interrupts import stop_signals
-from vlmrl.judging import Judge
 from vlmrl.learner import Learner
 from vlmrl.models.policy import Policy
 from vlmrl.monitor import Ledger
 from vlmrl.prompt_memory import PromptMemory, content_keys
 from vlmrl.rehearsal import PromptCheck, check_training_data, rehearse
 from vlmrl.report import write_report
-from vlmrl.rollout import Engine, Rollout, Sampling
+from vlmrl.rollout import Engine, Rollout, Sampling, hook
+from vlmrl.rollout.group import Group, UpdateReport
+from vlmrl.rollout.judge import Judge
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample
 from vlmrl.sft import Supervisor
@@ -168,7 +168,7 @@ class Trainer:
             return self._answer_and_judge(samples, indices, next(rounds), clock)
 
         groups = answer([self.train_data[int(index)] for index in indices], indices.tolist())
-        return hooks.settle(groups, self.config.rollout, self.step, answer)
+        return hook.settle(groups, self.config.rollout, self.step, answer)
 
     def _answer_and_judge(
         self, samples: Sequence[Sample], indices: Sequence[int], round_: int, clock: Clock
@@ -219,7 +219,7 @@ class Trainer:
         extra |= self.learner.planner.metrics()
         extra |= self.judge.schedules.metrics(self.progress)
         if self.config.rollout.hooks:
-            extra |= hooks.metrics(paid)
+            extra |= hook.metrics(paid)
         if report.skipped_steps:
             self.folder.say(f"step {self.step}: a gradient is not finite; {report.skipped_steps} updates left out")
         if self.learner.gate and report.optimizer_steps:
@@ -281,7 +281,7 @@ def make_engine(config: RunConfig, policy: Policy) -> Engine:
     """The engine that `rollout.engine` names, with the settings of its own section, and the hooks around it."""
     rollout = config.rollout
     engine: Engine = catalog.load("engines", rollout.engine).create(getattr(rollout, rollout.engine), policy)
-    return hooks.wrap_engine(engine, policy.formatter, rollout)
+    return hook.wrap_engine(engine, policy.formatter, rollout)
 
 
 def make_gate(config: RunConfig, policy: Policy, folder: RunFolder) -> AgreementGate | None:

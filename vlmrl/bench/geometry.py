@@ -18,7 +18,6 @@ from PIL import Image
 
 from vlmrl.config.settings import ModelSettings
 from vlmrl.errors import UserError
-from vlmrl.group import Group
 from vlmrl.models import tiny
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
@@ -26,6 +25,7 @@ from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy, choose_device
 from vlmrl.rollout import Rollout
+from vlmrl.rollout.group import Group
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 from vlmrl.verdict import Verdict
 

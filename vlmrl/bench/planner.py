@@ -27,13 +27,13 @@ from vlmrl.bench.memory import in_a_child
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import LearnerSettings, ModelSettings
 from vlmrl.errors import UserError
-from vlmrl.group import Group
 from vlmrl.learner import Learner
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.packing import Item, work_of
 from vlmrl.models.policy import Policy, choose_device
 from vlmrl.planner import MB, Planner
 from vlmrl.rollout import Rollout
+from vlmrl.rollout.group import Group
 from vlmrl.sample import MediaSet, Message, RewardSpec, Sample
 from vlmrl.verdict import Verdict
 

@@ -25,7 +25,7 @@ from vlmrl.config.settings import HfSettings
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling
-from vlmrl.rollout.hf import HfEngine
+from vlmrl.rollout.engines.hf import HfEngine
 
 Decode = Callable[[int], list[list[int]]]
 """Token ids of every response, its stop token among them; the argument is a seed."""

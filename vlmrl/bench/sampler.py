@@ -21,9 +21,9 @@ from rich.progress import track
 from vlmrl import catalog
 from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import create_sampler
-from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
 from vlmrl.rollout import Rollout
+from vlmrl.rollout.group import Group
 from vlmrl.sample import Message, RewardSpec, Sample
 from vlmrl.verdict import Verdict
 

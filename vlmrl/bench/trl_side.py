@@ -27,8 +27,8 @@ from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import LearnerSettings
 from vlmrl.data.media import load_image
 from vlmrl.errors import UserError
-from vlmrl.group import Group
 from vlmrl.rollout import Rollout
+from vlmrl.rollout.group import Group
 from vlmrl.sample import Sample
 
 ATTENTION = {

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
-from vlmrl import hooks
+from vlmrl.rollout import hook
 
 
 class Section(BaseModel):
@@ -174,7 +174,7 @@ class RolloutSettings(Section):
     @classmethod
     def _are_hooks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            hooks.load(name, "decide", "wrap")
+            hook.load(name, "decide", "wrap")
         return value
 
 
@@ -289,7 +289,7 @@ class TransformSettings(Section):
     @field_validator("name")
     @classmethod
     def _is_a_transform(cls, value: str) -> str:
-        hooks.load(value, "demonstration")
+        hook.load(value, "demonstration")
         return value
 
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from vlmrl import catalog
 from vlmrl.config.sampler import SamplerSections, SamplerSettings
-from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
+from vlmrl.rollout.group import Group
 
 Seed = tuple[int, ...]
 

@@ -16,8 +16,8 @@ from vlmrl.config.sampler import AdmitSettings, SamplerSections
 from vlmrl.curriculum import Seed, pack_groups, unpack_groups
 from vlmrl.curriculum._permutation import shuffled
 from vlmrl.errors import UserError
-from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
+from vlmrl.rollout.group import Group
 
 CHUNK = 1024
 """Prompts looked at together, at least."""

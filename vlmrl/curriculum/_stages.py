@@ -18,8 +18,8 @@ import numpy as np
 
 from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import Sampler, create_one
-from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
+from vlmrl.rollout.group import Group
 
 
 class Stages:

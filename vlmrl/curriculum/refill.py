@@ -17,8 +17,8 @@ import numpy as np
 from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Sampler, Seed, create_one, pack_groups, unpack_groups
 from vlmrl.errors import UserError
-from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
+from vlmrl.rollout.group import Group
 
 
 def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Refill:

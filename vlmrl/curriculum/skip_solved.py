@@ -17,8 +17,8 @@ import numpy as np
 from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum._draws import Draws
-from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
+from vlmrl.rollout.group import Group
 
 
 def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> SkipSolved:

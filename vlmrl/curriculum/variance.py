@@ -21,8 +21,8 @@ import numpy as np
 from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum._draws import Draws, is_admitted
-from vlmrl.group import Group
 from vlmrl.prompt_memory import PromptMemory
+from vlmrl.rollout.group import Group
 
 PROBED = 4096
 """Prompts that the threshold is estimated from."""

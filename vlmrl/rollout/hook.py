@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from vlmrl import catalog
 from vlmrl.errors import UserError, nearest
-from vlmrl.group import Group
+from vlmrl.rollout.group import Group
 from vlmrl.sample import MARKS, Sample
 
 if TYPE_CHECKING:

@@ -13,12 +13,12 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from vlmrl.hooks import Regenerate, meta_text, with_hint
+from vlmrl.rollout.hook import Regenerate, meta_text, with_hint
 
 if TYPE_CHECKING:
     from vlmrl.config.settings import GuideSettings
-    from vlmrl.group import Group
-    from vlmrl.hooks import Decision
+    from vlmrl.rollout.group import Group
+    from vlmrl.rollout.hook import Decision
 
 META = "hint"
 

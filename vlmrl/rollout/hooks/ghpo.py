@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlmrl.hooks import Regenerate, meta_text, with_hint
+from vlmrl.rollout.hook import Regenerate, meta_text, with_hint
 
 if TYPE_CHECKING:
     from vlmrl.config.settings import GhpoSettings
-    from vlmrl.group import Group
-    from vlmrl.hooks import Decision
+    from vlmrl.rollout.group import Group
+    from vlmrl.rollout.hook import Decision
 
 META = "solution"
 
