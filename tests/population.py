@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vlmrl.curriculum import Sampler
-from vlmrl.prompt_memory import PromptMemory
+from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout import Rollout
 from vlmrl.rollout.group import Group
 from vlmrl.sample import Message, RewardSpec, Sample

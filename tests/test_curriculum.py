@@ -9,11 +9,11 @@ from vlmrl import catalog
 from vlmrl.config.sampler import SamplerSettings
 from vlmrl.config.settings import Source
 from vlmrl.curriculum import create_sampler
-from vlmrl.curriculum._permutation import shuffled
+from vlmrl.curriculum.memory import PromptMemory
+from vlmrl.curriculum.permutation import shuffled
 from vlmrl.data.dataset import open_dataset
 from vlmrl.data.sample_files import write_samples
 from vlmrl.errors import UserError
-from vlmrl.prompt_memory import PromptMemory
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ from vlmrl import catalog
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.sampler import AdmitSettings, SamplerSettings
 from vlmrl.curriculum import create_sampler
-from vlmrl.curriculum._draws import is_admitted
-from vlmrl.curriculum.refill import Refill
-from vlmrl.curriculum.rlcs import Rlcs, expansion_ratio
-from vlmrl.curriculum.skip_solved import SkipSolved
-from vlmrl.curriculum.variance import Alignment, Variance
+from vlmrl.curriculum.draws import is_admitted
+from vlmrl.curriculum.memory import PromptMemory
+from vlmrl.curriculum.samplers.refill import Refill
+from vlmrl.curriculum.samplers.rlcs import Rlcs, expansion_ratio
+from vlmrl.curriculum.samplers.skip_solved import SkipSolved
+from vlmrl.curriculum.samplers.variance import Alignment, Variance
 from vlmrl.errors import UserError
 from vlmrl.objectives.pcurl import STAGES, group_weight, stage_weight
-from vlmrl.prompt_memory import PromptMemory
 
 
 def sampler_of(world: Population, name: str, seed: int = 0, **settings: Any) -> Any:

@@ -11,7 +11,7 @@ from population import Population
 
 from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import create_sampler
-from vlmrl.mixture import (
+from vlmrl.curriculum.mixture.fit import (
     Quadratic,
     covers,
     cross_validate,

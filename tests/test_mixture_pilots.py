@@ -19,8 +19,8 @@ from replay_run import write_replay_run
 from vlmrl import catalog
 from vlmrl.cli import main
 from vlmrl.config.run_file import load_run
-from vlmrl.mixture import Quadratic
-from vlmrl.pilots import Plan
+from vlmrl.curriculum.mixture.fit import Quadratic
+from vlmrl.curriculum.mixture.pilots import Plan
 from vlmrl.summary import read_metrics
 
 SOURCES = ("ocr", "grounding", "counting")

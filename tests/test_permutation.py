@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vlmrl.curriculum._permutation import ROUNDS, shuffled
+from vlmrl.curriculum.permutation import ROUNDS, shuffled
 
 M64 = 2**64 - 1
 

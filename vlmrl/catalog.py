@@ -25,7 +25,7 @@ FOLDERS = {
     "verifiers": "verifiers",
     "recipes": "data_recipes",
     "benchmarks": "eval",
-    "samplers": "curriculum",
+    "samplers": "curriculum/samplers",
     "objectives": "objectives",
     "engines": "rollout/engines",
     "hooks": "rollout/hooks",

@@ -195,7 +195,7 @@ def _run_data(options: argparse.Namespace, overrides: Sequence[str]) -> int:
 
 
 def _run_mix(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from vlmrl import pilots
+    from vlmrl.curriculum.mixture import pilots
 
     if options.part == "plan":
         count = pilots.plan(options.files, overrides, options.out, options.pilots, options.seeds, dict(options.bounds))
@@ -203,7 +203,7 @@ def _run_mix(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     elif options.part == "run":
         return pilots.run(options.folder)
     else:
-        from vlmrl.mixture_report import fit_pilots
+        from vlmrl.curriculum.mixture.report import fit_pilots
 
         print(fit_pilots(options.folder, dict(options.objective), options.min_r2))
     return 0

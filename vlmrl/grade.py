@@ -6,7 +6,7 @@
 
 Every prompt of `data.train` is answered `rollout.group` times, with the run's engine, decoding and verifiers. Batches
 that are done are kept in `grades.parquet.parts/`, and the same command goes on where it was stopped. The result is a
-history as a run writes it (`vlmrl/prompt_memory.py` names its columns), by the content of the prompts: it also serves
+history as a run writes it (`vlmrl/curriculum/memory.py` names its columns), by the content of the prompts: it also serves
 a part of the data, or the same data in another order.
 """
 
@@ -23,11 +23,11 @@ from rich.progress import track
 
 from vlmrl import catalog, checkpoint
 from vlmrl.config.run_file import RunConfig, load_run
+from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.data.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
 from vlmrl.models.policy import Policy
-from vlmrl.prompt_memory import PromptMemory
 from vlmrl.rehearsal import PromptCheck
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.group import Group

@@ -23,13 +23,13 @@ from vlmrl import catalog, checkpoint
 from vlmrl.agreement import AgreementGate
 from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
+from vlmrl.curriculum.memory import PromptMemory, content_keys
 from vlmrl.data.dataset import open_dataset
 from vlmrl.heldout import Evaluator
 from vlmrl.interrupts import stop_signals
 from vlmrl.learner import Learner
 from vlmrl.models.policy import Policy
 from vlmrl.monitor import Ledger
-from vlmrl.prompt_memory import PromptMemory, content_keys
 from vlmrl.rehearsal import PromptCheck, check_training_data, rehearse
 from vlmrl.report import write_report
 from vlmrl.rollout import Engine, Rollout, Sampling, hook

@@ -21,9 +21,9 @@ import numpy as np
 from vlmrl import catalog
 from vlmrl.bench.curriculum_results import write_results
 from vlmrl.bench.experiment import run_vlmrl, train
+from vlmrl.curriculum.memory import content_keys
 from vlmrl.data.sample_files import read_samples, write_samples
 from vlmrl.errors import UserError
-from vlmrl.prompt_memory import content_keys
 from vlmrl.sample import Sample
 
 RUN_FILE = "bench_curriculum"

@@ -21,7 +21,7 @@ from rich.progress import track
 from vlmrl import catalog
 from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import create_sampler
-from vlmrl.prompt_memory import PromptMemory
+from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout import Rollout
 from vlmrl.rollout.group import Group
 from vlmrl.sample import Message, RewardSpec, Sample

@@ -21,7 +21,7 @@ import numpy as np
 
 from vlmrl import catalog
 from vlmrl.config.sampler import SamplerSections, SamplerSettings
-from vlmrl.prompt_memory import PromptMemory
+from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout.group import Group
 
 Seed = tuple[int, ...]
@@ -69,7 +69,7 @@ def create_sampler(settings: SamplerSettings, memory: PromptMemory, seed: int) -
     """The sampler that [sampler] describes, or a schedule of several."""
     if not settings.stages:
         return create_one(settings, memory, (seed,))
-    from vlmrl.curriculum._stages import Stages
+    from vlmrl.curriculum.stages import Stages
 
     return Stages(settings, memory, seed)
 

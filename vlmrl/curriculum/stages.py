@@ -18,7 +18,7 @@ import numpy as np
 
 from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import Sampler, create_one
-from vlmrl.prompt_memory import PromptMemory
+from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout.group import Group
 
 

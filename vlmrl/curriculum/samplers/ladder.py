@@ -12,9 +12,9 @@ import numpy as np
 
 from vlmrl.config.sampler import LadderSettings, SamplerSections
 from vlmrl.curriculum import Seed
-from vlmrl.curriculum._draws import Draws, Stream
+from vlmrl.curriculum.draws import Draws, Stream
+from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.errors import UserError
-from vlmrl.prompt_memory import PromptMemory
 
 NEIGHBOURS = (-2, -1, 1, 2)
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from vlmrl.config.sampler import AdmitSettings, SamplerSections
 from vlmrl.curriculum import Seed, pack_groups, unpack_groups
-from vlmrl.curriculum._permutation import shuffled
+from vlmrl.curriculum.memory import PromptMemory
+from vlmrl.curriculum.permutation import shuffled
 from vlmrl.errors import UserError
-from vlmrl.prompt_memory import PromptMemory
 from vlmrl.rollout.group import Group
 
 CHUNK = 1024

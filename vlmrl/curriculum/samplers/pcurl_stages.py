@@ -14,9 +14,9 @@ import numpy as np
 
 from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Seed
-from vlmrl.curriculum._draws import Draws
+from vlmrl.curriculum.draws import Draws
+from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.objectives.pcurl import STAGES, stage_at, stage_weight
-from vlmrl.prompt_memory import PromptMemory
 
 
 def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> PcurlStages:

@@ -20,8 +20,8 @@ import numpy as np
 
 from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Seed
-from vlmrl.curriculum._draws import Draws, is_admitted
-from vlmrl.prompt_memory import PromptMemory
+from vlmrl.curriculum.draws import Draws, is_admitted
+from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout.group import Group
 
 PROBED = 4096

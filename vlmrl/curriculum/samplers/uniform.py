@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Seed
-from vlmrl.curriculum._draws import Draws
-from vlmrl.prompt_memory import PromptMemory
+from vlmrl.curriculum.draws import Draws
+from vlmrl.curriculum.memory import PromptMemory
 
 
 def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Draws:

@@ -6,7 +6,7 @@
     vlmrl train run.toml mix/weights.toml
 
 A pilot is an ordinary run, `vlmrl train mix/run.toml mix/pilot_03.toml`, and any machine that sees the folder may train
-it. `vlmrl/mixture.py` has the mathematics, `vlmrl/mixture_report.py` the report, docs/mixtures.md how to read it.
+it. `vlmrl/curriculum/mixture/fit.py` has the mathematics, `vlmrl/curriculum/mixture/report.py` the report, docs/mixtures.md how to read it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from types import FrameType
 import numpy as np
 import tomli_w
 
-from vlmrl import mixture
 from vlmrl.config.run_file import RunConfig, load_run
+from vlmrl.curriculum.mixture import fit
 from vlmrl.data.dataset import entry_samples
 from vlmrl.errors import UserError, nearest
 from vlmrl.files import whole_file
@@ -104,12 +104,12 @@ def plan(
         raise UserError(f"{folder}: not empty; delete it, or name another --out")
     sources = _sources(config, bounds or {})
     low_M, high_M, base_M = (np.array([s[key] for s in sources.values()]) for key in ("low", "high", "base"))
-    if not len(mixture.vertices(low_M, high_M)):
+    if not len(fit.vertices(low_M, high_M)):
         raise UserError(f"--bounds: no weights within them sum to 1 (sums: {low_M.sum():g} to {high_M.sum():g})")
-    least = mixture.least_pilots(low_M, high_M)
+    least = fit.least_pilots(low_M, high_M)
     if pilots is not None and pilots < least:
         raise UserError(f"--pilots: {pilots} cannot be fitted and tested; {len(sources)} sources need {least} or more")
-    weights_NM = mixture.design(low_M, high_M, base_M, pilots)
+    weights_NM = fit.design(low_M, high_M, base_M, pilots)
     write_text(folder / "run.toml", tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
     for number, (weights_M, seed) in enumerate((w, s) for w in weights_NM for s in range(seeds)):
         name = f"pilot_{number:02d}"

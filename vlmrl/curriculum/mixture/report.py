@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import tomli_w
 
+from vlmrl.curriculum.mixture.fit import Quadratic, Validation, covers, cross_validate, fit, least_pilots
+from vlmrl.curriculum.mixture.pilots import Plan, heldout_scores, write_text
 from vlmrl.errors import UserError, nearest
-from vlmrl.mixture import Quadratic, Validation, covers, cross_validate, fit, least_pilots
-from vlmrl.pilots import Plan, heldout_scores, write_text
 
 
 @dataclass(frozen=True)

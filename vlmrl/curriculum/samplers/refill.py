@@ -16,8 +16,8 @@ import numpy as np
 
 from vlmrl.config.sampler import SamplerSections
 from vlmrl.curriculum import Sampler, Seed, create_one, pack_groups, unpack_groups
+from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.errors import UserError
-from vlmrl.prompt_memory import PromptMemory
 from vlmrl.rollout.group import Group
 
 

@@ -1,0 +1,1 @@
+"""Weights of the data sources, from pilot runs."""
