@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from vlmrl import catalog
 from vlmrl.config.settings import GhpoSettings, GuideSettings, RolloutSettings, TransformSettings
 from vlmrl.errors import UserError
-from vlmrl.metrics import verdict_metrics
+from vlmrl.monitor.metrics import verdict_metrics
 from vlmrl.rewards.composite import Answered, score_groups
 from vlmrl.rollout import Rollout, hook
 from vlmrl.rollout.group import Group

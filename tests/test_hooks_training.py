@@ -24,6 +24,7 @@ from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy
+from vlmrl.monitor.summary import read_metrics
 from vlmrl.rollout import Rollout, Sampling, hook
 from vlmrl.rollout.engines import hf
 from vlmrl.rollout.group import Group
@@ -31,7 +32,6 @@ from vlmrl.rollout.hooks import force_answer
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample, row_from_sample
 from vlmrl.sft import Supervisor
-from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer
 
 RUN = """

@@ -21,7 +21,7 @@ from vlmrl.cli import main
 from vlmrl.config.run_file import load_run
 from vlmrl.curriculum.mixture.fit import Quadratic
 from vlmrl.curriculum.mixture.pilots import Plan
-from vlmrl.summary import read_metrics
+from vlmrl.monitor.summary import read_metrics
 
 SOURCES = ("ocr", "grounding", "counting")
 

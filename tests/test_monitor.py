@@ -21,13 +21,13 @@ from rich.progress import Progress
 
 from vlmrl import Media, Sample, UserError, Verdict
 from vlmrl.data.media import encode_png
-from vlmrl.metrics import figures, step_metrics
 from vlmrl.models.encoded_prompt import EncodedPrompt
-from vlmrl.monitor import PICTURED, EvalRow, Ledger
+from vlmrl.monitor.ledger import PICTURED, EvalRow, Ledger
+from vlmrl.monitor.metrics import figures, step_metrics
+from vlmrl.monitor.summary import change, heldout_tables, print_summary, read_metrics, summarise
 from vlmrl.rollout import Rollout
 from vlmrl.rollout.group import Group, TokenStats, UpdateReport
 from vlmrl.sample import MediaSet
-from vlmrl.summary import change, heldout_tables, print_summary, read_metrics, summarise
 
 UPDATE = UpdateReport(loss=0.5, grad_norm=1.5, learning_rate=1e-4, groups=1, optimizer_steps=1)
 PROMPT_TOKENS, PATCHES = 10, 16
@@ -400,7 +400,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_the_ledger_needs_no_torch() -> None:
-    code = "import sys, vlmrl.monitor; sys.exit('torch' in sys.modules)"
+    code = "import sys, vlmrl.monitor.ledger; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

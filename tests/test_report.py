@@ -12,9 +12,9 @@ import pytest
 from test_monitor import UPDATE, eval_rows, make_group, make_rollout, make_sample, quiet, run
 
 from vlmrl import UserError, Verdict
-from vlmrl.curves import charts
-from vlmrl.report import write_report
-from vlmrl.summary import heldout_tables, read_metrics, summarise
+from vlmrl.monitor.curves import charts
+from vlmrl.monitor.report import write_report
+from vlmrl.monitor.summary import heldout_tables, read_metrics, summarise
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 

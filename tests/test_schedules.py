@@ -15,10 +15,10 @@ from vlmrl import catalog
 from vlmrl.config.run_file import load_run
 from vlmrl.config.settings import MatchedSchedule, RewardSettings
 from vlmrl.errors import UserError
+from vlmrl.monitor.starvation import ENOUGH, StarvationWatch
+from vlmrl.monitor.summary import read_metrics
 from vlmrl.rewards.schedules import LATEST, Schedules, matched_value, schedule_value
 from vlmrl.run_folder import RunFolder
-from vlmrl.starvation import ENOUGH, StarvationWatch
-from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer
 from vlmrl.verdict import Verdict
 

@@ -24,7 +24,7 @@ import torch
 from vlmrl.config.settings import AgreementSettings
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
-from vlmrl.metrics import agreement_metrics, by
+from vlmrl.monitor.metrics import agreement_metrics, by
 from vlmrl.rollout.group import Group
 
 MIN_TOKENS = 256

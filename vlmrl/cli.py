@@ -74,7 +74,7 @@ def _run(arguments: list[str]) -> int:
     elif command == "data":
         return _run_data(options, overrides)
     elif command == "report":
-        from vlmrl import report
+        from vlmrl.monitor import report
 
         print(report.write_report(Path(options.run_dir)))
     elif command == "check":

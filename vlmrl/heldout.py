@@ -14,10 +14,10 @@ from rich.progress import track
 from vlmrl.config.run_file import RunConfig
 from vlmrl.data.dataset import open_dataset
 from vlmrl.models.policy import Policy
-from vlmrl.monitor import EvalRow, Ledger
+from vlmrl.monitor.ledger import EvalRow, Ledger
+from vlmrl.monitor.summary import Table
 from vlmrl.rollout import Engine, Sampling
 from vlmrl.rollout.judge import Judge
-from vlmrl.summary import Table
 
 
 class Evaluator:

@@ -29,17 +29,17 @@ from vlmrl.heldout import Evaluator
 from vlmrl.interrupts import stop_signals
 from vlmrl.learner import Learner
 from vlmrl.models.policy import Policy
-from vlmrl.monitor import Ledger
+from vlmrl.monitor.ledger import Ledger
+from vlmrl.monitor.report import write_report
+from vlmrl.monitor.starvation import StarvationWatch
+from vlmrl.monitor.summary import heldout_tables, print_summary, read_metrics, summarise
 from vlmrl.rehearsal import PromptCheck, check_training_data, rehearse
-from vlmrl.report import write_report
 from vlmrl.rollout import Engine, Rollout, Sampling, hook
 from vlmrl.rollout.group import Group, UpdateReport
 from vlmrl.rollout.judge import Judge
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample
 from vlmrl.sft import Supervisor
-from vlmrl.starvation import StarvationWatch
-from vlmrl.summary import heldout_tables, print_summary, read_metrics, summarise
 
 
 def main(files: Sequence[str], overrides: Sequence[str], resume: bool, dry_run: bool) -> int:

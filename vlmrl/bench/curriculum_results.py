@@ -12,7 +12,7 @@ import numpy as np
 
 from vlmrl.bench.experiment import cell, interval
 from vlmrl.files import whole_file
-from vlmrl.summary import read_metrics
+from vlmrl.monitor.summary import read_metrics
 
 BASE = "uniform"
 Curve = list[tuple[float, float]]

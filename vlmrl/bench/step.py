@@ -16,8 +16,8 @@ from vlmrl.config.run_file import RunConfig
 from vlmrl.data.sample_files import write_samples
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.policy import resolve
+from vlmrl.monitor.summary import read_metrics
 from vlmrl.run_folder import RunFolder
-from vlmrl.summary import read_metrics
 from vlmrl.trainer import Trainer
 
 Step = Callable[[int], int]

@@ -24,8 +24,8 @@ from vlmrl.data.media import encode_png, load_image
 from vlmrl.data.sample_files import write_samples
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
+from vlmrl.monitor.summary import read_metrics
 from vlmrl.sample import Media, MediaSet, RewardSpec, Sample
-from vlmrl.summary import read_metrics
 
 RUN_FILE = "bench_thresholds"
 FINER = 3

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError
-from vlmrl.metrics import Figures, mean
+from vlmrl.monitor.metrics import Figures, mean
 
 Table = dict[str, dict[str, Figures]]
 """{source: {mode: Figures}}; mode is `sampled` or `greedy`; the entry `all` pools the sources."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vlmrl.errors import UserError
-from vlmrl.summary import PHASES, heldout_tables, metrics_line, source_names
+from vlmrl.monitor.summary import PHASES, heldout_tables, metrics_line, source_names
 
 
 class Sink(Protocol):

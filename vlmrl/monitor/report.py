@@ -18,13 +18,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vlmrl.curves import Rows, charts
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows, whole_file
-from vlmrl.metrics import PERFECT
-from vlmrl.monitor import PICTURED
+from vlmrl.monitor.curves import Rows, charts
+from vlmrl.monitor.ledger import PICTURED
+from vlmrl.monitor.metrics import PERFECT
+from vlmrl.monitor.summary import change, heldout_tables, read_metrics, source_names, summarise
 from vlmrl.sample import MARKS
-from vlmrl.summary import change, heldout_tables, read_metrics, source_names, summarise
 
 
 def write_report(run_dir: Path) -> Path:

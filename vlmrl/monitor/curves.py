@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vlmrl.summary import PHASES, heldout_tables
+from vlmrl.monitor.summary import PHASES, heldout_tables
 
 Rows = Sequence[Mapping[str, float]]
 Trace = dict[str, Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 
-from vlmrl.metrics import PERFECT, by
+from vlmrl.monitor.metrics import PERFECT, by
 from vlmrl.rewards.composite import Overrides
 from vlmrl.rollout.group import Group
 from vlmrl.sample import RewardSpec

@@ -26,11 +26,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from vlmrl.data.media import encode_png, load_image
 from vlmrl.errors import UserError, nearest
 from vlmrl.files import whole_file
-from vlmrl.metrics import Metrics, by, figures, finite, step_metrics, verdict_metrics
+from vlmrl.monitor.metrics import Metrics, by, figures, finite, step_metrics, verdict_metrics
+from vlmrl.monitor.sinks import SINKS
+from vlmrl.monitor.summary import Table, heldout_tables, metrics_line, read_metrics
 from vlmrl.rollout.group import Group, UpdateReport
 from vlmrl.sample import Sample
-from vlmrl.sinks import SINKS
-from vlmrl.summary import Table, heldout_tables, metrics_line, read_metrics
 from vlmrl.verdict import Verdict
 
 if TYPE_CHECKING:
