@@ -19,7 +19,7 @@ from vlmrl import catalog, checkpoint
 from vlmrl.cli import main
 from vlmrl.config.run_file import load_run
 from vlmrl.data.sample_files import read_samples
-from vlmrl.grade import Grader
+from vlmrl.evaluate.grade import Grader
 from vlmrl.monitor.summary import read_metrics
 from vlmrl.run_folder import RunFolder
 from vlmrl.trainer import Trainer

@@ -184,7 +184,7 @@ def _run_data(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     elif options.action == "show":
         check.show(options.file, options.n, options.source)
     elif options.action == "grade":
-        from vlmrl.grade import grade
+        from vlmrl.evaluate.grade import grade
 
         print(f"{options.out}: {grade(options.files, overrides, options.out)} prompts")
     elif options.action == "mix":

@@ -25,7 +25,7 @@ from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum.memory import PromptMemory, content_keys
 from vlmrl.data.dataset import open_dataset
-from vlmrl.heldout import Evaluator
+from vlmrl.evaluate.heldout import Evaluator
 from vlmrl.interrupts import stop_signals
 from vlmrl.learner import Learner
 from vlmrl.models.policy import Policy
