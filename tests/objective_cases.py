@@ -13,10 +13,10 @@ from conftest import prompt_sample
 
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.models.encoded_prompt import EncodedPrompt
-from vlmrl.objective import Objective
 from vlmrl.objectives import Response, Tokens
 from vlmrl.rollout import Rollout
 from vlmrl.rollout.group import Group
+from vlmrl.train.objective import Objective
 from vlmrl.verdict import Verdict
 
 EMPTY = torch.zeros(0, dtype=torch.long)

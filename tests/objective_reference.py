@@ -1,4 +1,4 @@
-"""The loss of an update and its gradient in plain numpy, by closed forms: what vlmrl/objective.py is held to.
+"""The loss of an update and its gradient in plain numpy, by closed forms: what vlmrl/train/objective.py is held to.
 
 Nothing of the library is used but the settings' values.
 """

@@ -13,12 +13,10 @@ import torch
 from conftest import prompt_sample
 
 from vlmrl import catalog
-from vlmrl.agreement import DEFAULTS, AgreementGate, parts
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.run_file import load_run
 from vlmrl.config.settings import AgreementSettings, HfSettings, LearnerSettings, ModelSettings
 from vlmrl.errors import UserError
-from vlmrl.learner import Learner
 from vlmrl.models import tiny
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
@@ -26,9 +24,11 @@ from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.engines.hf import HfEngine, create
 from vlmrl.rollout.group import Group, TokenStats
-from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Message, Sample
-from vlmrl.trainer import Trainer
+from vlmrl.train.agreement import DEFAULTS, AgreementGate, parts
+from vlmrl.train.learner import Learner
+from vlmrl.train.run_folder import RunFolder
+from vlmrl.train.trainer import Trainer
 from vlmrl.verdict import Verdict
 
 SAMPLING = Sampling(max_new_tokens=24, seed=1)

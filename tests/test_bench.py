@@ -18,8 +18,8 @@ from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.timing import estimate, take_turns
 from vlmrl.cli import main
 from vlmrl.config.settings import ModelSettings
-from vlmrl.flops import update_flops, vision_flops
 from vlmrl.models.policy import Policy
+from vlmrl.train.flops import update_flops, vision_flops
 
 CONTRACT = {
     "geometry": dict,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from vlmrl import checkpoint
 from vlmrl.errors import UserError
+from vlmrl.train import checkpoint
 
 
 def test_the_newest_is_loaded_and_old_ones_go(tmp_path):

@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 from replay_run import write_replay_run
 
-from vlmrl import catalog, checkpoint
+from vlmrl import catalog
 from vlmrl.cli import main
 from vlmrl.config.run_file import load_run
 from vlmrl.data.sample_files import read_samples
 from vlmrl.evaluate.grade import Grader
 from vlmrl.monitor.summary import read_metrics
-from vlmrl.run_folder import RunFolder
-from vlmrl.trainer import Trainer
+from vlmrl.train import checkpoint
+from vlmrl.train.run_folder import RunFolder
+from vlmrl.train.trainer import Trainer
 
 SOURCES = ["ocr", "grounding"]
 

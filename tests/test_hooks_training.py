@@ -29,10 +29,10 @@ from vlmrl.rollout import Rollout, Sampling, hook
 from vlmrl.rollout.engines import hf
 from vlmrl.rollout.group import Group
 from vlmrl.rollout.hooks import force_answer
-from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample, row_from_sample
-from vlmrl.sft import Supervisor
-from vlmrl.trainer import Trainer
+from vlmrl.train.run_folder import RunFolder
+from vlmrl.train.sft import Supervisor
+from vlmrl.train.trainer import Trainer
 
 RUN = """
 [run]

@@ -11,11 +11,11 @@ import torch
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings
 from vlmrl.errors import UserError
-from vlmrl.learner import Learner
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.engines.hf import create
 from vlmrl.rollout.group import Group
+from vlmrl.train.learner import Learner
 from vlmrl.verdict import Verdict
 
 

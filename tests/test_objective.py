@@ -18,10 +18,10 @@ from objective_cases import group, rollout, settings_of
 from vlmrl import catalog
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.run_file import load_run
-from vlmrl.divergence import ESTIMATES, coefficient
 from vlmrl.errors import UserError
-from vlmrl.objective import Objective, advantages, token_weights
 from vlmrl.objectives.grpo import surrogate
+from vlmrl.train.divergence import ESTIMATES, coefficient
+from vlmrl.train.objective import Objective, advantages, token_weights
 
 DEFAULT = ObjectiveSettings()
 PRESETS = catalog.names("objectives")

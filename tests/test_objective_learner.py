@@ -15,7 +15,6 @@ from objective_cases import settings_of
 from vlmrl import catalog
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import HfSettings, LearnerSettings, ModelSettings
-from vlmrl.learner import Learner
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy
@@ -23,6 +22,7 @@ from vlmrl.objectives import Response, Tokens
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.engines.hf import create
 from vlmrl.rollout.group import Group
+from vlmrl.train.learner import Learner
 from vlmrl.verdict import Verdict
 
 SCORES = [1.0, 0.0, 0.5, 1.0]
@@ -145,7 +145,7 @@ def test_a_step_makes_no_more_passes_than_it_needs(policy, groups, monkeypatch):
             passes.append(1)
             return score_row(*arguments, **fields)
 
-        monkeypatch.setattr("vlmrl.learner.score_row", counted)
+        monkeypatch.setattr("vlmrl.train.learner.score_row", counted)
         update(policy, plain, settings, updates_per_step=2, row_tokens=100_000)
         counts[name] = len(passes)
     assert counts == {"default": 2, "proximal": 3, "mask": 4}

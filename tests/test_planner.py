@@ -16,16 +16,16 @@ from vlmrl.bench.planner import Batches, peaks_of
 from vlmrl.config.run_file import RunConfig
 from vlmrl.config.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings, RolloutSettings
 from vlmrl.errors import UserError
-from vlmrl.footprint import Footprint, _saved_bytes
 from vlmrl.models.attention.tree import no_tree
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, TokenGauge, Work, arrange, build, work_of
 from vlmrl.models.policy import Policy
-from vlmrl.planner import MB, Planner
-from vlmrl.rehearsal import _check_length
 from vlmrl.rollout.engines import hf
+from vlmrl.train.dry_run import _check_length
+from vlmrl.train.footprint import Footprint, _saved_bytes
+from vlmrl.train.planner import MB, Planner
 
 VARIANTS = {
     "plain": {},

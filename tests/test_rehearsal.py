@@ -17,8 +17,8 @@ from vlmrl.config.run_file import RunConfig
 from vlmrl.errors import UserError
 from vlmrl.models.encoded_prompt import PromptSize
 from vlmrl.models.formatting import Formatter
-from vlmrl.rehearsal import LONGEST, LOOKED_AT, PromptCheck, longest_response
 from vlmrl.sample import Media, row_from_sample
+from vlmrl.train.dry_run import LONGEST, LOOKED_AT, PromptCheck, longest_response
 
 RUN = """
 [run]

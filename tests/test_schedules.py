@@ -18,8 +18,8 @@ from vlmrl.errors import UserError
 from vlmrl.monitor.starvation import ENOUGH, StarvationWatch
 from vlmrl.monitor.summary import read_metrics
 from vlmrl.rewards.schedules import LATEST, Schedules, matched_value, schedule_value
-from vlmrl.run_folder import RunFolder
-from vlmrl.trainer import Trainer
+from vlmrl.train.run_folder import RunFolder
+from vlmrl.train.trainer import Trainer
 from vlmrl.verdict import Verdict
 
 

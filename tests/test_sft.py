@@ -11,12 +11,12 @@ from vlmrl import catalog
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import LearnerSettings, ModelSettings, SftSettings
 from vlmrl.errors import UserError
-from vlmrl.learner import Learner
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy
 from vlmrl.sample import Message
-from vlmrl.sft import Supervisor
+from vlmrl.train.learner import Learner
+from vlmrl.train.sft import Supervisor
 
 synthetic = catalog.load("recipes", "synthetic")
 

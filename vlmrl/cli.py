@@ -66,7 +66,7 @@ def _run(arguments: list[str]) -> int:
     options = build_parser().parse_args(arguments)
     command = options.command
     if command == "train":
-        from vlmrl import trainer
+        from vlmrl.train import trainer
 
         return trainer.main(options.files, overrides, resume=options.resume, dry_run=options.dry_run)
     if command == "score":

@@ -12,10 +12,10 @@ from objective_cases import group, make_update, rollout, settings_of
 
 from vlmrl import catalog
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.divergence import ESTIMATES
-from vlmrl.objective import Objective, advantages
 from vlmrl.objectives import Response, Tokens
 from vlmrl.objectives.guide import hint_gamma
+from vlmrl.train.divergence import ESTIMATES
+from vlmrl.train.objective import Objective, advantages
 
 PRESETS = catalog.names("objectives")
 

@@ -11,7 +11,7 @@ from objective_cases import make_update, settings_of
 from objective_reference import update_loss
 
 from vlmrl import catalog
-from vlmrl.objective import Objective
+from vlmrl.train.objective import Objective
 
 CONVENTIONS: list[tuple[str, dict[str, Any]]] = [
     ("grpo", {"unbiased_std": False, "dual_clip": 1.2}),

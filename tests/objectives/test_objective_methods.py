@@ -10,13 +10,13 @@ import torch
 from objective_cases import group, make_update, rollout, settings_of
 
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.objective import Objective
 from vlmrl.objectives import Tokens
 from vlmrl.objectives.hicra import planning, planning_pattern
 from vlmrl.objectives.ma_rlhf import credit, macro_lengths
 from vlmrl.objectives.nft import group_weight as nft_weight
 from vlmrl.objectives.observe_r1 import group_weight as observe_weight
 from vlmrl.objectives.pcurl import group_weight as pcurl_weight
+from vlmrl.train.objective import Objective
 
 
 def gradient(objective: Objective, responses, logprobs, entropies=None) -> tuple[Tokens, torch.Tensor]:

@@ -1,6 +1,6 @@
 """Peak memory of one side's update, in a process of its own, above the loaded model and its inputs.
 
-`vlmrl.memory` says what is measured, from the first update on: activations, gradients and optimizer state count.
+`vlmrl.train.device_memory` says what is measured, from the first update on: activations, gradients and optimizer state count.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from vlmrl import memory
+from vlmrl.train import device_memory
 
 UPDATES = 2
 """The second has the optimizer's state in memory."""
@@ -33,10 +33,10 @@ def _aside() -> None:
 
 def peak_bytes(update: Callable[[], Any], device: torch.device) -> int | None:
     """Peak of `UPDATES` calls above what is in memory before the first."""
-    if not memory.measurable(device):
+    if not device_memory.measurable(device):
         return None
     gc.collect()
-    with memory.watch(device) as peak:
+    with device_memory.watch(device) as peak:
         for _ in range(UPDATES):
             update()
     return peak.bytes

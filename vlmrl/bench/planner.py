@@ -21,20 +21,20 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 import torch
 
-from vlmrl import memory
 from vlmrl.bench.geometry import model_folder
 from vlmrl.bench.memory import in_a_child
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import LearnerSettings, ModelSettings
 from vlmrl.errors import UserError
-from vlmrl.learner import Learner
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.packing import Item, work_of
 from vlmrl.models.policy import Policy, choose_device
-from vlmrl.planner import MB, Planner
 from vlmrl.rollout import Rollout
 from vlmrl.rollout.group import Group
 from vlmrl.sample import MediaSet, Message, RewardSpec, Sample
+from vlmrl.train import device_memory
+from vlmrl.train.learner import Learner
+from vlmrl.train.planner import MB, Planner
 from vlmrl.verdict import Verdict
 
 MALLOC_MMAP_THRESHOLD = -3  # malloc.h
@@ -61,7 +61,7 @@ class Peak(NamedTuple):
 
 def measure(batches: Batches) -> dict[str, Any]:
     """Figures of `--json`."""
-    if not memory.measurable(torch.device(choose_device(batches.model.device))):
+    if not device_memory.measurable(torch.device(choose_device(batches.model.device))):
         raise UserError("bench planner: peak memory is measured on Linux and on CUDA only")
     peaks = [Peak(*peak) for peak in in_a_child(peaks_of, batches)]
     costs, times = map(np.array, zip(*_times(batches), strict=True))

@@ -17,8 +17,8 @@ from vlmrl.data.sample_files import write_samples
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.policy import resolve
 from vlmrl.monitor.summary import read_metrics
-from vlmrl.run_folder import RunFolder
-from vlmrl.trainer import Trainer
+from vlmrl.train.run_folder import RunFolder
+from vlmrl.train.trainer import Trainer
 
 Step = Callable[[int], int]
 """Does one step; returns the tokens it generated."""

@@ -29,10 +29,10 @@ from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, seconds, take_turns
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import LearnerSettings
-from vlmrl.flops import update_flops
-from vlmrl.learner import Learner
 from vlmrl.models.policy import Policy, choose_device
 from vlmrl.rollout.group import Group
+from vlmrl.train.flops import update_flops
+from vlmrl.train.learner import Learner
 
 LEARNER = LearnerSettings(warmup_steps=0, learning_rate=1e-30, row_tokens=16384)
 """Rows that hold the groups of the figures whole, as TRL gets its best micro-batch."""

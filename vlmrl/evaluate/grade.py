@@ -21,19 +21,20 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from vlmrl import catalog, checkpoint
+from vlmrl import catalog
 from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.data.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
 from vlmrl.models.policy import Policy
-from vlmrl.rehearsal import PromptCheck
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.group import Group
 from vlmrl.rollout.judge import Judge
 from vlmrl.sample import Sample
-from vlmrl.trainer import make_engine
+from vlmrl.train import checkpoint
+from vlmrl.train.dry_run import PromptCheck
+from vlmrl.train.trainer import make_engine
 
 
 def grade(files: Sequence[str], overrides: Sequence[str], out: str) -> int:

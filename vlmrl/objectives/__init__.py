@@ -13,7 +13,7 @@ A file `objectives/<name>.py` has a docstring (its first line is what `vlmrl lis
     demo_loss(tokens, settings) -> TokenLoss             of tokens that a demonstrator wrote
 
 `objective.loss = "gspo"` is the `loss` of `gspo.py`; `objective.preset = "gspo"` is its `PRESET`. The files use
-tensors by their methods and import no torch, so a run file is validated without it. `vlmrl/objective.py` composes.
+tensors by their methods and import no torch, so a run file is validated without it. `vlmrl/train/objective.py` composes.
 """
 
 from __future__ import annotations

@@ -19,27 +19,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from vlmrl import catalog, checkpoint
-from vlmrl.agreement import AgreementGate
+from vlmrl import catalog
 from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum.memory import PromptMemory, content_keys
 from vlmrl.data.dataset import open_dataset
 from vlmrl.evaluate.heldout import Evaluator
-from vlmrl.interrupts import stop_signals
-from vlmrl.learner import Learner
 from vlmrl.models.policy import Policy
 from vlmrl.monitor.ledger import Ledger
 from vlmrl.monitor.report import write_report
 from vlmrl.monitor.starvation import StarvationWatch
 from vlmrl.monitor.summary import heldout_tables, print_summary, read_metrics, summarise
-from vlmrl.rehearsal import PromptCheck, check_training_data, rehearse
 from vlmrl.rollout import Engine, Rollout, Sampling, hook
 from vlmrl.rollout.group import Group, UpdateReport
 from vlmrl.rollout.judge import Judge
-from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample
-from vlmrl.sft import Supervisor
+from vlmrl.train import checkpoint
+from vlmrl.train.agreement import AgreementGate
+from vlmrl.train.dry_run import PromptCheck, check_training_data, rehearse
+from vlmrl.train.interrupts import stop_signals
+from vlmrl.train.learner import Learner
+from vlmrl.train.run_folder import RunFolder
+from vlmrl.train.sft import Supervisor
 
 
 def main(files: Sequence[str], overrides: Sequence[str], resume: bool, dry_run: bool) -> int:

@@ -32,7 +32,7 @@ from vlmrl.rollout import hook
 from vlmrl.sample import Sample
 
 if TYPE_CHECKING:
-    from vlmrl.planner import Planner
+    from vlmrl.train.planner import Planner
 
 LOOKED_AT = 200
 """Samples of each entry whose media are decoded and whose prompts are encoded by a dry run."""

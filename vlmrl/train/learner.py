@@ -12,17 +12,17 @@ from typing import Any
 
 import torch
 
-from vlmrl.agreement import AgreementGate
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.settings import LearnerSettings
-from vlmrl.divergence import k3
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, Row
 from vlmrl.models.policy import Policy
-from vlmrl.objective import Objective
 from vlmrl.objectives import Response, Tokens
-from vlmrl.planner import Planner
 from vlmrl.rollout.group import Group, TokenStats, UpdateReport
+from vlmrl.train.agreement import AgreementGate
+from vlmrl.train.divergence import k3
+from vlmrl.train.objective import Objective
+from vlmrl.train.planner import Planner
 
 
 class Learner:

@@ -18,10 +18,10 @@ from dataclasses import replace
 import torch
 
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.divergence import ESTIMATES, coefficient
 from vlmrl.objectives import Response, TokenLoss, Tokens, stage
 from vlmrl.objectives.ma_rlhf import credit, macro_lengths
 from vlmrl.rollout.group import Group
+from vlmrl.train.divergence import ESTIMATES, coefficient
 
 
 class Objective:

@@ -20,15 +20,15 @@ from typing import Any
 
 import torch
 
-from vlmrl import memory
 from vlmrl.config.settings import LearnerSettings
 from vlmrl.errors import UserError
-from vlmrl.flops import Rates, vision_flops
-from vlmrl.footprint import Footprint
 from vlmrl.models.attention.tree import no_tree
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.packing import Item, Row, Work, arrange, build, repeat, work_of
 from vlmrl.models.policy import Policy
+from vlmrl.train import device_memory
+from vlmrl.train.flops import Rates, vision_flops
+from vlmrl.train.footprint import Footprint
 
 MB = 2**20
 
@@ -93,7 +93,7 @@ class Planner:
             yield from (build(row, tree=self.no_tree is None) for row, _ in planned)
             return
         self._predicted = max(self._predicted, self.footprint.update([work for _, work in planned]))
-        with memory.watch(self.policy.device) as peak:
+        with device_memory.watch(self.policy.device) as peak:
             for row, work in planned:
                 started = time.perf_counter()
                 yield build(row, tree=self.no_tree is None)
@@ -130,7 +130,7 @@ class Planner:
             "plan/tflops": costs.sum().item() / 1e12,
             "plan/imbalance": (costs.max() / costs.mean()).item(),
             "plan/memory_mb": self._predicted / MB,
-            **({"seconds/plan/memory_mb": self._measured / MB} if memory.measurable(self.policy.device) else {}),
+            **({"seconds/plan/memory_mb": self._measured / MB} if device_memory.measurable(self.policy.device) else {}),
             "seconds/plan/tflops_per_second": (costs.sum() / seconds.sum()).item() / 1e12,
             "seconds/plan/off": ((seconds / seconds.sum()) / (costs / costs.sum()) - 1).abs().mean().item(),
         }

@@ -19,13 +19,13 @@ from torch import nn
 from vlmrl.config.settings import SftSettings
 from vlmrl.data.media import image_size
 from vlmrl.errors import UserError
-from vlmrl.learner import Learner
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.packing import Item, Row
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import hook
 from vlmrl.rollout.group import UpdateReport
 from vlmrl.sample import Sample
+from vlmrl.train.learner import Learner
 
 BACKGROUND_WEIGHT = 0.2
 """Of a patch without an object, in the class loss: nine in ten are."""

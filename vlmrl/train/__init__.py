@@ -1,0 +1,1 @@
+"""The trainer: its loop, learner, objective, planner, checkpoints and run folder."""
