@@ -121,7 +121,7 @@ PRINT_HEAVY = f"\nimport sys; print([name for name in {HEAVY} if name in sys.mod
     "code",
     [
         "import vlmrl",
-        "import vlmrl.cli, vlmrl.data.check, vlmrl.rewards.composite, vlmrl.data.convert, vlmrl.doctor",
+        "import vlmrl.cli, vlmrl.data.check, vlmrl.rewards.composite, vlmrl.data.convert, vlmrl.cli.doctor",
         "from vlmrl.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass",
         "from vlmrl.cli import main\nmain(['list', 'engines'])",
         "from vlmrl import catalog\nfor name in catalog.names('verifiers'): catalog.load('verifiers', name)",

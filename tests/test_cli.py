@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from vlmrl import catalog
-from vlmrl.arguments import split_overrides
 from vlmrl.cli import main
+from vlmrl.cli.arguments import split_overrides
 
 VLMRL = [sys.executable, "-m", "vlmrl.cli"]
 LONG = "x" * 300

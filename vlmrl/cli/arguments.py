@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 import vlmrl
 from vlmrl import catalog
-from vlmrl.argument_types import bounds, count, seconds, seed, weight
-from vlmrl.bench.arguments import add_bench
+from vlmrl.cli.argument_types import bounds, count, seconds, seed, weight
+from vlmrl.cli.bench_arguments import add_bench
 from vlmrl.errors import UserError
 
 EXAMPLES = """\

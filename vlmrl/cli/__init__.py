@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vlmrl import catalog
-from vlmrl.arguments import build_parser, split_overrides
+from vlmrl.cli.arguments import build_parser, split_overrides
 from vlmrl.errors import UserError
 
 REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
@@ -88,7 +88,7 @@ def _run(arguments: list[str]) -> int:
     elif command == "list":
         _list(options.kind)
     else:
-        from vlmrl import doctor
+        from vlmrl.cli import doctor
 
         doctor.examine()
     return 0

@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import Any
 
-from vlmrl.argument_types import count, image
+from vlmrl.cli.argument_types import count, image
 
 UPDATE = """\
 Times an update (forward, backward, clipping, optimizer step) of the learner beside another one that starts from the
