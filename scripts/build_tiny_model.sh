@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the embedded tiny model anew and puts it into vlmrl/tiny/.
+# Builds the embedded tiny model anew and puts it into vlmrl/models/tiny/.
 #
 # Some 80,000 synthetic samples, one pass, seeded: about a quarter of an hour on two idle cores. The same machine
 # and package versions give the same weights; another processor may round differently.
@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 vlmrl train tiny_sft
 
 # 2. Ship the result: bfloat16 weights, tokenizer, processor.
-cp runs/tiny_sft/model/* vlmrl/tiny/
-du -ch vlmrl/tiny/*.safetensors | tail -1
+cp runs/tiny_sft/model/* vlmrl/models/tiny/
+du -ch vlmrl/models/tiny/*.safetensors | tail -1
 
 # 3. Where it stands: sampled reward of each source, which reinforcement learning goes on from.
 vlmrl report runs/tiny_sft

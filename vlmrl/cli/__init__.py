@@ -223,7 +223,3 @@ def _list(kind: str) -> None:
     for name, summary in rows:
         table.add_row(Text(name, "bold"), Text(summary))
     Console().print(table)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -43,7 +43,7 @@ def fingerprint(verifier: str) -> str:
     """Of the toolkit's version, the verifier's file and what it reads with: two machines of one judge alike."""
     files = [
         Path(catalog.load("verifiers", verifier).__file__ or ""),
-        *sorted(Path(__file__).parent.glob("reading/*.py")),
+        *sorted(Path(__file__).parents[1].glob("reading/*.py")),
     ]
     content = b"".join(file.read_bytes() for file in files)
     return hashlib.sha256(vlmrl.__version__.encode() + content).hexdigest()[:16]
