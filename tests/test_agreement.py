@@ -13,9 +13,11 @@ import torch
 from conftest import prompt_sample
 
 from vlmrl import catalog
+from vlmrl.config.learner import AgreementSettings, LearnerSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.rollout import HfSettings
 from vlmrl.config.run_file import load_run
-from vlmrl.config.settings import AgreementSettings, HfSettings, LearnerSettings, ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.models import tiny
 from vlmrl.models.encoded_prompt import EncodedPrompt
@@ -198,7 +200,7 @@ BREAKS: dict[str, tuple[Break, float, float]] = {
 def test_a_healthy_engine_is_far_below_the_thresholds(policy, mixed, tmp_path):
     prompts = policy.formatter.encode(mixed)
     groups = groups_of(mixed, prompts, answers(policy, prompts))
-    twin = Policy(load().model, policy.formatter, policy.path, policy.compute)
+    twin = Policy(load().model, policy.formatter, policy.settings, policy.path, policy.compute)
     learner = learner_of(twin, tmp_path)
     before = weights(twin)
     assert learner.update(groups, version=0).optimizer_steps == 1
@@ -357,7 +359,7 @@ def test_what_others_wrote_or_older_weights_sampled_is_not_judged(policy, mixed,
     rollouts = answers(policy, prompts)
     assert not list(parts(groups_of(mixed, prompts, rollouts)))
     broken = other_prompts(answer_one_later)(policy, mixed)
-    learner = learner_of(Policy(load().model, policy.formatter, policy.path, policy.compute), tmp_path)
+    learner = learner_of(Policy(load().model, policy.formatter, policy.settings, policy.path, policy.compute), tmp_path)
     for group in broken[1:]:
         group[:] = [replace(rollout, kind="hint") for rollout in group]
     groups = groups_of(mixed, prompts, broken)
@@ -421,8 +423,8 @@ def test_the_trainer_stops_before_its_first_update(trainer: Trainer):
     own = Formatter.load(str(tiny.FOLDER))
     own.processor.image_processor.image_mean = [0.5] * 3
     samples = [trainer.train_data[n] for n in range(len(trainer.train_data))]
-    assert isinstance(trainer.engine, HfEngine)
-    trainer.engine = OwnInputs(trainer.engine, own, samples)
+    assert isinstance(trainer.rollouter.engine, HfEngine)
+    trainer.rollouter.engine = OwnInputs(trainer.rollouter.engine, own, samples)
     before = weights(trainer.policy)
     with pytest.raises(UserError, match=r"step 1: engine and learner disagree on .*agreement\.jsonl"):
         trainer.train()
@@ -444,7 +446,7 @@ def test_a_healthy_run_reports_agreement_by_modality_and_source(trainer: Trainer
 
 
 def test_an_engine_that_ignores_new_weights_is_ours_to_mend(trainer: Trainer):
-    trainer.engine.sync = lambda weights, version: None  # pyright: ignore[reportAttributeAccessIssue]
+    trainer.rollouter.engine.sync = lambda weights, version: None  # pyright: ignore[reportAttributeAccessIssue]
     trainer.step = 1
     trainer.reinforcement_step()
     trainer.step = 2

@@ -17,7 +17,7 @@ from vlmrl.bench.geometry import Geometry, config_of, groups
 from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.timing import estimate, take_turns
 from vlmrl.cli import main
-from vlmrl.config.settings import ModelSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.models.policy import Policy
 from vlmrl.train.flops import update_flops, vision_flops
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vlmrl import catalog
+from vlmrl.config.data import Source
 from vlmrl.config.sampler import SamplerSettings
-from vlmrl.config.settings import Source
 from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.curriculum.permutation import shuffled

@@ -10,7 +10,7 @@ import torch
 from conftest import prompt_sample
 from PIL import ExifTags, Image
 
-from vlmrl.config.settings import ModelSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.models.formatting import Formatter, load_config
 from vlmrl.sample import Media, Message, Sample

@@ -8,7 +8,8 @@ from test_attention import LONG, TREES, dense_mask, inputs, plain
 from test_learner import learner_of, make_groups
 from test_packing import gradients, make_items, run_packed
 
-from vlmrl.config.settings import HfSettings, ModelSettings
+from vlmrl.config.model import ModelSettings
+from vlmrl.config.rollout import HfSettings
 from vlmrl.models import logprobs
 from vlmrl.models.attention.segments import use_batched_segments
 from vlmrl.models.attention.tree import Tree, flex_tree

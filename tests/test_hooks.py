@@ -11,7 +11,8 @@ from population import make_group
 from pydantic import ValidationError
 
 from vlmrl import catalog
-from vlmrl.config.settings import GhpoSettings, GuideSettings, RolloutSettings, TransformSettings
+from vlmrl.config.rollout import GhpoSettings, GuideSettings, RolloutSettings
+from vlmrl.config.sft import TransformSettings
 from vlmrl.errors import UserError
 from vlmrl.monitor.metrics import verdict_metrics
 from vlmrl.rewards.composite import Answered, score_groups
@@ -146,7 +147,7 @@ def test_settling_with_ghpo_goes_on_until_one_answer_is_right() -> None:
     settings = RolloutSettings(hooks=("ghpo",), ghpo=GhpoSettings(template="|{hint}|"))
     groups = [group([0.0, 1.0]), group([0.0, 0.0]), group([1.0, 1.0]), group([0.0, 0.0])]
     answers = Answers([0.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0])
-    settled = hook.settle(groups, settings, 1, answers)
+    settled = hook.apply_hooks(groups, settings, 1, answers)
     assert answers.asked == [["how many?|ab|"] * 2, ["how many?|abcde|"], ["how many?|abcdefg|"]]
     assert settled[0] is groups[0]
     assert settled[2] is groups[2]
@@ -167,7 +168,7 @@ def test_settling_with_ghpo_goes_on_until_one_answer_is_right() -> None:
 
 def test_settling_with_guide_trains_the_clean_prompt_and_drops_what_does_not_teach() -> None:
     groups = [group([0.0, 0.0]), group([0.0, 0.0]), group([1.0, 1.0])]
-    settled = hook.settle(groups, RolloutSettings(hooks=("guide",)), 1, Answers([0.0, 1.0], [1.0, 1.0]))
+    settled = hook.apply_hooks(groups, RolloutSettings(hooks=("guide",)), 1, Answers([0.0, 1.0], [1.0, 1.0]))
     assert [g.dropped for g in settled] == [False, True, False]
     assert [g.has_spread for g in settled] == [True, False, False]
     assert settled[0].sample is groups[0].sample
@@ -178,7 +179,7 @@ def test_settling_with_guide_trains_the_clean_prompt_and_drops_what_does_not_tea
 
 def test_without_hooks_nothing_is_asked() -> None:
     groups = [group([0.0, 0.0])]
-    assert hook.settle(groups, RolloutSettings(), 1, Answers()) == groups
+    assert hook.apply_hooks(groups, RolloutSettings(), 1, Answers()) == groups
 
 
 # --- force answering --------------------------------------------------------------------------------------
@@ -242,7 +243,7 @@ def test_wrong_names_and_templates_are_refused(make, complaint) -> None:
 
 def test_every_hook_is_of_one_kind() -> None:
     kinds = ("decide", "wrap", "demonstration")
-    found = {name: [k for k in kinds if hasattr(hook.load(name, *kinds), k)] for name in catalog.names("hooks")}
+    found = {name: [k for k in kinds if hasattr(catalog.load("hooks", name), k)] for name in catalog.names("hooks")}
     assert found == {
         "force_answer": ["wrap"],
         "ghpo": ["decide"],

@@ -11,15 +11,10 @@ import torch
 
 from vlmrl import catalog
 from vlmrl.cli import main
+from vlmrl.config.model import ModelSettings
+from vlmrl.config.rollout import ForceAnswerSettings, HfSettings, RolloutSettings
 from vlmrl.config.run_file import load_run
-from vlmrl.config.settings import (
-    ForceAnswerSettings,
-    HfSettings,
-    ModelSettings,
-    RolloutSettings,
-    SftSettings,
-    TransformSettings,
-)
+from vlmrl.config.sft import SftSettings, TransformSettings
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack

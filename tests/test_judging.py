@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from vlmrl import RewardSpec, Sample, catalog
-from vlmrl.config.settings import ModelSettings, RewardSettings
+from vlmrl.config.model import ModelSettings
+from vlmrl.config.reward import RewardSettings
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.call_rows import call_from_row, score_file
 from vlmrl.rewards.composite import run_calls
@@ -93,10 +94,9 @@ def formatter(model_folder) -> Formatter:
 def test_what_cannot_be_judged_is_kept_and_judged_again_by_score(own_verifiers, tmp_path, capfd) -> None:
     with_deadline = RewardSettings(workers=1, deadline=2.0)
     judge = Judge(with_deadline, None, tmp_path, lambda _: [], len)  # pyright: ignore[reportArgumentType]
-    judge.step = 7
     groups = [[rollout("a" * n) for n in (2, 3, 4)], [rollout("aaab"), rollout("bbbb")]]
     samples = [sample("sometimes", 0), sample("sometimes", 1)]
-    verdicts = judge.training(samples, [TextPrompt()] * 2, groups, 0.5)  # pyright: ignore[reportArgumentType]
+    verdicts = judge(samples, [TextPrompt()] * 2, groups, 7, 0.5)  # pyright: ignore[reportArgumentType]
     judge.close()
     assert [[v.score for v in group] for group in verdicts] == [[0.0, None, 1.0], [None, 1.0]]
     assert verdicts[0][1].status == "timeout"
@@ -138,7 +138,7 @@ def ask_judge(own_verifiers, tmp_path, formatter):
 def judged(judge: Judge, asked: Sample, texts: Sequence[str], heldout: bool = False) -> list[Verdict]:
     prompts: Any = [TextPrompt()]
     group = [rollout(text) for text in texts]
-    return (judge.heldout([asked], prompts, [group]) if heldout else judge.training([asked], prompts, [group], 0.5))[0]
+    return judge([asked], prompts, [group], 0, None if heldout else 0.5)[0]
 
 
 def asking(*specs: dict[str, Any]) -> Sample:
@@ -241,7 +241,7 @@ def test_a_specs_own_answer_coords_hold_for_it_alone(formatter, samples, tmp_pat
     asked = image.model_copy(update={"reward": tuple(RewardSpec.model_validate([box, own][i]) for i in order)})
     judge = Judge(RewardSettings(workers=0), formatter, tmp_path, lambda _: [], formatter.encode)
     in_pixels, per_mille = f"[0, 0, {columns * 7}, {rows * 7}]", "[0, 0, 500, 500]"
-    (verdicts,) = judge.training([asked], [prompt], [[rollout(in_pixels), rollout(per_mille)]], 0.5)
+    (verdicts,) = judge([asked], [prompt], [[rollout(in_pixels), rollout(per_mille)]], 0, 0.5)
     model, mine = (("dynamic_iou", "dynamic_iou#2")[order.index(i)] for i in (0, 1))
     assert [(v.parts[model], v.parts[mine]) for v in verdicts] == [(1.0, 0.0), (0.0, 1.0)]
 

@@ -8,8 +8,10 @@ import math
 import pytest
 import torch
 
+from vlmrl.config.learner import LearnerSettings
+from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.config.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings
+from vlmrl.config.rollout import HfSettings
 from vlmrl.errors import UserError
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling

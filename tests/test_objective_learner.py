@@ -13,8 +13,10 @@ import torch
 from objective_cases import settings_of
 
 from vlmrl import catalog
+from vlmrl.config.learner import LearnerSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.config.settings import HfSettings, LearnerSettings, ModelSettings
+from vlmrl.config.rollout import HfSettings
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vlmrl.config.settings import ModelSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.models.logprobs import log_distribution, score_row
 from vlmrl.models.packing import Item, Row, pack
 from vlmrl.models.policy import Policy

@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_packing import FAMILIES, gradients, make_items, plain_logprobs, run_packed, weight
 
-from vlmrl.config.settings import LoraSettings, ModelSettings
+from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.models.packing import pack
 from vlmrl.models.policy import Policy
 

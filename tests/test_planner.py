@@ -13,8 +13,10 @@ from test_packing import FAMILIES, make_items, plain_logprobs
 
 from vlmrl.bench.memory import in_a_child
 from vlmrl.bench.planner import Batches, peaks_of
+from vlmrl.config.learner import LearnerSettings
+from vlmrl.config.model import LoraSettings, ModelSettings
+from vlmrl.config.rollout import HfSettings, RolloutSettings
 from vlmrl.config.run_file import RunConfig
-from vlmrl.config.settings import HfSettings, LearnerSettings, LoraSettings, ModelSettings, RolloutSettings
 from vlmrl.errors import UserError
 from vlmrl.models.attention.tree import no_tree
 from vlmrl.models.encoded_prompt import EncodedPrompt

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from population import make_group
 
-from vlmrl.config.settings import Source
-from vlmrl.curriculum import memory
+from vlmrl.config.data import Source
+from vlmrl.curriculum import memory as memory_module
 from vlmrl.curriculum.memory import PromptMemory, content_keys
 from vlmrl.data.dataset import open_dataset
 from vlmrl.errors import UserError
@@ -143,8 +143,8 @@ def write_history(path: Path, keys: list[str], rates: list[float]) -> str:
 @pytest.mark.parametrize("batch", [2, 100])
 def test_prompts_and_rows_may_occur_twice(tmp_path, monkeypatch, batch) -> None:
     """Both prompts get the grade; rows of a file are averaged first, then files."""
-    monkeypatch.setattr(memory, "BATCH", batch)
-    monkeypatch.setattr(memory, "CHUNK", 3)
+    monkeypatch.setattr(memory_module, "BATCH", batch)
+    monkeypatch.setattr(memory_module, "CHUNK", 3)
     a, b, c, elsewhere = "ffffffffffffffff", "0000000000000000", "000000000000000a", "7000000000000000"
     first = write_history(tmp_path / "1.parquet", [a, elsewhere, b, a, a], [1.0, 0.5, 0.25, 0.25, 0.25])
     second = write_history(tmp_path / "2.parquet", [elsewhere, a], [0.5, 1.0])
@@ -156,7 +156,7 @@ def test_prompts_and_rows_may_occur_twice(tmp_path, monkeypatch, batch) -> None:
 
 
 def test_a_history_is_read_batch_by_batch(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(memory, "BATCH", 1000)
+    monkeypatch.setattr(memory_module, "BATCH", 1000)
     rows = 50_000
     path = write_history(tmp_path / "large.parquet", [f"{key:016x}" for key in range(rows)], [0.5] * rows)
     memory = memory_of(1)

@@ -17,8 +17,9 @@ from vlmrl.config.run_file import RunConfig
 from vlmrl.errors import UserError
 from vlmrl.models.encoded_prompt import PromptSize
 from vlmrl.models.formatting import Formatter
+from vlmrl.rollout.prompt_check import PromptCheck, longest_response
 from vlmrl.sample import Media, row_from_sample
-from vlmrl.train.dry_run import LONGEST, LOOKED_AT, PromptCheck, longest_response
+from vlmrl.train.dry_run import LONGEST, LOOKED_AT
 
 RUN = """
 [run]
@@ -132,7 +133,7 @@ def test_a_source_that_is_never_drawn_is_not_looked_at(model_folder) -> None:
     def check(*weights: dict[str, float]) -> PromptCheck:
         stages = [{"source_weights": w, "until": (n + 1) / len(weights)} for n, w in enumerate(weights)]
         config = run_config({}, sampler={"stages": stages})
-        formatter.limits = config.model
+        formatter.settings = config.model
         return PromptCheck(config, formatter, training=True)
 
     never = check({long.source: 0, "sums": 1})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vlmrl.config.settings import HfSettings, ModelSettings
+from vlmrl.config.model import ModelSettings
+from vlmrl.config.rollout import HfSettings
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy

@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmrl.config.settings import ForceAnswerSettings, ModelSettings, VllmSettings
+from vlmrl.config.model import ModelSettings
+from vlmrl.config.rollout import ForceAnswerSettings, VllmSettings
 from vlmrl.data.media import encode_png
 from vlmrl.errors import UserError
 from vlmrl.models import tiny

@@ -12,8 +12,8 @@ from population import make_group
 from replay_run import write_replay_run
 
 from vlmrl import catalog
+from vlmrl.config.reward import MatchedSchedule, RewardSettings
 from vlmrl.config.run_file import load_run
-from vlmrl.config.settings import MatchedSchedule, RewardSettings
 from vlmrl.errors import UserError
 from vlmrl.monitor.starvation import ENOUGH, StarvationWatch
 from vlmrl.monitor.summary import read_metrics

@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_packing import make_items
 
-from vlmrl.config.settings import ModelSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.models import logprobs
 from vlmrl.models.packing import pack
 from vlmrl.models.policy import Policy
@@ -43,9 +43,9 @@ def test_in_bfloat16_operands_are_rounded_and_logits_are_not():
 
 
 def test_banned_ids_have_no_mass():
-    logprobs = logprobs.log_distribution(torch.zeros(2, 6), torch.tensor([1, 3]), 1.0)
-    assert torch.isinf(logprobs[:, [1, 3]]).all()
-    assert torch.allclose(logprobs.exp().sum(-1), torch.ones(2))
+    banned_BV = logprobs.log_distribution(torch.zeros(2, 6), torch.tensor([1, 3]), 1.0)
+    assert torch.isinf(banned_BV[:, [1, 3]]).all()
+    assert torch.allclose(banned_BV.exp().sum(-1), torch.ones(2))
 
 
 def test_entropy_of_a_uniform_distribution(model_folder, mixed_samples):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_packing import FAMILIES
 
-from vlmrl.config.settings import ModelSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.models.attention.segments import NAME, batches, use_batched_segments
 from vlmrl.models.policy import Policy
 

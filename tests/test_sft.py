@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from vlmrl import catalog
+from vlmrl.config.learner import LearnerSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.config.settings import LearnerSettings, ModelSettings, SftSettings
+from vlmrl.config.sft import SftSettings
 from vlmrl.errors import UserError
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from vlmrl import catalog
-from vlmrl.config.settings import HfSettings, ModelSettings
+from vlmrl.config.model import ModelSettings
+from vlmrl.config.rollout import HfSettings
 from vlmrl.models import tiny
 from vlmrl.models.policy import Policy
 from vlmrl.rewards.composite import score

@@ -8,7 +8,8 @@ import pytest
 import torch
 from test_packing import make_items
 
-from vlmrl.config.settings import HfSettings, ModelSettings
+from vlmrl.config.model import ModelSettings
+from vlmrl.config.rollout import HfSettings
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import pack
 from vlmrl.models.policy import Policy

@@ -173,7 +173,7 @@ def _true_boxes(target: Any) -> list[Box]:
         box = boxes.box_from(value, label)
         if box is None:
             raise ValueError(f"target box {value!r:.60} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2; mend it")
-        boxes.append(box)
+        places.append(box)
     return list(dict.fromkeys(places))
 
 

@@ -13,6 +13,7 @@ import importlib.util
 import inspect
 import sys
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -76,6 +77,16 @@ def load(kind: str, name: str) -> ModuleType:
     if kind == "verifiers" and name in _ADDED:
         return _load_file(name)
     return importlib.import_module(f"vlmrl.{FOLDERS[kind].replace('/', '.')}.{name}")
+
+
+@cache
+def function(kind: str, name: str, *functions: str) -> Callable[..., Any]:
+    """The first of these functions that the file has; `UserError` names the files that have one of them."""
+    for wanted in functions:
+        if name in names(kind) and hasattr(load(kind, name), wanted):
+            return getattr(load(kind, name), wanted)
+    known = [other for other in names(kind) if any(hasattr(load(kind, other), wanted) for wanted in functions)]
+    raise UserError(f"{name!r} has no {' or '.join(functions)}{nearest(name, known)}")
 
 
 @cache

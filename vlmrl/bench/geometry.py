@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlmrl.config.settings import ModelSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.models import tiny
 from vlmrl.models.encoded_prompt import EncodedPrompt

@@ -1,6 +1,7 @@
 """Peak memory of one side's update, in a process of its own, above the loaded model and its inputs.
 
-`vlmrl.train.device_memory` says what is measured, from the first update on: activations, gradients and optimizer state count.
+`vlmrl.train.device_memory` says what is measured, from the first update on: activations, gradients and optimizer
+state count.
 """
 
 from __future__ import annotations

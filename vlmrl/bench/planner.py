@@ -23,8 +23,9 @@ import torch
 
 from vlmrl.bench.geometry import model_folder
 from vlmrl.bench.memory import in_a_child
+from vlmrl.config.learner import LearnerSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.config.settings import LearnerSettings, ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.packing import Item, work_of

@@ -21,7 +21,7 @@ from vlmrl.bench.geometry import Geometry, samples
 from vlmrl.bench.step import steps
 from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, take_turns
-from vlmrl.config.settings import HfSettings
+from vlmrl.config.rollout import HfSettings
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling

@@ -23,8 +23,8 @@ from typing import Any
 import torch
 from transformers.utils.import_utils import is_flash_attn_2_available
 
+from vlmrl.config.learner import LearnerSettings
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.config.settings import LearnerSettings
 from vlmrl.data.media import load_image
 from vlmrl.errors import UserError
 from vlmrl.rollout import Rollout

@@ -27,8 +27,8 @@ from vlmrl.bench.geometry import Geometry, groups
 from vlmrl.bench.memory import in_a_child, peak_bytes
 from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, seconds, take_turns
+from vlmrl.config.learner import LearnerSettings
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.config.settings import LearnerSettings
 from vlmrl.models.policy import Policy, choose_device
 from vlmrl.rollout.group import Group
 from vlmrl.train.flops import update_flops

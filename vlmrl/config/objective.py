@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from vlmrl import catalog
-from vlmrl.config.settings import Section
-from vlmrl.objectives import stage
+from vlmrl.config.section import Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -120,7 +119,7 @@ class ObjectiveSettings(Section):
         assert info.field_name
         for name in (value,) if isinstance(value, str) else value:
             if name != "none" or info.field_name not in ("group_weight", "token_mask"):
-                stage(info.field_name, name)
+                catalog.function("objectives", name, info.field_name)
         return value
 
     @field_validator("planning_ngrams")

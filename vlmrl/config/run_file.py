@@ -15,20 +15,16 @@ from typing import Any
 from pydantic import ValidationError
 
 import vlmrl
+from vlmrl.config.data import DataSettings
+from vlmrl.config.learner import AgreementSettings, LearnerSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.reward import RewardSettings
+from vlmrl.config.rollout import RolloutSettings
+from vlmrl.config.run import EvalSettings, RunSettings
 from vlmrl.config.sampler import SamplerSettings
-from vlmrl.config.settings import (
-    AgreementSettings,
-    DataSettings,
-    EvalSettings,
-    LearnerSettings,
-    ModelSettings,
-    RewardSettings,
-    RolloutSettings,
-    RunSettings,
-    Section,
-    SftSettings,
-)
+from vlmrl.config.section import Section
+from vlmrl.config.sft import SftSettings
 from vlmrl.errors import UserError, nearest, one_line
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from vlmrl.config.settings import Section
+from vlmrl.config.section import Section
 from vlmrl.errors import UserError, nearest
 
 Share = Annotated[float, Field(ge=0, le=1)]

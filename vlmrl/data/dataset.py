@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vlmrl import catalog
-from vlmrl.config.settings import Source
+from vlmrl.config.data import Source
 from vlmrl.data.sample_files import from_parquet_row, parquet_schema, read_samples, to_parquet_row
 from vlmrl.errors import UserError, nearest
 from vlmrl.rewards.composite import check_spec

@@ -6,7 +6,7 @@
 
 Every prompt of `data.train` is answered `rollout.group` times, with the run's engine, decoding and verifiers. Batches
 that are done are kept in `grades.parquet.parts/`, and the same command goes on where it was stopped. The result is a
-history as a run writes it (`vlmrl/curriculum/memory.py` names its columns), by the content of the prompts: it also serves
+history as a run writes it (`curriculum/memory.py` names its columns), by the content of the prompts: it also serves
 a part of the data, or the same data in another order.
 """
 
@@ -27,14 +27,9 @@ from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.data.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
+from vlmrl.models import seeding
 from vlmrl.models.policy import Policy
-from vlmrl.rollout import Sampling
-from vlmrl.rollout.group import Group
-from vlmrl.rollout.judge import Judge
-from vlmrl.sample import Sample
-from vlmrl.train import checkpoint
-from vlmrl.train.dry_run import PromptCheck
-from vlmrl.train.trainer import make_engine
+from vlmrl.rollout.rollouter import Rollouter
 
 
 def grade(files: Sequence[str], overrides: Sequence[str], out: str) -> int:
@@ -80,14 +75,12 @@ class Grader:
 
     def __init__(self, config: RunConfig, parts: Path) -> None:
         self.config, self.parts = config, parts
-        checkpoint.seed_everything(config.run.seed)
+        seeding.seed_everything(config.run.seed)
         self.policy = Policy.load(config.model)
         self.data = open_dataset(config.data.train, parts / "data")
         self.memory = PromptMemory(*self.data.sources(), config.sampler.pass_score)
-        self.engine = make_engine(config, self.policy)
-        self.engine.sync(self.policy.weights(), 0)
-        check = PromptCheck(config, self.policy.formatter, training=False).encode
-        self.judge = Judge(config.reward, self.policy.formatter, parts, self.answer, check)
+        self.rollouter = Rollouter(config, self.policy, parts)
+        self.rollouter.sync(0)
 
     def run(self) -> None:
         """Grades what has no part yet. A batch's draw depends on its place alone."""
@@ -101,29 +94,15 @@ class Grader:
                 self._grade(np.arange(start, min(start + size, len(self.data))))
 
     def _grade(self, indices: np.ndarray) -> None:
-        rollout = self.config.rollout
         samples = [self.data[int(index)] for index in indices]
-        prompts = self.policy.formatter.encode(samples)
-        seed = (self.config.run.seed << 32) + int(indices[0])
-        sampling = Sampling(rollout.temperature, rollout.top_p, rollout.max_new_tokens, seed)
-        groups = self.engine.generate(prompts, rollout.group, sampling)
-        verdicts = self.judge.training(samples, prompts, groups, 0.0)
-        parts = zip(samples, prompts, groups, verdicts, indices.tolist(), strict=True)
-        self.memory.observe(Group(s, p, r, v, index=index) for s, p, r, v, index in parts)
+        self.memory.observe(self.rollouter.grading(samples, indices.tolist()))
         self.memory.export(self._part(int(indices[0])), indices)
 
     def _part(self, start: int) -> Path:
         return self.parts / f"{start:09d}.parquet"
 
-    def answer(self, questions: Sequence[Sample]) -> list[str]:
-        """The model's greedy answers, for a verifier that asks it."""
-        prompts = self.policy.formatter.encode(questions)
-        greedy = Sampling(0.0, 1.0, self.config.rollout.max_new_tokens, self.config.run.seed)
-        return [group[0].text for group in self.engine.generate(prompts, 1, greedy)]
-
     def close(self) -> None:
-        self.judge.close()
-        self.engine.close()
+        self.rollouter.close()
 
 
 def _join(parts: Sequence[Path], out: str) -> int:

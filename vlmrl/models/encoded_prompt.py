@@ -1,4 +1,4 @@
-"""A prompt as rollout and learner take it: token ids, positions, pixels; `vlmrl.models.formatting` makes it of a sample."""
+"""A prompt as rollout and learner take it: token ids, positions, pixels; `formatting` makes it of a sample."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Formatting: Sample -> EncodedPrompt, the ONE preprocessing result that rollout and learner both consume.
 
-    formatter = Formatter.load("Qwen/Qwen2.5-VL-3B-Instruct", limits)
+    formatter = Formatter.load("Qwen/Qwen2.5-VL-3B-Instruct", settings)
     prompts = formatter.encode(samples)
     size = formatter.size(sample)                   how long a prompt will be, from headers and text alone
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from vlmrl.config.settings import ModelSettings
+from vlmrl.config.model import ModelSettings
 from vlmrl.data.media import image_size, load_image
 from vlmrl.errors import UserError
 from vlmrl.models.chat_template import check_prompt, content_parts, generation_prompt
@@ -49,21 +49,21 @@ class Formatter:
     Images are resized to the limits; a prompt that is still too long is refused, never cut.
     """
 
-    def __init__(self, processor: ProcessorMixin, config: PreTrainedConfig, limits: ModelSettings = DEFAULTS) -> None:
+    def __init__(self, processor: ProcessorMixin, config: PreTrainedConfig, settings: ModelSettings = DEFAULTS) -> None:
         self.processor: Any = processor
         self.config: Any = config
-        self.limits = limits
+        self.settings = settings
         self._rope = _rope_index(config)
         self._ending = generation_prompt(processor)
         self._merge = self.processor.image_processor.merge_size**2
         size = self.processor.image_processor.size
         self.processor.image_processor.size = {
-            "shortest_edge": limits.min_pixels or size["shortest_edge"],
-            "longest_edge": limits.max_pixels or size["longest_edge"],
+            "shortest_edge": settings.min_pixels or size["shortest_edge"],
+            "longest_edge": settings.max_pixels or size["longest_edge"],
         }
 
     @classmethod
-    def load(cls, path: str, limits: ModelSettings = DEFAULTS) -> Formatter:
+    def load(cls, path: str, settings: ModelSettings = DEFAULTS) -> Formatter:
         """From a local folder or a hub id; `UserError` if it is not a Qwen-VL model."""
         from transformers import AutoProcessor
 
@@ -73,7 +73,7 @@ class Formatter:
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise UserError(f"model.path {path!r}: its processor cannot be loaded ({reason})") from None
-        return cls(processor, config, limits)
+        return cls(processor, config, settings)
 
     @property
     def tokenizer(self) -> Any:
@@ -198,10 +198,10 @@ class Formatter:
         os.environ.setdefault("FORCE_QWENVL_VIDEO_READER", "decord")
         from qwen_vl_utils import fetch_video
 
-        limits = self.limits
-        request: dict[str, Any] = {"fps": limits.video_fps, "max_frames": limits.video_max_frames}
-        if limits.video_max_pixels:
-            request["max_pixels"] = limits.video_max_pixels
+        settings = self.settings
+        request: dict[str, Any] = {"fps": settings.video_fps, "max_frames": settings.video_max_frames}
+        if settings.video_max_pixels:
+            request["max_pixels"] = settings.video_max_pixels
         size = self.processor.video_processor.size
         request["min_pixels"] = min(size["shortest_edge"], request.get("max_pixels", size["shortest_edge"]))
         with _as_file(media) as path:
@@ -247,10 +247,10 @@ class Formatter:
         return EncodedPrompt(sample.id, input_ids, token_types, positions, int(positions.max()) + 1, vision)
 
     def _check_length(self, sample: Sample, tokens: int) -> None:
-        if tokens > self.limits.max_prompt_tokens:
+        if tokens > self.settings.max_prompt_tokens:
             raise UserError(
                 f"sample {sample.id!r}: its prompt has {tokens} tokens, over model.max_prompt_tokens = "
-                f"{self.limits.max_prompt_tokens}; lower model.max_pixels or drop the row"
+                f"{self.settings.max_prompt_tokens}; lower model.max_pixels or drop the row"
             )
 
     def _check_placeholders(self, sample: Sample, text: str) -> None:

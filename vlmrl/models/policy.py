@@ -8,7 +8,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from vlmrl.config.settings import LoraSettings, ModelSettings
+from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.models import tiny
 from vlmrl.models.attention.segments import use_batched_segments
@@ -33,6 +33,7 @@ class Policy:
 
     model: Any
     formatter: Formatter
+    settings: ModelSettings
     path: str
     compute: torch.dtype
     vision_cache: VisionCache | None = None
@@ -61,10 +62,10 @@ class Policy:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if settings.lora:
             model = _with_lora(model, settings.lora)
-        return cls(model.to(device), Formatter.load(path, settings), path, getattr(torch, compute))
+        return cls(model.to(device), Formatter.load(path, settings), settings, path, getattr(torch, compute))
 
     def __post_init__(self) -> None:
-        settings, tower = self.formatter.limits, self.core.model.visual
+        settings, tower = self.settings, self.core.model.visual
         if self.vision_cache is None and settings.vision_cache_mb and not _trains(tower):
             folder = Path(settings.vision_cache_folder) if settings.vision_cache_folder else None
             self.vision_cache = VisionCache(tower, self.compute, settings.vision_cache_mb, folder)
@@ -107,7 +108,18 @@ class Policy:
         tower = self.core.model.visual
         shared = {} if _trains(tower) else {id(tower): tower}
         model = deepcopy(self.model, shared).eval().requires_grad_(False)
-        return Policy(model, self.formatter, self.path, self.compute, self.vision_cache)
+        return Policy(model, self.formatter, self.settings, self.path, self.compute, self.vision_cache)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The weights that train."""
+        return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Takes the weights of `state_dict`."""
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(state[name])
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Name and value of every weight as the base model names them, adapters merged in.

@@ -13,18 +13,15 @@ A file `objectives/<name>.py` has a docstring (its first line is what `vlmrl lis
     demo_loss(tokens, settings) -> TokenLoss             of tokens that a demonstrator wrote
 
 `objective.loss = "gspo"` is the `loss` of `gspo.py`; `objective.preset = "gspo"` is its `PRESET`. The files use
-tensors by their methods and import no torch, so a run file is validated without it. `vlmrl/train/objective.py` composes.
+tensors by their methods and import no torch, so a run file is validated without it. `vlmrl/train/objective.py`
+composes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from vlmrl import catalog
-from vlmrl.errors import UserError, nearest
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -124,13 +121,3 @@ class TokenLoss(NamedTuple):
     loss_L: torch.Tensor
     clipped_L: torch.Tensor
     """Whether the importance ratio was clipped."""
-
-
-@cache
-def stage(kind: str, name: str) -> Callable[..., Any]:
-    """The function `kind` of `objectives/<name>.py`; `UserError` names those that have one."""
-    modules = {n: catalog.load("objectives", n) for n in catalog.names("objectives")}
-    known = [n for n, module in modules.items() if hasattr(module, kind)]
-    if name not in known:
-        raise UserError(f"{name!r} has no {kind}{nearest(name, known)}")
-    return getattr(modules[name], kind)

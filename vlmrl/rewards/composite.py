@@ -25,7 +25,7 @@ from vlmrl.sample import RewardSpec, Sample
 from vlmrl.verdict import Member, Verdict
 
 Overrides = Mapping[str, Mapping[str, Any]]
-"""Parameters that the run decides, by verifier: a schedule's threshold, the size of the resized image."""
+"""Parameters that the run decides, by verifier, as a schedule's threshold. They replace those of the row."""
 
 
 class Call(NamedTuple):
@@ -49,7 +49,8 @@ class Answered(NamedTuple):
 
     sample: Sample
     members: Sequence[Member]
-    overrides: Overrides = MappingProxyType({})
+    decided: Sequence[Mapping[str, Any]] = ()
+    """Parameters that the run decides, for each spec of the sample; empty: those of the row hold."""
     replies: Mapping[tuple[int, int], str | Verdict] = MappingProxyType({})
     """What the policy answered to a verifier's question, by the index of the spec that asked and of the member; a
     `Verdict` where the question could not be put to it."""
@@ -88,7 +89,8 @@ def is_group_level(verifier: str) -> bool:
 
 def score(sample: Sample, response: str, overrides: Overrides = MappingProxyType({})) -> Verdict:
     """The composite verdict of one response, judged in this process; see `score_groups`."""
-    return score_groups([Answered(sample, [Member(response)], overrides)])[0][0]
+    decided = [overrides.get(spec.verifier, {}) for spec in sample.reward]
+    return score_groups([Answered(sample, [Member(response)], decided)])[0][0]
 
 
 def score_groups(
@@ -103,7 +105,7 @@ def score_groups(
 
     Group-level verifiers come last and are told the composite of the others. `parts` holds each verifier's score
     under its name and its sub-scores under `name/part` (a second spec of one verifier is `name#2`); answer, status
-    and why are those of the heaviest spec. If one spec is unscored, so is the whole. `overrides` replace a row's
+    and why are those of the heaviest spec. If one spec is unscored, so is the whole. `decided` replaces a row's
     parameters where the verifier has a parameter of that name. `on_unscored` is told of every response that a
     verifier left without a score.
     """
@@ -146,7 +148,7 @@ def _units(answered: Answered, found: Sequence[_Found], group_level: bool) -> It
             for member, reply in zip(answered.members, replies, strict=True)
         ]
         for unit in [everyone] if group_level else [[i] for i in everyone]:
-            call = _call(answered, spec, [members[i] for i in unit])
+            call = _call(answered, number, [members[i] for i in unit])
             yield _Unit(call, number, [found[i] for i in unit], [failed[i] for i in unit])
 
 
@@ -165,8 +167,9 @@ def _judge(units: Sequence[_Unit], run: CallRunner, on_unscored: Callable[[Call,
                 on_unscored(unit.call, owner[unit.spec])
 
 
-def _call(answered: Answered, spec: RewardSpec, members: Sequence[Member]) -> Call:
-    decided = dict(answered.overrides.get(spec.verifier, {}))
+def _call(answered: Answered, number: int, members: Sequence[Member]) -> Call:
+    spec = answered.sample.reward[number]
+    decided = dict(answered.decided[number]) if answered.decided else {}
     # A group-level verifier finds each reply with its member.
     if members[0].reply is not None and not is_group_level(spec.verifier):
         decided["reply"] = members[0].reply

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from vlmrl import catalog
-from vlmrl.config.settings import MatchedSchedule, Schedule
+from vlmrl.config.reward import MatchedSchedule, Schedule
 from vlmrl.errors import UserError, nearest
 from vlmrl.rewards.composite import Overrides, parameters
 from vlmrl.verdict import Verdict

@@ -1,4 +1,4 @@
-"""A process that judges calls until it is killed, from both its sides: what `vlmrl.rewards.workers` holds, and what runs in it.
+"""A process that judges calls until it is killed, from both its sides: what `workers` holds, and what runs in it.
 
     worker = Worker(deadline=5.0, memory_mb=1024)
     worker.begin([("math", [("It is 3.",)], "3", {})])

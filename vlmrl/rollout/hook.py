@@ -16,20 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import TYPE_CHECKING, Literal
 
 from vlmrl import catalog
-from vlmrl.errors import UserError, nearest
+from vlmrl.errors import UserError
 from vlmrl.rollout.group import Group
 from vlmrl.sample import MARKS, Sample
 
 if TYPE_CHECKING:
-    from vlmrl.config.settings import RolloutSettings
+    from vlmrl.config.rollout import RolloutSettings
     from vlmrl.models.formatting import Formatter
     from vlmrl.rollout import Engine
 
-Answer = Callable[[Sequence[Sample], Sequence[int]], list[Group]]
+RollOut = Callable[[Sequence[Sample], Sequence[int]], list[Group]]
 """Judged groups of these samples, given with their numbers in the training data."""
 
 
@@ -54,52 +53,44 @@ class Regenerate:
 Decision = Literal["keep", "drop"] | Regenerate
 
 
-def load(name: str, *kinds: str) -> ModuleType:
-    """The file of that name if it has a function of one of these kinds; `UserError` names those that do."""
-    modules = {n: catalog.load("hooks", n) for n in catalog.names("hooks")}
-    known = [n for n, module in modules.items() if any(hasattr(module, kind) for kind in kinds)]
-    if name not in known:
-        raise UserError(f"{name!r} is no hook for this{nearest(name, known)}")
-    return modules[name]
-
-
 def wrap_engine(engine: Engine, formatter: Formatter, rollout: RolloutSettings) -> Engine:
     """The engine inside those of the run's hooks; the first hook is the innermost."""
     for name in rollout.hooks:
-        module = load(name, "decide", "wrap")
+        module = catalog.load("hooks", name)
         if hasattr(module, "wrap"):
             engine = module.wrap(engine, formatter, getattr(rollout, name))
     return engine
 
 
-def settle(groups: Sequence[Group], rollout: RolloutSettings, step: int, answer: Answer) -> list[Group]:
-    """The groups as the run's hooks leave them, one for each prompt and in their order.
+def apply_hooks(groups: Sequence[Group], rollout: RolloutSettings, step: int, roll_out: RollOut) -> list[Group]:
+    """The groups after the run's hooks, one for each prompt and in their order.
 
-    The first hook that does not keep a group decides. A dropped group stays in the list and is marked.
+    The first hook that does not keep a group decides. A dropped group stays in the list and is marked. A regenerated
+    group is decided upon again.
     """
-    hooks = [(load(name, "decide", "wrap"), getattr(rollout, name)) for name in rollout.hooks]
+    hooks = [(catalog.load("hooks", name), getattr(rollout, name)) for name in rollout.hooks]
     deciding = [(module.decide, settings) for module, settings in hooks if hasattr(module, "decide")]
-    settled, open_ = list(groups), range(len(groups))
-    while deciding and open_:
-        wishes: dict[int, Regenerate] = {}
-        for place in open_:
-            decisions = (decide(settled[place], step, settings) for decide, settings in deciding)
+    result, undecided = list(groups), range(len(groups))
+    while deciding and undecided:
+        requests: dict[int, Regenerate] = {}
+        for place in undecided:
+            decisions = (decide(result[place], step, settings) for decide, settings in deciding)
             decision: Decision = next((d for d in decisions if d != "keep"), "keep")
             if isinstance(decision, Regenerate):
-                wishes[place] = decision
+                requests[place] = decision
             else:
-                settled[place].dropped = decision == "drop"
-        asked = [wish.sample for wish in wishes.values()]
-        answered = answer(asked, [settled[place].index for place in wishes]) if wishes else []
-        for (place, wish), new in zip(wishes.items(), answered, strict=True):
-            settled[place] = wish.replacement(settled[place], new)
-        open_ = list(wishes)
-    return settled
+                result[place].dropped = decision == "drop"
+        samples = [request.sample for request in requests.values()]
+        regenerated = roll_out(samples, [result[place].index for place in requests]) if requests else []
+        for (place, request), new in zip(requests.items(), regenerated, strict=True):
+            result[place] = request.replacement(result[place], new)
+        undecided = list(requests)
+    return result
 
 
 def meta_fields(rollout: RolloutSettings) -> dict[str, str]:
     """The text in `meta` that each of the run's hooks reads, by hook, for those that do."""
-    modules = {name: load(name, "decide", "wrap") for name in rollout.hooks}
+    modules = {name: catalog.load("hooks", name) for name in rollout.hooks}
     return {name: module.META for name, module in modules.items() if hasattr(module, "META")}
 
 

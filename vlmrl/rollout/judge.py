@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl import catalog
-from vlmrl.catalog import parameters
-from vlmrl.config.settings import RewardSettings
+from vlmrl.config.reward import RewardSettings
 from vlmrl.files import json_line, whole_file
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
@@ -70,32 +69,28 @@ class Judge:
         self.path = folder / "unscored.jsonl"
         self.ask, self.check = ask, check
         self.runner = make_runner(settings)
-        self.step = 0
 
-    def training(
+    def __call__(
         self,
         samples: Sequence[Sample],
         prompts: Sequence[EncodedPrompt],
         rollouts: Sequence[Sequence[Rollout]],
-        progress: float,
+        step: int,
+        progress: float | None,
     ) -> list[list[Verdict]]:
-        """Verdicts of each group at `progress` (steps done / steps)."""
+        """Verdicts of each group. `progress` (steps done / steps) sets the schedules; they learn from these verdicts.
+
+        Without it the rows' own settings hold, with the parts that a verifier keeps for evaluation.
+        """
+        if progress is None:
+            evaluated = [{spec.verifier: {"evaluation": True} for spec in sample.reward} for sample in samples]
+            return self._judge(samples, prompts, rollouts, step, evaluated)
         scheduled = [self.schedules.values(sample.source, progress) for sample in samples]
-        verdicts = self._judge(samples, prompts, rollouts, scheduled)
-        for sample, group, found in zip(samples, rollouts, verdicts, strict=True):
-            own = [verdict for rollout, verdict in zip(group, found, strict=True) if rollout.kind != "demo"]
+        verdicts = self._judge(samples, prompts, rollouts, step, scheduled)
+        for sample, group, judged in zip(samples, rollouts, verdicts, strict=True):
+            own = [verdict for rollout, verdict in zip(group, judged, strict=True) if rollout.kind != "demo"]
             self.schedules.observe(sample.source, own)
         return verdicts
-
-    def heldout(
-        self,
-        samples: Sequence[Sample],
-        prompts: Sequence[EncodedPrompt],
-        rollouts: Sequence[Sequence[Rollout]],
-    ) -> list[list[Verdict]]:
-        """Verdicts at the rows' own settings, with the parts that a verifier keeps for evaluation."""
-        evaluation = [{spec.verifier: {"evaluation": True} for spec in sample.reward} for sample in samples]
-        return self._judge(samples, prompts, rollouts, evaluation)
 
     def close(self) -> None:
         getattr(self.runner, "close", lambda: None)()
@@ -105,35 +100,28 @@ class Judge:
         samples: Sequence[Sample],
         prompts: Sequence[EncodedPrompt],
         rollouts: Sequence[Sequence[Rollout]],
-        decided: Sequence[Overrides],
+        step: int,
+        overrides: Sequence[Overrides],
     ) -> list[list[Verdict]]:
         answered = []
         replies = self._replies(samples, rollouts)
-        for sample, prompt, group, told, params in zip(samples, prompts, rollouts, replies, decided, strict=True):
+        for sample, prompt, group, reply, params in zip(samples, prompts, rollouts, replies, overrides, strict=True):
             members = [Member(r.text, len(r.token_ids)) for r in group]
-            answered.append(Answered(self._framed(sample, prompt), members, params, told))
+            decided = [{**params.get(s.verifier, {}), **self._answer_frame(prompt, s)} for s in sample.reward]
+            answered.append(Answered(sample, members, decided, reply))
         failed: list[tuple[Call, Verdict]] = []
         verdicts = score_groups(answered, self.runner, lambda call, verdict: failed.append((call, verdict)))
         if failed:
-            self._keep(failed)
+            self._keep(failed, step)
         return verdicts
 
-    def _framed(self, sample: Sample, prompt: EncodedPrompt) -> Sample:
-        """The sample, each of whose specs knows how this model writes boxes."""
-        framed = [
-            spec.model_copy(update={"params": {**spec.params, **self._coordinates(prompt, spec)}})
-            for spec in sample.reward
-        ]
-        return sample.model_copy(update={"reward": tuple(framed)})
-
-    def _coordinates(self, prompt: EncodedPrompt, spec: RewardSpec) -> dict[str, Any]:
+    def _answer_frame(self, prompt: EncodedPrompt, spec: RewardSpec) -> dict[str, Any]:
         """How this model writes boxes, unless the row says how its prompt asks for them."""
         if "coords" not in spec.params or "answer_coords" in spec.params or prompt.modality != "image":
             return {}
         _, rows, columns = prompt.vision["image_grid_thw"][0].tolist()
         patch = self.formatter.config.vision_config.patch_size
-        frame = {"answer_coords": self.formatter.answer_coords, "answer_size": [columns * patch, rows * patch]}
-        return {name: value for name, value in frame.items() if name in parameters(spec.verifier)}
+        return {"answer_coords": self.formatter.answer_coords, "answer_size": [columns * patch, rows * patch]}
 
     # --- questions to the policy --------------------------------------------------------------------------
 
@@ -188,11 +176,11 @@ class Judge:
 
     # --- what could not be judged -------------------------------------------------------------------------
 
-    def _keep(self, failed: Sequence[tuple[Call, Verdict]]) -> None:
+    def _keep(self, failed: Sequence[tuple[Call, Verdict]], step: int) -> None:
         kept = sum(1 for _ in self.path.open("rb")) if self.path.exists() else 0
         with self.path.open("ab") as file:
             for call, verdict in failed[: max(0, KEPT - kept)]:
-                about = {"step": self.step, "status": verdict.status, "why": verdict.why}
+                about = {"step": step, "status": verdict.status, "why": verdict.why}
                 file.write(json_line(row_from_call(call) | about))
 
     def truncate(self, step: int) -> None:

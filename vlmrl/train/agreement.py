@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from vlmrl.config.settings import AgreementSettings
+from vlmrl.config.learner import AgreementSettings
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
 from vlmrl.monitor.metrics import agreement_metrics, by

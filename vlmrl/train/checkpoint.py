@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import random
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from vlmrl.errors import UserError
@@ -73,32 +71,3 @@ def load_latest(folder: Path) -> tuple[int, dict[str, Any]] | None:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: cannot be read ({reason}); delete its folder to go on from an older one") from None
-
-
-def rng_state() -> dict[str, Any]:
-    """The state of every random generator a run may draw from."""
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def set_rng_state(state: dict[str, Any]) -> None:
-    random.setstate(state["python"])
-    np.random.set_state(state["numpy"])
-    torch.set_rng_state(state["torch"])
-    if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds every random generator; on CPU it also fixes the order in which threads add up gradients."""
-    if not torch.cuda.is_available():
-        # The backward of a gather adds with atomics otherwise, in whichever order the threads arrive.
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)

@@ -11,7 +11,7 @@ import heapq
 import importlib.util
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -19,16 +19,17 @@ from rich.console import Console
 from rich.progress import track
 
 from vlmrl import catalog
+from vlmrl.config.data import Source
 from vlmrl.config.run_file import RunConfig
-from vlmrl.config.settings import Source
 from vlmrl.data.check import check_media, check_reward
 from vlmrl.data.dataset import Dataset, entry_samples
 from vlmrl.errors import UserError
-from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
+from vlmrl.models.encoded_prompt import PromptSize
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.policy import choose_device, resolve
 from vlmrl.rewards.schedules import Schedules
 from vlmrl.rollout import hook
+from vlmrl.rollout.prompt_check import PromptCheck
 from vlmrl.sample import Sample
 
 if TYPE_CHECKING:
@@ -100,83 +101,10 @@ def _looked_at(entry: Source, check: PromptCheck) -> Iterator[Sample]:
 
 def check_training_data(config: RunConfig, formatter: Formatter, planner: Planner, data: Dataset) -> None:
     """`UserError` for a sample that the run could not take; the longest prompts are encoded to prove it."""
-    check = PromptCheck(config, formatter, training=True, planner=planner)
+    check = PromptCheck(config, formatter, training=True, fits_memory=planner.require)
     sizes = (check(sample) for sample in _watched(data, "measuring prompts", len(data)))
     for index, _ in heapq.nlargest(LONGEST, enumerate(sizes), key=lambda found: _rank(found[1])):
         check.encode([data[index]])
-
-
-class PromptCheck:
-    """Whether a run can take a sample, by the length of its prompt; called, it gives its size or raises `UserError`."""
-
-    def __init__(self, config: RunConfig, formatter: Formatter, training: bool, planner: Planner | None = None) -> None:
-        self.config, self.formatter, self.planner = config, formatter, planner
-        self.supervised = training and config.sft is not None
-        self.demonstrated = self.supervised or (training and config.objective.demonstrations)
-        self.sampled = 0 if self.supervised else longest_response(config, formatter)
-        self.hints = hook.meta_fields(config.rollout) if training and not self.supervised else {}
-        weights = [section.source_weights for section in config.sampler.sections()]
-        self.left_out = {name for name in weights[0] if not any(w.get(name) for w in weights)} if training else set()
-
-    def __call__(self, sample: Sample) -> PromptSize:
-        if sample.source in self.left_out:
-            return PromptSize(sample.id, 0, 0, 0)
-        size = self.formatter.size(sample)
-        self._fits(sample, size)
-        for name, field in self.hints.items():
-            self._hint_fits(sample, name, field)
-        return size
-
-    def encode(self, samples: Sequence[Sample]) -> None:
-        """The same of the prompts themselves, with all their media decoded."""
-        drawn = [sample for sample in samples if sample.source not in self.left_out]
-        for sample, prompt in zip(drawn, self.formatter.encode(drawn) if drawn else (), strict=True):
-            self._fits(sample, prompt)
-
-    def _fits(self, sample: Sample, prompt: EncodedPrompt | PromptSize) -> None:
-        shown = len(self.formatter.encode_demonstration(sample)) if self.demonstrated else 0
-        if not self.supervised:  # of demonstrations, no engine sees the prompt
-            _check_length(self.config, self.formatter, prompt, self.sampled)
-        if self.planner and self.planner.settings.memory_mb:
-            self.planner.require(prompt, max(self.sampled, shown))
-
-    def _hint_fits(self, sample: Sample, name: str, field: str) -> None:
-        """A hint is given when all answers were wrong, in the middle of the run."""
-        hint, settings = hook.meta_text(sample, field), getattr(self.config.rollout, name)
-        if hint is None or not hasattr(settings, "template"):
-            return
-        share = max(getattr(settings, "shares", (1.0,)))
-        hinted = hook.with_hint(sample, settings.template, hint[: int(len(hint) * share)])
-        try:
-            self._fits(hinted, self.formatter.size(hinted))
-        except UserError as error:
-            raise UserError(f"hook {name!r} with the hint meta.{field}: {error}, or shorten the hint") from None
-
-
-def longest_response(config: RunConfig, formatter: Formatter) -> int:
-    """Tokens of the longest response that the run may sample."""
-    rollout, forced = config.rollout, config.rollout.force_answer
-    if "force_answer" not in rollout.hooks:
-        return rollout.max_new_tokens
-    cue = formatter.tokenizer(forced.cue, add_special_tokens=False).input_ids
-    return rollout.max_new_tokens + len(cue) + forced.max_new_tokens
-
-
-def _check_length(config: RunConfig, formatter: Formatter, prompt: EncodedPrompt | PromptSize, response: int) -> None:
-    """`UserError` unless the model and the engine take the prompt with a response of so many tokens."""
-    rollout = config.rollout
-    bounds = {"the model's max_position_embeddings": formatter.config.text_config.max_position_embeddings}
-    if rollout.engine == "vllm":
-        bounds["rollout.vllm.max_model_len"] = rollout.vllm.max_model_len
-    limits = "rollout.max_new_tokens"
-    if response > rollout.max_new_tokens:
-        limits += ", the cue of rollout.force_answer and its max_new_tokens"
-    for name, bound in bounds.items():
-        if len(prompt) + response > bound:
-            raise UserError(
-                f"sample {prompt.sample_id!r}: its prompt of {len(prompt)} tokens and a response of {response} "
-                f"({limits}) are over {name} = {bound}; lower model.max_pixels or max_new_tokens"
-            )
 
 
 def _rank(size: PromptSize) -> tuple[int, int]:

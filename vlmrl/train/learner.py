@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from vlmrl.config.learner import LearnerSettings
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.config.settings import LearnerSettings
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, Row
 from vlmrl.models.policy import Policy

@@ -17,8 +17,9 @@ from dataclasses import replace
 
 import torch
 
+from vlmrl import catalog
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.objectives import Response, TokenLoss, Tokens, stage
+from vlmrl.objectives import Response, TokenLoss, Tokens
 from vlmrl.objectives.ma_rlhf import credit, macro_lengths
 from vlmrl.rollout.group import Group
 from vlmrl.train.divergence import ESTIMATES, coefficient
@@ -79,11 +80,11 @@ class Objective:
         """
         settings = self.settings
         if survey and settings.token_mask != "none":
-            kept_L = stage("token_mask", settings.token_mask)(survey, settings)
+            kept_L = catalog.function("objectives", settings.token_mask, "token_mask")(survey, settings)
             for response, kept_T in zip(survey.responses, survey.split(kept_L), strict=True):
                 response.kept_T = kept_T.cpu()
         if survey and any(r.rollout.kind == "hint" for r in responses):
-            gamma = stage("hint_gamma", settings.hint_loss)(survey, settings)
+            gamma = catalog.function("objectives", settings.hint_loss, "hint_gamma")(survey, settings)
             for response in responses:
                 response.hint_gamma = gamma
         counts = {
@@ -147,7 +148,7 @@ class Objective:
         settings = self.settings
         if settings.group_weight == "none":
             return tokens
-        weight = stage("group_weight", settings.group_weight)
+        weight = catalog.function("objectives", settings.group_weight, "group_weight")
         weight_L = tokens.spread([weight(r.pass_rate, settings, progress) for r in tokens.responses])
         return replace(tokens, weight_L=weight_L, advantage_L=tokens.advantage_L * weight_L)
 
@@ -171,16 +172,17 @@ class Objective:
     def _token_weighted(self, tokens: Tokens) -> Tokens:
         factor_L = torch.ones_like(tokens.weight_L)
         for name in self.settings.token_weight:
-            factor_L = factor_L * stage("token_weight", name)(tokens, self.settings)
+            factor_L = factor_L * catalog.function("objectives", name, "token_weight")(tokens, self.settings)
         return replace(tokens, weight_L=tokens.weight_L * factor_L, advantage_L=tokens.advantage_L * factor_L)
 
     def _policy_loss(self, tokens: Tokens) -> TokenLoss:
         """Each token has the loss of those who wrote it."""
         settings = self.settings
-        loss_L, clipped_L = stage("loss", settings.loss)(tokens, settings)
+        loss_L, clipped_L = catalog.function("objectives", settings.loss, "loss")(tokens, settings)
         for kind, name in (("hint", settings.hint_loss), ("demo", settings.demo_loss)):
             if any(r.rollout.kind == kind for r in tokens.responses):
-                theirs, is_theirs_L = stage(f"{kind}_loss", name)(tokens, settings), tokens.is_kind(kind)
+                theirs = catalog.function("objectives", name, f"{kind}_loss")(tokens, settings)
+                is_theirs_L = tokens.is_kind(kind)
                 loss_L, clipped_L = loss_L.where(~is_theirs_L, theirs.loss_L), clipped_L & ~is_theirs_L
         return TokenLoss(loss_L, clipped_L)
 

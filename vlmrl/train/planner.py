@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from vlmrl.config.settings import LearnerSettings
+from vlmrl.config.learner import LearnerSettings
 from vlmrl.errors import UserError
 from vlmrl.models.attention.tree import no_tree
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
@@ -62,7 +62,7 @@ class Planner:
 
     def cost(self, work: Work) -> float:
         """FLOPs of forward and backward pass. A frozen tower has no backward pass, a cached one no pass at all."""
-        repeats = 4 if self.policy.formatter.limits.gradient_checkpointing else 3
+        repeats = 4 if self.policy.settings.gradient_checkpointing else 3
         tower = repeats if self._trained else 0 if self.policy.vision_cache else 1
         parts = self.rates.flops(work)
         return repeats * (parts.total - parts.vision) + tower * parts.vision

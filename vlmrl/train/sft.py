@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vlmrl.config.settings import SftSettings
+from vlmrl import catalog
+from vlmrl.config.sft import SftSettings
 from vlmrl.data.media import image_size
 from vlmrl.errors import UserError
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.packing import Item, Row
 from vlmrl.models.policy import Policy
-from vlmrl.rollout import hook
 from vlmrl.rollout.group import UpdateReport
 from vlmrl.sample import Sample
 from vlmrl.train.learner import Learner
@@ -102,7 +102,7 @@ class Supervisor:
         def transformed(text: str) -> str:
             for transform in self.settings.transforms:
                 if random.Random(f"{seed} {transform.name} {sample.id}").random() < transform.p:
-                    text = hook.load(transform.name, "demonstration").demonstration(text)
+                    text = catalog.function("hooks", transform.name, "demonstration")(text)
             return text
 
         return self.policy.formatter.encode_demonstration(sample, transformed)

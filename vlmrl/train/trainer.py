@@ -10,13 +10,11 @@ demonstrations instead; data, learner, checkpoints and evaluation stay the same.
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
 import torch
 
 from vlmrl import catalog
@@ -25,18 +23,18 @@ from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum.memory import PromptMemory, content_keys
 from vlmrl.data.dataset import open_dataset
 from vlmrl.evaluate.heldout import Evaluator
+from vlmrl.models import seeding
 from vlmrl.models.policy import Policy
 from vlmrl.monitor.ledger import Ledger
 from vlmrl.monitor.report import write_report
 from vlmrl.monitor.starvation import StarvationWatch
 from vlmrl.monitor.summary import heldout_tables, print_summary, read_metrics, summarise
-from vlmrl.rollout import Engine, Rollout, Sampling, hook
+from vlmrl.rollout import hook
 from vlmrl.rollout.group import Group, UpdateReport
-from vlmrl.rollout.judge import Judge
-from vlmrl.sample import Sample
+from vlmrl.rollout.rollouter import Rollouter
 from vlmrl.train import checkpoint
 from vlmrl.train.agreement import AgreementGate
-from vlmrl.train.dry_run import PromptCheck, check_training_data, rehearse
+from vlmrl.train.dry_run import check_training_data, rehearse
 from vlmrl.train.interrupts import stop_signals
 from vlmrl.train.learner import Learner
 from vlmrl.train.run_folder import RunFolder
@@ -58,52 +56,77 @@ def main(files: Sequence[str], overrides: Sequence[str], resume: bool, dry_run: 
         trainer.close()
 
 
+class Stateful(Protocol):
+    """A part of the trainer that a checkpoint holds."""
+
+    def state_dict(self) -> Any: ...
+
+    def load_state_dict(self, state: Any) -> None: ...
+
+
+S = TypeVar("S", bound=Stateful)
+
+
 class Trainer:
     """A run: everything it holds, and the loop over its steps."""
 
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         self.config = config
         self.folder = folder
-        self.step = 0
-        checkpoint.seed_everything(config.run.seed)
+        self.step, self._stored = checkpoint.load_latest(folder.checkpoints) or (0, None)
+        self._stateful: dict[str, Stateful] = {}
+        seeding.seed_everything(config.run.seed)
         self.policy = Policy.load(config.model)
         self.train_data = open_dataset(config.data.train, folder.path / "data" / "train")
-        self.memory = PromptMemory(*self.train_data.sources(), config.sampler.pass_score)
-        self.supervisor = Supervisor(self.policy, config.sft) if config.sft else None
-        self.learner = Learner(
+        self.memory = self._restored("memory", PromptMemory(*self.train_data.sources(), config.sampler.pass_score))
+        self.supervisor = self._restored("head", Supervisor(self.policy, config.sft)) if config.sft else None
+        self.learner = self._restored("learner", self._make_learner())
+        # Only now: the learner has kept the initial weights as the reference of its KL term.
+        self._restored("weights", self.policy)
+        if self._stored is None:
+            self._check_data()
+        self.sampler = self._restored("sampler", create_sampler(config.sampler, self.memory, config.run.seed))
+        for group in self.sampler.pending:
+            (group.prompt,) = self.policy.formatter.encode([group.sample])
+        self.rollouter = Rollouter(config, self.policy, folder.path)
+        self.rollouter.sync(self.step)
+        self.schedules = self._restored("schedules", self.rollouter.judge.schedules)
+        self.ledger = Ledger(
+            folder.path, sinks=config.run.sinks, total_steps=config.run.steps, rollouts_mb=config.run.rollouts_mb
+        )
+        # What came after the checkpoint will be recorded again; without a checkpoint that is everything.
+        self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
+        self.rollouter.judge.truncate(self.step or -1)
+        self.starvation = StarvationWatch(folder.say)
+        self.evaluator = Evaluator(config, self.rollouter, self.ledger, folder.path)
+        self._restored("rng", seeding.Generators())
+
+    def _restored(self, name: str, part: S) -> S:
+        """Makes a part of the trainer a part of its checkpoints, and gives it the state of the latest one."""
+        self._stateful[name] = part
+        if self._stored is not None:
+            part.load_state_dict(self._stored[name])
+        return part
+
+    def _make_learner(self) -> Learner:
+        config = self.config
+        return Learner(
             self.policy,
             config.learner,
             config.objective,
             run_updates=config.run.steps * (1 if config.sft else config.learner.updates_per_step),
             temperature=config.rollout.temperature,
             extra_parameters=self.supervisor.parameters() if self.supervisor else (),
-            gate=make_gate(config, self.policy, folder),
+            gate=make_gate(config, self.policy, self.folder),
         )
-        found = checkpoint.load_latest(folder.checkpoints)
-        if found is None and config.sampler.history:
-            graded = self.memory.load_grades(config.sampler.history, content_keys(self.train_data))
-            folder.say(f"{graded} of {len(self.memory)} prompts are graded")
-        elif found is not None:
-            self.memory.load_state_dict(found[1]["memory"])
-        self.sampler = create_sampler(config.sampler, self.memory, config.run.seed)
-        if found is None:
-            check_training_data(config, self.policy.formatter, self.learner.planner, self.train_data)
-        else:
-            self._restore(*found)
-        self.engine: Engine = make_engine(config, self.policy)
-        self.engine.sync(self.policy.weights(), self.step)
-        self.ledger = Ledger(
-            folder.path, sinks=config.run.sinks, total_steps=config.run.steps, rollouts_mb=config.run.rollouts_mb
-        )
-        # What came after the checkpoint will be recorded again; without a checkpoint that is everything.
-        self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
-        check = PromptCheck(config, self.policy.formatter, training=False).encode
-        self.judge = Judge(config.reward, self.policy.formatter, folder.path, self.answer, check)
-        self.judge.truncate(self.step or -1)
-        if found is not None:
-            self.judge.schedules.load_state_dict(found[1]["schedules"])
-        self.starvation = StarvationWatch(folder.say)
-        self.evaluator = Evaluator(config, self.policy, self.engine, self.judge, self.ledger, folder.path)
+
+    def _check_data(self) -> None:
+        """Grades for a new run's memory; `UserError` for a prompt that the run could not take."""
+        history = self.config.sampler.history
+        if history:
+            graded = self.memory.load_grades(history, content_keys(self.train_data))
+            self.folder.say(f"{graded} of {len(self.memory)} prompts are graded")
+        check_training_data(self.config, self.policy.formatter, self.learner.planner, self.train_data)
 
     @property
     def progress(self) -> float:
@@ -144,53 +167,24 @@ class Trainer:
         """Roll out until the sampler has its groups, update, hand the weights over, write down."""
         config, clock = self.config, Clock()
         paid: list[Group] = []
-        rounds = itertools.count()
         self.sampler.begin(self.step, self.progress)
         while missing := self.sampler.missing(config.rollout.prompts):
-            groups = self.roll_out(self.sampler.next(missing), rounds, clock)
+            indices = self.sampler.next(missing).tolist()
+            samples = [self.train_data[index] for index in indices]
+            groups = self.rollouter.training(samples, indices, self.step, self.progress, clock.lap)
             self.memory.observe(group.attempts[0] for group in groups)
             self.sampler.observe(groups)
             paid += [attempt for group in groups for attempt in group.attempts]
         trained = [group for group in self.sampler.batch(config.rollout.prompts) if not group.dropped]
         report = self.learner.update(trained, progress=(self.step - 1) / config.run.steps, version=self.step - 1)
         clock.lap("update")
-        self.engine.sync(self.policy.weights(), self.step)
+        self.rollouter.sync(self.step)
         clock.lap("sync")
         self._record(paid, trained, report, clock)
-        self.starvation.observe(paid, lambda source: self.judge.schedules.values(source, self.progress))
-        self.judge.schedules.advance()
+        self.starvation.observe(paid, lambda source: self.schedules.values(source, self.progress))
+        self.schedules.advance()
         for group in self.sampler.pending:
             group.earlier.clear()  # it is written down, and its pixels would wait with the group
-
-    def roll_out(self, indices: np.ndarray, rounds: Iterator[int], clock: Clock) -> list[Group]:
-        """Judged answers to these prompts of the training data, a group each, as the hooks leave them."""
-
-        def answer(samples: Sequence[Sample], indices: Sequence[int]) -> list[Group]:
-            return self._answer_and_judge(samples, indices, next(rounds), clock)
-
-        groups = answer([self.train_data[int(index)] for index in indices], indices.tolist())
-        return hook.settle(groups, self.config.rollout, self.step, answer)
-
-    def _answer_and_judge(
-        self, samples: Sequence[Sample], indices: Sequence[int], round_: int, clock: Clock
-    ) -> list[Group]:
-        prompts = self.policy.formatter.encode(samples)
-        own = self.config.rollout.group - self.config.objective.demonstrations
-        rollouts = self.engine.generate(prompts, own, self.sampling(round_))
-        assert all(r.version == self.step - 1 for group in rollouts for r in group), "the engine missed a sync"
-        if self.config.objective.demonstrations:
-            rollouts = [[*r, self._demonstration(s)] for r, s in zip(rollouts, samples, strict=True)]
-        clock.lap("rollout")
-        self.judge.step = self.step
-        verdicts = self.judge.training(samples, prompts, rollouts, self.progress)
-        clock.lap("reward")
-        parts = zip(samples, prompts, rollouts, verdicts, indices, strict=True)
-        return [Group(s, p, r, v, index=index) for s, p, r, v, index in parts]
-
-    def _demonstration(self, sample: Sample) -> Rollout:
-        """The sample's last turn, as a member of a group."""
-        tokens = tuple(self.policy.formatter.encode_demonstration(sample))
-        return Rollout(tokens, (), sample.demonstration or "", "stop", self.step - 1, kind="demo")
 
     def supervised_step(self) -> None:
         """Learn the demonstrations of the next samples."""
@@ -199,26 +193,14 @@ class Trainer:
         self.sampler.begin(self.step, self.progress)
         samples = [self.train_data[int(index)] for index in self.sampler.next(self.config.rollout.prompts)]
         prompts = self.policy.formatter.encode(samples)
-        report = self.supervisor.update(self.learner, samples, prompts, self.sampling(0).seed)
+        report = self.supervisor.update(self.learner, samples, prompts, (self.config.run.seed << 32) + self.step)
         clock.lap("update")
         self._record([], [], report, clock)
-
-    def sampling(self, round_: int) -> Sampling:
-        """A round's decoding; its seed is a function of the run's seed, step and round, so a resume draws alike."""
-        rollout = self.config.rollout
-        seed = (self.config.run.seed << 32) + (round_ << 24) + self.step
-        return Sampling(rollout.temperature, rollout.top_p, rollout.max_new_tokens, seed)
-
-    def answer(self, questions: Sequence[Sample]) -> list[str]:
-        """The policy's greedy answers, for a verifier that asks it."""
-        prompts = self.policy.formatter.encode(questions)
-        greedy = Sampling(0.0, 1.0, self.config.rollout.max_new_tokens, self.config.run.seed)
-        return [group[0].text for group in self.engine.generate(prompts, 1, greedy)]
 
     def _record(self, paid: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
         extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
         extra |= self.learner.planner.metrics()
-        extra |= self.judge.schedules.metrics(self.progress)
+        extra |= self.schedules.metrics(self.progress)
         if self.config.rollout.hooks:
             extra |= hook.metrics(paid)
         if report.skipped_steps:
@@ -231,30 +213,8 @@ class Trainer:
 
     def save(self) -> None:
         """The checkpoint of this step."""
-        state = {
-            "weights": {n: p.detach() for n, p in self.policy.model.named_parameters() if p.requires_grad},
-            "head": self.supervisor.state_dict() if self.supervisor else {},
-            "learner": self.learner.state_dict(),
-            "memory": self.memory.state_dict(),
-            "sampler": self.sampler.state_dict(),
-            "schedules": self.judge.schedules.state_dict(),
-            "rng": checkpoint.rng_state(),
-        }
+        state = {name: part.state_dict() for name, part in self._stateful.items()}
         checkpoint.save(self.folder.checkpoints, self.step, state, self.config.run.keep_checkpoints)
-
-    def _restore(self, step: int, state: dict[str, Any]) -> None:
-        self.step = step
-        with torch.no_grad():
-            for name, parameter in self.policy.model.named_parameters():
-                if parameter.requires_grad:
-                    parameter.copy_(state["weights"][name])
-        if self.supervisor:
-            self.supervisor.load_state_dict(state["head"])
-        self.learner.load_state_dict(state["learner"])
-        self.sampler.load_state_dict(state["sampler"])
-        for group in self.sampler.pending:
-            (group.prompt,) = self.policy.formatter.encode([group.sample])
-        checkpoint.set_rng_state(state["rng"])
 
     # --- the end ------------------------------------------------------------------------------------------
 
@@ -267,22 +227,14 @@ class Trainer:
         self.folder.write("summary.json", json.dumps(summary, indent=2) + "\n")
         self.ledger.close()
         print_summary(summary)
-        if self.judge.path.exists():
-            self.folder.say(f"answers that could not be judged: vlmrl score {self.judge.path}")
+        if self.rollouter.judge.path.exists():
+            self.folder.say(f"answers that could not be judged: vlmrl score {self.rollouter.judge.path}")
         self.folder.say(f"report: {write_report(self.folder.path)}")
         return 0
 
     def close(self) -> None:
         self.ledger.close()
-        self.judge.close()
-        self.engine.close()
-
-
-def make_engine(config: RunConfig, policy: Policy) -> Engine:
-    """The engine that `rollout.engine` names, with the settings of its own section, and the hooks around it."""
-    rollout = config.rollout
-    engine: Engine = catalog.load("engines", rollout.engine).create(getattr(rollout, rollout.engine), policy)
-    return hook.wrap_engine(engine, policy.formatter, rollout)
+        self.rollouter.close()
 
 
 def make_gate(config: RunConfig, policy: Policy, folder: RunFolder) -> AgreementGate | None:

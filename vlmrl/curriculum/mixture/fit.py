@@ -6,7 +6,8 @@
 
 The predictor is that of MoDoMoDo (arXiv 2505.24871), score = a + b.w + w'Cw. As weights sum to 1, that has the same
 values as Scheffe's canonical polynomial sum b_i w_i + sum b_ij w_i w_j (Experiments with mixtures, 1958), whose
-M (M + 1) / 2 coefficients the data determine. Axes: N mixtures, M sources. `vlmrl/curriculum/mixture/pilots.py` runs the pilots.
+M (M + 1) / 2 coefficients the data determine. Axes: N mixtures, M sources. `pilots.py` runs
+the pilots.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
     vlmrl train run.toml mix/weights.toml
 
 A pilot is an ordinary run, `vlmrl train mix/run.toml mix/pilot_03.toml`, and any machine that sees the folder may train
-it. `vlmrl/curriculum/mixture/fit.py` has the mathematics, `vlmrl/curriculum/mixture/report.py` the report, docs/mixtures.md how to read it.
+it. `fit.py` has the mathematics, `report.py` the report, docs/mixtures.md how to read it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws: the cases that `vlmrl.rewards.audit.blind_tasks` makes its tasks of, one from a seeded generator, and grids of blind guesses.
+"""Draws: the cases that `blind_tasks` makes its tasks of, one from a seeded generator, and grids of blind guesses.
 
 temporal = moment(metric="boundary")(Random(7))   -> Case("When does it happen?", [7.3, 19.0], {...})
 spans()[0](temporal)                              -> "0 - 10"

@@ -3,7 +3,7 @@
     vlmrl check counting                     the probes against one verifier
     python -m vlmrl.rewards.audit.probes > docs/probes.md  the page with all of them
 
-No probe may earn more than the best honest blind guess of its task (`vlmrl.rewards.audit.blind_tasks` draws the tasks and the guesses).
+No probe may earn more than the best honest blind guess of its task (`blind_tasks` draws the tasks and the guesses).
 """
 
 from __future__ import annotations

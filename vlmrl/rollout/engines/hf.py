@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from vlmrl.config.settings import HfSettings
+from vlmrl.config.rollout import HfSettings
 from vlmrl.errors import UserError
 from vlmrl.models.attention.shared_prefix import SharedPrefix
 from vlmrl.models.attention.tree import Branch, Tree, no_tree

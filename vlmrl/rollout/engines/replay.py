@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from vlmrl.config.settings import ReplaySettings
+from vlmrl.config.rollout import ReplaySettings
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
 from vlmrl.models.encoded_prompt import EncodedPrompt

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from vlmrl.config.settings import VllmSettings
+from vlmrl.config.rollout import VllmSettings
 from vlmrl.errors import UserError
 from vlmrl.models.encoded_prompt import MEDIA
 from vlmrl.rollout import Rollout, Sampling

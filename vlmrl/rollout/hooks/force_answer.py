@@ -19,7 +19,7 @@ from vlmrl.reading import answers
 if TYPE_CHECKING:
     import torch
 
-    from vlmrl.config.settings import ForceAnswerSettings
+    from vlmrl.config.rollout import ForceAnswerSettings
     from vlmrl.models.encoded_prompt import EncodedPrompt
     from vlmrl.models.formatting import Formatter
     from vlmrl.rollout import Engine, Rollout, Sampling

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from vlmrl.rollout.hook import Regenerate, meta_text, with_hint
 
 if TYPE_CHECKING:
-    from vlmrl.config.settings import GuideSettings
+    from vlmrl.config.rollout import GuideSettings
     from vlmrl.rollout.group import Group
     from vlmrl.rollout.hook import Decision
 

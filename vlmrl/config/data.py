@@ -1,0 +1,39 @@
+"""[data]: what is trained on and what is held out."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from vlmrl.config.section import Section
+
+
+class Source(Section):
+    """One entry of data.train or data.heldout: a file of samples, or a recipe that builds them."""
+
+    path: str | None = None
+    recipe: str | None = None
+    n: int = Field(default=1000, gt=0, description="samples of each of the recipe's sources")
+    sources: tuple[str, ...] | None = Field(default=None, description="of the recipe; all if unset")
+    split: Literal["train", "heldout"] = "train"
+    seed: int = Field(default=0, ge=0)
+    difficulty: int = Field(default=1, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Source:
+        if (self.path is None) == (self.recipe is None):
+            raise ValueError("needs either path or recipe")
+        return self
+
+
+class DataSettings(Section):
+    """[data]: lists of files ("train.jsonl") or recipes ({recipe = "synthetic", n = 1000})."""
+
+    train: tuple[Source, ...] = Field(min_length=1)
+    heldout: tuple[Source, ...] = ()

@@ -1,0 +1,65 @@
+"""[reward]: where answers are judged, and the schedules of a run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from vlmrl.config.section import Section
+
+
+class MatchedSchedule(Section):
+    """A value that follows the policy: what a share of a source's latest answers reach."""
+
+    part: str = Field(description="of the verifier's verdicts, such as the iou of dynamic_iou")
+    reached_by: float = Field(default=0.5, gt=0, lt=1, description="share of the latest answers, by source")
+    least: float = Field(default=0.0, description="the value is never below, and this until there are answers")
+    most: float = Field(default=1.0, description="the value is never above")
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        if self.least > self.most:
+            raise ValueError(f"least = {self.least:g} is above most = {self.most:g}")
+        return self
+
+
+def _form(schedule: Any) -> str:
+    return "matched" if isinstance(schedule, dict | MatchedSchedule) else "steps"
+
+
+Schedule = Annotated[
+    Annotated[list[tuple[float, float]], Tag("steps")] | Annotated[MatchedSchedule, Tag("matched")],
+    Discriminator(_form),
+]
+"""[[progress, value], ...], or matched to the policy's success."""
+
+
+class RewardSettings(Section):
+    """[reward]: where answers are judged, and schedules: these belong to the run, so that held-out scores keep
+    one meaning."""
+
+    workers: int | None = Field(
+        default=None, ge=0, description="processes that judge; 0: the trainer itself; unset: one core is left over"
+    )
+    deadline: float = Field(default=5.0, gt=0, description="seconds for one response; then it is unscored")
+    memory_mb: int = Field(default=1024, ge=64, description="for one response, above what a process holds")
+    servers: tuple[str, ...] = Field(default=(), description="URLs of `vlmrl serve`: judge there instead")
+    verifiers_path: str | None = Field(default=None, description="your own verifiers: a folder of files, or one")
+    schedules: dict[str, dict[str, Schedule]] = Field(
+        default={},
+        description="verifier -> parameter -> [[progress, value], ...], each in force after that share of the steps; "
+        "or { part, reached_by, least, most }, matched to what the policy's answers reach",
+    )
+
+    @field_validator("schedules")
+    @classmethod
+    def _is_sorted(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for verifier, parameters in value.items():
+            for name, steps in parameters.items():
+                if isinstance(steps, MatchedSchedule):
+                    continue
+                progress = [p for p, _ in steps]
+                if not steps or progress != sorted(progress) or not all(0 <= p <= 1 for p in progress):
+                    raise ValueError(f"{verifier}.{name}: {steps} needs progress from 0 to 1, ascending")
+        return value

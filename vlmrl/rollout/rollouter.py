@@ -1,0 +1,149 @@
+"""Rollouter: samples in, judged groups out. Training, held-out evaluation and grading all go through it.
+
+    rollouter = Rollouter(config, policy, folder)
+    rollouter.sync(version)                                     # after an update
+    groups = rollouter.training(samples, indices, step, progress)
+    groups = rollouter.evaluation(samples, start, step)["greedy"]
+
+A group goes through: encode the prompt, generate n responses, judge them, run the hooks. The Rollouter owns the engine
+and the judge, and it draws every sampling seed, so that a resumed run samples what an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vlmrl import catalog
+from vlmrl.config.run import Mode
+from vlmrl.config.run_file import RunConfig
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.policy import Policy
+from vlmrl.rollout import Engine, Rollout, Sampling, hook
+from vlmrl.rollout.group import Group
+from vlmrl.rollout.judge import Judge
+from vlmrl.rollout.prompt_check import PromptCheck
+from vlmrl.sample import Sample
+
+Lap = Callable[[str], None]
+"""Called at the end of a phase ("rollout", "reward") with its name, to measure its time."""
+
+
+def _no_lap(phase: str) -> None:
+    """Nobody measures."""
+
+
+class Rollouter:
+    """Answers prompts with the current policy and has the answers judged; `close()` it.
+
+    `folder` receives `unscored.jsonl`, the answers that could not be judged.
+    """
+
+    def __init__(self, config: RunConfig, policy: Policy, folder: Path) -> None:
+        self.config, self.policy = config, policy
+        rollout = config.rollout
+        engine = catalog.load("engines", rollout.engine).create(getattr(rollout, rollout.engine), policy)
+        self.engine: Engine = hook.wrap_engine(engine, policy.formatter, rollout)
+        self.version: int | None = None
+        check = PromptCheck(config, policy.formatter, training=False).encode
+        self.judge = Judge(config.reward, policy.formatter, folder, self.answer, check)
+        self._step, self._round = 0, 0
+
+    def sync(self, version: int) -> None:
+        """Hands the policy's weights to the engine, unless it has those of this version already."""
+        if version != self.version:
+            self.engine.sync(self.policy.weights(), version)
+            self.version = version
+
+    def training(
+        self, samples: Sequence[Sample], indices: Sequence[int], step: int, progress: float, lap: Lap = _no_lap
+    ) -> list[Group]:
+        """One group for each sample, after the hooks. `indices` are the samples' numbers in the training data.
+
+        `progress` is the share of the run's steps that are done after this one: schedules depend on it.
+        """
+
+        def roll_out(samples: Sequence[Sample], indices: Sequence[int]) -> list[Group]:
+            sampling = self._sampling(self._training_seed(step))
+            prompts = self.policy.formatter.encode(samples)
+            rollouts = self._generate(prompts, group - demonstrations, sampling)
+            if demonstrations:
+                rollouts = [[*r, self._demonstration(s)] for r, s in zip(rollouts, samples, strict=True)]
+            lap("rollout")
+            groups = self._judged(samples, indices, prompts, rollouts, step, progress)
+            lap("reward")
+            return groups
+
+        group, demonstrations = self.config.rollout.group, self.config.objective.demonstrations
+        return hook.apply_hooks(roll_out(samples, indices), self.config.rollout, step, roll_out)
+
+    def grading(self, samples: Sequence[Sample], indices: Sequence[int]) -> list[Group]:
+        """One group for each sample, sampled and judged as at the start of training, without hooks."""
+        prompts = self.policy.formatter.encode(samples)
+        sampling = self._sampling((self.config.run.seed << 32) + indices[0])
+        rollouts = self._generate(prompts, self.config.rollout.group, sampling)
+        return self._judged(samples, indices, prompts, rollouts, 0, 0.0)
+
+    def evaluation(self, samples: Sequence[Sample], start: int, step: int) -> dict[Mode, list[Group]]:
+        """For each mode of `eval.modes`, one group of one response for each held-out sample.
+
+        `start` is the number of the first sample. The seed depends on it alone, so that two evaluations differ by the
+        policy alone.
+        """
+        prompts = self.policy.formatter.encode(samples)
+        indices = range(start, start + len(samples))
+        groups: dict[Mode, list[Group]] = {}
+        for mode in self.config.eval.modes:
+            seed = (self.config.run.seed << 32) + start
+            sampling = self._greedy(seed) if mode == "greedy" else self._sampling(seed)
+            rollouts = self._generate(prompts, 1, sampling)
+            groups[mode] = self._judged(samples, indices, prompts, rollouts, step, None)
+        return groups
+
+    def answer(self, questions: Sequence[Sample]) -> list[str]:
+        """The policy's greedy answers, for a verifier that asks it."""
+        prompts = self.policy.formatter.encode(questions)
+        groups = self.engine.generate(prompts, 1, self._greedy(self.config.run.seed))
+        return [group[0].text for group in groups]
+
+    def close(self) -> None:
+        """Ends the engine and the processes of the judge."""
+        self.judge.close()
+        self.engine.close()
+
+    def _generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]:
+        rollouts = self.engine.generate(prompts, n, sampling)
+        assert all(r.version == self.version for group in rollouts for r in group), "the engine missed a sync"
+        return rollouts
+
+    def _judged(
+        self,
+        samples: Sequence[Sample],
+        indices: Sequence[int],
+        prompts: Sequence[EncodedPrompt],
+        rollouts: Sequence[list[Rollout]],
+        step: int,
+        progress: float | None,
+    ) -> list[Group]:
+        """The groups with their verdicts; without `progress` those of an evaluation."""
+        verdicts = self.judge(samples, prompts, rollouts, step, progress)
+        parts = zip(samples, prompts, rollouts, verdicts, indices, strict=True)
+        return [Group(s, p, r, v, index=index) for s, p, r, v, index in parts]
+
+    def _demonstration(self, sample: Sample) -> Rollout:
+        """The sample's last turn, as a member of a group."""
+        assert self.version is not None
+        tokens = tuple(self.policy.formatter.encode_demonstration(sample))
+        return Rollout(tokens, (), sample.demonstration or "", "stop", self.version, kind="demo")
+
+    def _training_seed(self, step: int) -> int:
+        """Depends on the run's seed, the step, and how many rounds the step has had: a resumed run draws alike."""
+        self._step, self._round = step, self._round + 1 if step == self._step else 0
+        return (self.config.run.seed << 32) + (self._round << 24) + step
+
+    def _sampling(self, seed: int) -> Sampling:
+        rollout = self.config.rollout
+        return Sampling(rollout.temperature, rollout.top_p, rollout.max_new_tokens, seed)
+
+    def _greedy(self, seed: int) -> Sampling:
+        return Sampling(0.0, 1.0, self.config.rollout.max_new_tokens, seed)
