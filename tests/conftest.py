@@ -12,10 +12,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 from pathlib import Path
 
 import pytest
-from families import create
+from helpers.families import create
+from helpers.samples import prompt_sample
 
 from vlmrl import catalog
-from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
+from vlmrl.sample import Media, Sample
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,17 +42,6 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory):
 def samples() -> list[Sample]:
     """Two of each synthetic source."""
     return list(catalog.load("recipes", "synthetic").build(2))
-
-
-def prompt_sample(name: str, text: str, images: tuple[Media, ...] = (), videos: tuple[Media, ...] = ()) -> Sample:
-    """A sample to be encoded; its reward does not matter."""
-    return Sample(
-        id=name,
-        source="test",
-        messages=(Message(role="user", content=text),),
-        media=MediaSet(images=images, videos=videos),
-        reward=(RewardSpec(verifier="counting", target=1),),
-    )
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-GUIDE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+GUIDE = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
 SECTION = GUIDE[GUIDE.index("### A verifier") : GUIDE.index("### A recipe")]
 RUN = """
 [run]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_attention import LONG, TREES, dense_mask, inputs, plain
-from test_learner import learner_of, make_groups
-from test_packing import gradients, make_items, run_packed
+from helpers.learners import learner_of, make_groups
+from helpers.packed_rows import gradients, make_items, run_packed
+from helpers.tree_masks import LONG, TREES, dense_mask, inputs, plain
 
 from vlmrl.config.model import ModelSettings
 from vlmrl.config.rollout import HfSettings

@@ -18,7 +18,7 @@ import pytest
 from vlmrl import catalog
 from vlmrl.config.run_file import load_run
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "scripts"
 TRAINING = ("train_qwen2_5_vl_3b", "train_qwen2_5_vl_7b")
 SMALL = {

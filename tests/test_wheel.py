@@ -16,7 +16,7 @@ import pytest
 
 from vlmrl import catalog
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 CONTENT = {"vlmrl": "vlmrl", "verifiers": "vlmrl/verifiers", "data_recipes": "vlmrl/data_recipes"} | {
     "eval": "vlmrl/eval",
     "scripts/configs": "vlmrl/runs",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from objective_cases import group, make_update, rollout, settings_of
+from helpers.objective_cases import group, make_update, rollout, settings_of
 
 from vlmrl import catalog
 from vlmrl.config.objective import ObjectiveSettings

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from objective_cases import make_update, settings_of
-from objective_reference import update_loss
+from helpers.objective_cases import make_update, settings_of
+from helpers.objective_reference import update_loss
 
 from vlmrl import catalog
 from vlmrl.train.objective import Objective

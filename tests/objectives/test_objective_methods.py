@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from objective_cases import group, make_update, rollout, settings_of
+from helpers.objective_cases import group, make_update, rollout, settings_of
 
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.objectives import Tokens

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from chat_server import ChatServer, Raw, switch_off, use
+from helpers.chat_server import ChatServer, Raw, switch_off, use
 
 from vlmrl import catalog
 

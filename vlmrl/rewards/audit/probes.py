@@ -201,7 +201,7 @@ _INTRODUCTION = f"""\
 # Hack probes
 
 What a policy could write to be paid without looking, and what our verifiers pay for it. **No probe earns more than
-the best honest blind guess of its task**; `tests/test_probes.py` keeps that, and this page.
+the best honest blind guess of its task**; `tests/rewards/audit/test_probes.py` keeps that, and this page.
 
 A task is {CASES} seeded cases. The honest blind guess is the best single committed answer of a policy that knows the
 data set and the question, but not the picture: of every answer that is right for some case, and for boxes, points,

@@ -1,0 +1,182 @@
+"""Samples to prompts: token counts, positions, limits, and clear refusals."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import torch
+from helpers.samples import prompt_sample
+from PIL import ExifTags, Image
+
+from vlmrl.config.model import ModelSettings
+from vlmrl.errors import UserError
+from vlmrl.models.formatting import Formatter, load_config
+from vlmrl.sample import Media, Message, Sample
+
+
+@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def formatter(request: pytest.FixtureRequest, model_folder) -> Formatter:
+    return Formatter.load(str(model_folder(request.param)))
+
+
+def test_batch_equals_one_by_one(formatter: Formatter, mixed_samples):
+    batch = formatter.encode(mixed_samples)
+    assert [p.modality for p in batch] == ["image", "images", "text", "video"]
+    for sample, prompt in zip(mixed_samples, batch, strict=True):
+        (single,) = formatter.encode([sample])
+        assert torch.equal(prompt.input_ids, single.input_ids)
+        assert torch.equal(prompt.positions, single.positions)
+        assert prompt.vision.keys() == single.vision.keys()
+        assert all(torch.equal(prompt.vision[k], single.vision[k]) for k in prompt.vision)
+        assert prompt.next_position == single.next_position
+
+
+def test_placeholders_match_features(formatter: Formatter, mixed_samples):
+    merge = formatter.config.vision_config.spatial_merge_size**2
+    for prompt in formatter.encode(mixed_samples):
+        placeholders = int((prompt.token_types > 0).sum())
+        assert placeholders * merge == prompt.patches
+
+
+def test_a_demonstration_is_no_part_of_the_prompt(formatter: Formatter, mixed_samples):
+    sample = mixed_samples[2]
+    taught = sample.model_copy(update={"messages": (*sample.messages, Message(role="assistant", content="3"))})
+    with_it, without = formatter.encode([taught, sample])
+    assert torch.equal(with_it.input_ids, without.input_ids)
+
+
+def test_images_are_resized_to_the_limits(model_folder, mixed_samples):
+    folder = str(model_folder("qwen2_5_vl"))
+    small = Formatter.load(folder, ModelSettings(max_pixels=56 * 56))
+    (prompt,) = small.encode(mixed_samples[:1])
+    assert prompt.patches == 16
+
+
+def test_a_long_prompt_is_refused_not_cut(model_folder, mixed_samples):
+    formatter = Formatter.load(str(model_folder("qwen2_5_vl")), ModelSettings(max_prompt_tokens=20))
+    with pytest.raises(UserError, match=r"sample 'one'.*32 tokens.*max_prompt_tokens = 20"):
+        formatter.encode(mixed_samples)
+
+
+def test_a_placeholder_typed_into_the_text_is_refused(formatter: Formatter):
+    with pytest.raises(UserError, match=r"sample 'x'.*placeholder"):
+        formatter.encode([prompt_sample("x", "what is <|image_pad|>?")])
+
+
+def test_a_placeholder_beside_images_is_refused_in_its_own_row(formatter: Formatter, mixed_samples):
+    image = mixed_samples[0].media.images
+    wrong = prompt_sample("x", "<image>what is <|image_pad|>?", image)
+    for batch in ([wrong], [mixed_samples[0], wrong, mixed_samples[1]]):
+        with pytest.raises(UserError, match=r"sample 'x': \d+ image_tokens in the prompt.*placeholder"):
+            formatter.encode(batch)
+
+
+def test_audio_is_refused_with_the_model_family(formatter: Formatter):
+    sample = Sample.model_validate(
+        {
+            "id": "a",
+            "source": "s",
+            "messages": [{"role": "user", "content": "<audio>?"}],
+            "media": {"audios": ["a.wav"]},
+            "reward": [{"verifier": "counting", "target": 1}],
+        }
+    )
+    with pytest.raises(UserError, match="has audio"):
+        formatter.encode([sample])
+
+
+def test_a_broken_video_is_named(formatter: Formatter, tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(b"not a video")
+    with pytest.raises(UserError, match=r"clip\.mp4: cannot read the video"):
+        formatter.encode([prompt_sample("v", "<video>?", videos=(Media(path=str(path)),))])
+
+
+def test_a_model_that_is_no_qwen_vl_is_refused(tmp_path):
+    with pytest.raises(UserError, match="cannot be loaded"):
+        load_config(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(UserError, match="'bert' model, not a Qwen-VL one"):
+        load_config(str(tmp_path))
+
+
+def test_responses_round_trip(formatter: Formatter):
+    text = '{"bbox_2d":[28,2,65,39]}'
+    ids = formatter.encode_response(text)
+    assert ids[-1] in formatter.stop_ids
+    assert formatter.decode(ids) == text
+
+
+# --- sizes ------------------------------------------------------------------------------------------------
+
+
+def picture(width: int, height: int, form: str = "PNG", turned: bool = False) -> Media:
+    """With `turned`, a quarter to the right of how it is stored."""
+    buffer, exif = io.BytesIO(), Image.Exif()
+    if turned:
+        exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (width, height), "red").save(buffer, form, exif=exif)
+    return Media(data=buffer.getvalue())
+
+
+SIDES = ((1, 1), (28, 28), (33, 57), (448, 448), (1999, 1501), (30, 900), (7, 1300), (2600, 13), (100, 43))
+LIMITS = (
+    ModelSettings(),
+    ModelSettings(min_pixels=200 * 200),
+    ModelSettings(max_pixels=90 * 90),
+    ModelSettings(min_pixels=60 * 60, max_pixels=100 * 100),
+)
+
+
+@pytest.mark.parametrize("limits", LIMITS)
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_a_size_is_that_of_the_encoded_prompt(model_folder, mixed_samples, family: str, limits: ModelSettings):
+    formatter = Formatter.load(str(model_folder(family)), limits)
+    turned = [picture(60, 200, form, turned=True) for form in ("JPEG", "TIFF", "PNG", "WEBP")]
+    pictures = [picture(*side) for side in SIDES] + turned
+    samples = [prompt_sample(str(n), "é <image>\n<b>what?", (one,)) for n, one in enumerate(pictures)]
+    samples += [prompt_sample("all", "<image>" * len(pictures), tuple(pictures)), *mixed_samples[:3]]
+    for sample in samples:
+        (prompt,), size = formatter.encode([sample]), formatter.size(sample)
+        assert (size.sample_id, size.tokens, size.patches) == (sample.id, len(prompt), prompt.patches)
+
+
+def test_the_frames_of_a_video_are_left_out_of_a_size(formatter: Formatter, mixed_samples):
+    size = formatter.size(mixed_samples[3])
+    (prompt,) = formatter.encode([mixed_samples[3]])
+    assert size.videos == 1
+    assert size.patches == 0
+    assert size.tokens <= 1 + int((prompt.token_types == 0).sum())
+
+
+@pytest.mark.parametrize(
+    ("text", "sides", "complaint"),
+    [
+        ("word " * 200, (), "over model.max_prompt_tokens = 100"),
+        ("<image>", ((560, 560),), "over model.max_prompt_tokens = 100"),
+        ("<image><|image_pad|>", ((84, 84),), r"10 image_tokens in the prompt, 9 features"),
+        ("<|video_pad|>?", (), "1 video_tokens in the prompt, 0 features"),
+        ("<image>", ((900, 3),), "900 x 3 pixels .*crop the image or drop the row"),
+    ],
+)
+def test_a_size_is_refused_as_the_prompt_is(
+    model_folder, text: str, sides: tuple[tuple[int, int], ...], complaint: str
+):
+    formatter = Formatter.load(str(model_folder("qwen2_5_vl")), ModelSettings(max_prompt_tokens=100))
+    sample = prompt_sample("x", text, tuple(picture(*side) for side in sides))
+    with pytest.raises(UserError, match=f"^sample 'x': .*{complaint}") as of_size:
+        formatter.size(sample)
+    with pytest.raises(UserError) as of_prompt:
+        formatter.encode([sample])
+    assert str(of_size.value) == str(of_prompt.value)
+
+
+def test_a_broken_image_is_named_with_its_row(formatter: Formatter, tmp_path):
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"no image")
+    sample = prompt_sample("x", "<image>", (Media(path=str(path)),))
+    for refuses in (formatter.size, lambda sample: formatter.encode([sample])):
+        with pytest.raises(UserError, match=r"^sample 'x': .*broken\.png: not"):
+            refuses(sample)

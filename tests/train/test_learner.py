@@ -1,0 +1,226 @@
+"""The learner: what an update does, and that how it is cut into rows changes nothing."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from helpers.learners import learner_of, make_groups
+
+from vlmrl.config.model import LoraSettings, ModelSettings
+from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.config.rollout import HfSettings
+from vlmrl.errors import UserError
+from vlmrl.models.policy import Policy
+from vlmrl.rollout import Sampling
+from vlmrl.rollout.engines.hf import create
+from vlmrl.rollout.group import Group
+from vlmrl.verdict import Verdict
+
+
+def load(model_folder, **settings) -> Policy:
+    torch.manual_seed(0)  # adapters are initialised at random
+    return Policy.load(ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu", **settings))
+
+
+def weights(policy: Policy) -> dict[str, torch.Tensor]:
+    return {n: p.detach().clone() for n, p in policy.model.named_parameters()}
+
+
+def test_an_update_raises_what_was_rewarded(model_folder, mixed_samples):
+    policy = load(model_folder)
+    groups = make_groups(policy, mixed_samples)
+    before = probability_of_best_over_worst(policy, groups)
+    learner = learner_of(policy)
+    report = learner.update(groups)
+    assert report.groups == len(groups)
+    assert report.optimizer_steps == 1
+    assert report.grad_norm > 0
+    assert probability_of_best_over_worst(policy, groups) > before
+
+
+def probability_of_best_over_worst(policy: Policy, groups: list[Group]) -> float:
+    from vlmrl.models.logprobs import score_row
+    from vlmrl.models.packing import Item, pack
+
+    items = [Item(n, g.prompt, [r.token_ids for r in g.rollouts]) for n, g in enumerate(groups)]
+    margin = 0.0
+    with torch.no_grad():
+        for row in pack(items, 10_000):
+            logprobs = score_row(policy, row).logprob_L
+            for span in row.spans:
+                sign = {0: -1, 3: 1}.get(span.response, 0)
+                margin += sign * logprobs[span.start : span.stop].mean().item()
+    return margin
+
+
+def test_on_policy_agreement_and_stats(model_folder, mixed_samples):
+    policy = load(model_folder)
+    groups = make_groups(policy, mixed_samples)
+    learner_of(policy, updates_per_step=2).update(groups)
+    for number, group in enumerate(groups):
+        for stats in group.stats:
+            assert stats.entropy > 0
+            if number % 2 == 0:  # the groups of the first update: the policy had not moved
+                assert stats.diff_max is not None
+                assert stats.diff_max < 1e-4
+                assert stats.behaviour_kl < 1e-6
+                assert stats.clip_fraction == 0
+            else:
+                assert stats.diff_max is None
+                assert stats.behaviour_kl > 0
+
+
+@pytest.mark.parametrize("objective", [{}, {"old": "proximal"}])
+def test_adapters_score_without_their_dropout(model_folder, mixed_samples, objective):
+    """The engine sampled without it. The footprint, counted within the first update, leaves it off."""
+    policy = load(model_folder, lora=LoraSettings(rank=4, dropout=0.5))
+    with torch.no_grad():
+        for name, weight in policy.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    learner = learner_of(policy, ObjectiveSettings(**objective))
+    for _ in range(2):
+        groups = make_groups(policy, mixed_samples)
+        learner.update(groups)
+        assert max(stats.diff_max for group in groups for stats in group.stats) < 1e-4
+
+
+@pytest.mark.parametrize("change", [{"row_tokens": 60}, {"share_prompt": False}])
+def test_rows_are_gradient_accumulation_and_nothing_else(model_folder, mixed_samples, change):
+    """However the batch is cut into rows, the update is the same."""
+    results = []
+    for settings in ({"row_tokens": 100_000}, change):
+        policy = load(model_folder)
+        groups = make_groups(policy, mixed_samples)
+        report = learner_of(policy, **settings).update(groups)
+        results.append((report.loss, report.grad_norm))
+    assert results[0] == pytest.approx(results[1], rel=1e-4, abs=1e-6)
+
+
+def test_groups_without_spread_are_left_out(model_folder, mixed_samples):
+    policy = load(model_folder)
+    groups = make_groups(policy, mixed_samples)
+    groups[0].verdicts = [Verdict(1.0)] * 4
+    groups[1].verdicts = [Verdict(None, "error")] * 4
+    report = learner_of(policy).update(groups)
+    assert report.groups == 2
+    assert groups[0].stats == []
+    assert groups[1].stats == []
+
+
+def test_a_batch_without_spread_changes_nothing(model_folder, mixed_samples):
+    policy = load(model_folder)
+    groups = make_groups(policy, mixed_samples)
+    for group in groups:
+        group.verdicts = [Verdict(0.5)] * 4
+    before = weights(policy)
+    assert learner_of(policy).update(groups).optimizer_steps == 0
+    assert all(torch.equal(before[n], w) for n, w in weights(policy).items())
+
+
+def test_a_gradient_that_is_not_finite_is_left_out_and_counted(model_folder, mixed_samples):
+    policy = load(model_folder)
+    groups = make_groups(policy, mixed_samples)
+    with torch.no_grad():
+        policy.core.lm_head.weight[5, 0] = math.inf
+    before = weights(policy)
+    report = learner_of(policy).update(groups)
+    assert (report.optimizer_steps, report.skipped_steps) == (0, 1)
+    assert all(torch.equal(before[n], w) for n, w in weights(policy).items())
+
+
+def test_unscored_rollouts_take_no_part(model_folder, mixed_samples):
+    """An update with an unscored rollout equals the update without that rollout."""
+    results = []
+    for drop in (True, False):
+        policy = load(model_folder)
+        groups = make_groups(policy, mixed_samples)
+        for group in groups:
+            if drop:
+                group.rollouts, group.verdicts = group.rollouts[:3], group.verdicts[:3]
+            else:
+                group.verdicts[3] = Verdict(None, "timeout")
+        report = learner_of(policy).update(groups)
+        results.append((report.loss, report.grad_norm))
+        assert all([s is None for s in group.stats] == [False] * 3 + [True] * (not drop) for group in groups)
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+
+
+def test_a_frozen_tower_does_not_move(model_folder, mixed_samples):
+    policy = load(model_folder, freeze_vision=True)
+    before = weights(policy)
+    learner_of(policy).update(make_groups(policy, mixed_samples))
+    moved = {n for n, w in weights(policy).items() if not torch.equal(before[n], w)}
+    assert moved
+    assert not [n for n in moved if ".visual." in n]
+
+
+def test_lora_moves_adapters_alone_and_exports_merged(model_folder, mixed_samples, tmp_path):
+    policy = load(model_folder, lora=LoraSettings(rank=4, alpha=8))
+    before = weights(policy)
+    learner = learner_of(policy)
+    for _ in range(2):  # B starts at zero, so A moves from the second step on
+        learner.update(make_groups(policy, mixed_samples))
+    moved = {n for n, w in weights(policy).items() if not torch.equal(before[n], w)}
+    assert moved
+    assert all(".lora_" in n for n in moved)
+
+    policy.save(tmp_path / "merged")
+    merged = Policy.load(ModelSettings(path=str(tmp_path / "merged"), device="cpu"))
+    greedy = Sampling(temperature=0.0, max_new_tokens=8)
+    prompts = policy.formatter.encode(mixed_samples)
+    ours, theirs = (create(HfSettings(), p).generate(prompts, 1, greedy) for p in (policy, merged))
+    assert [g[0].token_ids for g in ours] == [g[0].token_ids for g in theirs]
+    assert dict(policy.weights()).keys() == dict(merged.weights()).keys()
+
+
+@pytest.mark.parametrize("targets", [".*embed_tokens", "lm_head", ".*(q_proj|embed_tokens)"])
+def test_adapters_of_the_embeddings_are_refused(model_folder, targets):
+    """The head is tied to them, or scored apart from the model: an adapter there would not be trained or exported."""
+    with pytest.raises(UserError, match=r"model.lora.targets .* reaches (model.language_model.embed_tokens|lm_head)"):
+        load(model_folder, lora=LoraSettings(rank=4, targets=targets))
+
+
+@pytest.mark.parametrize("lora", [None, LoraSettings(rank=4)])
+def test_kl_holds_the_policy_to_its_reference(model_folder, mixed_samples, lora):
+    """With a KL term every group takes part, and the reference stays what the policy was."""
+    policy = load(model_folder, lora=lora)
+    learner = learner_of(policy, ObjectiveSettings(kl_coef=0.5))
+    groups = make_groups(policy, mixed_samples)
+    first = copy.deepcopy([g.rollouts for g in groups])
+    groups[0].verdicts = [Verdict(1.0)] * 4
+    assert learner.update(groups).groups == len(groups)
+    for _ in range(3):
+        learner.update(make_groups(policy, mixed_samples))
+    from vlmrl.models.packing import Item, pack
+
+    items = [
+        Item(n, g.prompt, [r.token_ids for r in rollouts])
+        for n, (g, rollouts) in enumerate(zip(groups, first, strict=True))
+    ]
+    for row in pack(items, 10_000):
+        reference = learner._reference_logprobs(row)
+        assert reference is not None
+        for span in row.spans:
+            sampled = torch.tensor(first[span.item][span.response].logprobs)
+            assert (reference[span.start : span.stop] - sampled).abs().max() < 1e-4
+
+
+def test_warm_up_and_schedules(model_folder):
+    policy = load(model_folder)
+    rates = {}
+    for schedule in ("constant", "linear", "cosine"):
+        learner = learner_of(policy, learning_rate=1.0, warmup_steps=4, schedule=schedule)
+        rates[schedule] = []
+        for _ in range(100):
+            rates[schedule].append(learner.rate)
+            learner.optimizer.step()
+            learner.scheduler.step()
+    assert rates["constant"][:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates["constant"][-1] == 1.0
+    assert rates["linear"][52] == pytest.approx(0.5)
+    assert rates["cosine"][52] == pytest.approx(0.5)
+    assert rates["linear"][99] == pytest.approx(1 / 96)
