@@ -19,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import vlmrl
 from vlmrl.errors import UserError, nearest
 
 FOLDERS = {
@@ -58,8 +57,8 @@ def added_verifiers() -> tuple[str, ...]:
 
 def folder(kind: str) -> Path:
     """The folder of a kind, in a checkout and in an installed package alike."""
-    places = [Path(base) / FOLDERS[kind] for base in vlmrl.__path__]
-    return next((place for place in places if place.is_dir()), places[0])
+    inside = Path(__file__).parent / FOLDERS[kind]
+    return inside if inside.is_dir() else inside.parents[1] / FOLDERS[kind]
 
 
 def names(kind: str) -> list[str]:
