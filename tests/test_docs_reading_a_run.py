@@ -11,9 +11,9 @@ import pytest
 
 from vlmrl import catalog
 from vlmrl.cli import main
+from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import create_sampler
-from vlmrl.prompt_memory import PromptMemory
-from vlmrl.sampler_settings import SamplerSettings
+from vlmrl.curriculum.memory import PromptMemory
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reading_a_run.md").read_text()
 TABLES = "\n".join(line for line in PAGE.splitlines() if line.startswith("|"))
