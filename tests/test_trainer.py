@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from vlmrl.cli import main
+from vlmrl.settings import RunSettings
+from vlmrl.trainer import Pace
 
 RUN = """
 [run]
@@ -167,6 +169,38 @@ def test_ctrl_c_saves_and_the_run_goes_on(uninterrupted: Path, run_file: Path):
     vlmrl("train", run_file, "--run.name", "stopped", "--resume")
     assert metrics(folder) == metrics(uninterrupted)
     assert weights(folder) == weights(uninterrupted)
+
+
+def test_a_run_cut_by_its_time_limit_says_so_and_goes_on(uninterrupted: Path, run_file: Path):
+    folder = run_file.parent / "runs" / "cut"
+    said = vlmrl("train", run_file, "--run.name", "cut", "--run.max_minutes", "0.0001").strip().splitlines()
+    assert "run.max_minutes = 0.0001 was over after step 1 of 6: the same command with --resume goes on" in said[-1]
+    assert json.loads((folder / "summary.json").read_text())["steps"] == 1
+    assert "stopped by run.max_minutes after step 1 of 6" in (folder / "report.html").read_text()
+    said = vlmrl("train", run_file, "--run.name", "cut", "--resume", "--run.max_minutes", "30")
+    assert "was over" not in said
+    assert "stopped by run.max_minutes" not in (folder / "report.html").read_text()
+    assert weights(folder) == weights(uninterrupted)
+    trained = [row for row in metrics(folder) if row["step"] != 1 or "all/groups" in row]
+    assert trained == metrics(uninterrupted)
+
+
+@pytest.mark.parametrize(
+    ("each", "limit", "said"),
+    [
+        (1.2, 10, ["1.2 s a step: the 194 steps left take about 4 minutes"]),
+        (9.0, 10, ["9.0 s a step: about 67 of 200 steps fit into run.max_minutes = 10; then it evaluates and reports"]),
+        (9.0, None, []),
+    ],
+)
+def test_the_first_steps_tell_how_long_the_run_takes(each: float, limit: float | None, said: list[str], monkeypatch):
+    clock, lines = [0.0], []
+    monkeypatch.setattr("vlmrl.trainer.time.monotonic", lambda: clock[0])
+    pace = Pace(RunSettings(name="x", steps=200, max_minutes=limit), 0.0, lines.append)
+    for step in range(1, 20):
+        clock[0] += each
+        pace.observe(step)
+    assert [line.split(",")[0] for line in lines] == said
 
 
 def test_replayed_answers_train_too(run_file: Path, tmp_path: Path):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from vlmrl.report import write_report
 from vlmrl.rollout import Engine, Rollout, Sampling
 from vlmrl.run_folder import RunFolder
 from vlmrl.sample import Sample
+from vlmrl.settings import RunSettings
 from vlmrl.sft import Supervisor
 from vlmrl.starvation import StarvationWatch
 from vlmrl.summary import heldout_tables, print_summary, read_metrics, summarise
@@ -114,6 +115,7 @@ class Trainer:
     def train(self) -> int:
         """Runs to the last step, the time limit or an interrupt; then saves, evaluates and reports."""
         config, started = self.config.run, time.monotonic()
+        pace = Pace(config, started, self.folder.say)
         if self.step == 0:
             self.evaluator.run(0, "before training")
         with stop_signals() as stop:
@@ -124,6 +126,7 @@ class Trainer:
                 else:
                     self.reinforcement_step()
                 minutes = (time.monotonic() - started) / 60
+                pace.observe(self.step)
                 last = self.step == config.steps or minutes > (config.max_minutes or float("inf"))
                 every = self.config.eval.every
                 if not last and every and self.step % every == 0:
@@ -134,8 +137,6 @@ class Trainer:
                     self.folder.say(f"stopped after step {self.step}; add --resume to go on")
                     return 130
                 if last:
-                    if self.step < config.steps:
-                        self.folder.say(f"run.max_minutes is over: stopped after step {self.step} of {config.steps}")
                     break
         return self._finish()
 
@@ -258,6 +259,10 @@ class Trainer:
     # --- the end ------------------------------------------------------------------------------------------
 
     def _finish(self) -> int:
+        config = self.config.run
+        cut = config.max_minutes and cut_short(self.step, config.steps, config.max_minutes)
+        if cut:
+            self.folder.say(cut)
         after = self.evaluator.run(self.step, "after training")
         self.policy.save(self.folder.path / "model", getattr(torch, self.config.run.export))
         self.memory.export(self.folder.path / "history.parquet")
@@ -269,6 +274,8 @@ class Trainer:
         if self.judge.path.exists():
             self.folder.say(f"answers that could not be judged: vlmrl score {self.judge.path}")
         self.folder.say(f"report: {write_report(self.folder.path)}")
+        if cut:
+            self.folder.say(cut)
         return 0
 
     def close(self) -> None:
@@ -290,6 +297,46 @@ def make_gate(config: RunConfig, policy: Policy, folder: RunFolder) -> Agreement
         folder.say("rollout.top_p is below 1, so agreement of engine and learner is not judged")
         return None
     return AgreementGate(config.agreement, policy.compute, folder.path, folder.say)
+
+
+def cut_short(step: int, steps: int, max_minutes: float) -> str:
+    """Why a run ended early, and how it goes on; empty if it did not."""
+    if step >= steps:
+        return ""
+    return (
+        f"run.max_minutes = {max_minutes:g} was over after step {step} of {steps}: "
+        "the same command with --resume goes on, for as long again or for --run.max_minutes N"
+    )
+
+
+class Pace:
+    """Says once, after the first steps, how long a run with a time limit takes, or how far the limit lets it come."""
+
+    TIMED = 5
+    """Steps; the one before them warms up."""
+
+    def __init__(self, config: RunSettings, started: float, say: Callable[[str], None]) -> None:
+        self.config, self.started, self.say = config, started, say
+        self.times: list[float] = []
+
+    def observe(self, step: int) -> None:
+        """At the end of each step."""
+        now, limit = time.monotonic(), self.config.max_minutes
+        if limit is None or len(self.times) > self.TIMED:
+            return
+        self.times.append(now)
+        if len(self.times) <= self.TIMED:
+            return
+        each, left = (now - self.times[0]) / self.TIMED, self.config.steps - step
+        spare = 60 * limit - (now - self.started)
+        if left * each <= spare:
+            self.say(f"{each:.1f} s a step: the {left} steps left take about {left * each / 60:.0f} minutes")
+        else:
+            reach = step + max(0, int(spare / each)) + 1
+            self.say(
+                f"{each:.1f} s a step: about {reach} of {self.config.steps} steps fit into "
+                f"run.max_minutes = {limit:g}; then it evaluates and reports, and --resume goes on"
+            )
 
 
 class Clock:
