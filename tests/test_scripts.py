@@ -146,6 +146,8 @@ def test_quickstart_never_touches_an_earlier_run(tmp_path: Path) -> None:
     done = run("quickstart", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "runs/quickstart-3" in done.stdout
+    done = run("quickstart", "--resume", "--dry-run", cwd=tmp_path)
+    assert "goes on with quickstart-2" in done.stdout
 
 
 # --- setup.sh ---------------------------------------------------------------------------------------------

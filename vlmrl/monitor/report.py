@@ -13,6 +13,7 @@ import base64
 import io
 import itertools
 import json
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -48,6 +49,7 @@ def write_report(run_dir: Path) -> Path:
         name=run_dir.resolve().name,
         config=config.read_text(encoding="utf-8") if config.exists() else "",
         finished=finished,
+        steps=_planned_steps(config) if finished else 0,
         summary=summary,
         evaluations=sorted(heldout_tables(rows)),
         verdict=_verdict(summary["sources"]),
@@ -84,6 +86,12 @@ def _summary(run_dir: Path, rows: Rows) -> tuple[dict[str, Any], bool]:
     before = tables[steps[0]] if steps else {}
     after = tables[steps[-1]] if len(steps) > 1 else {}
     return summarise(before, after, rows), False
+
+
+def _planned_steps(config: Path) -> int:
+    """Of the run file; more than the run has if its time limit ended it."""
+    table = tomllib.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    return table.get("run", {}).get("steps", 0)
 
 
 def _sources(rows: Rows, summary: Mapping[str, Any]) -> list[str]:

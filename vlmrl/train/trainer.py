@@ -34,6 +34,7 @@ from vlmrl.rollout.group import Group, UpdateReport
 from vlmrl.rollout.rollouter import Rollouter
 from vlmrl.train import checkpoint
 from vlmrl.train.agreement import AgreementGate
+from vlmrl.train.clock import Clock, Pace, time_is_over
 from vlmrl.train.dry_run import check_training_data, rehearse
 from vlmrl.train.interrupts import stop_signals
 from vlmrl.train.learner import Learner
@@ -138,6 +139,7 @@ class Trainer:
     def train(self) -> int:
         """Runs to the last step, the time limit or an interrupt; then saves, evaluates and reports."""
         config, started = self.config.run, time.monotonic()
+        pace = Pace(config, started, self.folder.say)
         if self.step == 0:
             self.evaluator.run(0, "before training")
         with stop_signals() as stop:
@@ -148,6 +150,7 @@ class Trainer:
                 else:
                     self.reinforcement_step()
                 minutes = (time.monotonic() - started) / 60
+                pace.observe(self.step)
                 last = self.step == config.steps or minutes > (config.max_minutes or float("inf"))
                 every = self.config.eval.every
                 if not last and every and self.step % every == 0:
@@ -158,8 +161,6 @@ class Trainer:
                     self.folder.say(f"stopped after step {self.step}; add --resume to go on")
                     return 130
                 if last:
-                    if self.step < config.steps:
-                        self.folder.say(f"run.max_minutes is over: stopped after step {self.step} of {config.steps}")
                     break
         return self._finish()
 
@@ -230,6 +231,8 @@ class Trainer:
         if self.rollouter.judge.path.exists():
             self.folder.say(f"answers that could not be judged: vlmrl score {self.rollouter.judge.path}")
         self.folder.say(f"report: {write_report(self.folder.path)}")
+        if self.step < self.config.run.steps:
+            self.folder.say(time_is_over(self.step, self.config.run))
         return 0
 
     def close(self) -> None:
@@ -243,16 +246,3 @@ def make_gate(config: RunConfig, policy: Policy, folder: RunFolder) -> Agreement
         folder.say("rollout.top_p is below 1, so agreement of engine and learner is not judged")
         return None
     return AgreementGate(config.agreement, policy.compute, folder.path, folder.say)
-
-
-class Clock:
-    """Seconds of each phase of a step."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, phase: str) -> None:
-        now = time.monotonic()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
-        self._last = now
