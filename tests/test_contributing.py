@@ -1,13 +1,15 @@
-"""The guide to adding a verifier, followed to the letter: its file, then its commands, outside the checkout."""
+"""The guide followed to the letter: a verifier outside the checkout, and one file each in a copy of the toolkit."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import httpx
@@ -103,3 +105,74 @@ def test_serve(workplace) -> None:
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
+
+
+# --- a sampler, an objective and a hook -----------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[1]
+PLUGINS = {
+    "A sampler": ("vlmrl/curriculum/samplers", "hardest"),
+    "An objective": ("vlmrl/objectives", "capped"),
+    "A hook": ("vlmrl/rollout/hooks", "drop_long"),
+}
+USED = """
+[sampler]
+name = "hardest"
+hardest.others = 0.3
+[objective]
+preset = "capped"
+capped.cap = 1.5
+[rollout]
+hooks = ["drop_long"]
+drop_long.tokens = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    """A copy of the toolkit with the three files of the guide, and no other edit."""
+    tree = tmp_path_factory.mktemp("tree")
+    for folder in ("vlmrl", "verifiers", "data_recipes"):
+        shutil.copytree(ROOT / folder, tree / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for heading, (folder, name) in PLUGINS.items():
+        section = GUIDE[GUIDE.index(f"### {heading}: `{folder}/<name>.py`") :]
+        assert f"`{name}.py`" in section.partition("```python")[0]
+        (tree / folder / f"{name}.py").write_text(section.partition("```python\n")[2].partition("```")[0])
+    shared, _, rollout = RUN.replace("train.jsonl", str(tree / "train.jsonl")).partition("[rollout]\n")
+    (tree / "run.toml").write_text(shared + USED + rollout)
+    sample = {"source": "s", "messages": [{"role": "user", "content": "where?"}]}
+    reward = [{"verifier": "ocr", "target": "left"}]
+    rows = [json.dumps({"id": str(i)} | sample | {"reward": reward}) for i in range(4)]
+    (tree / "train.jsonl").write_text("\n".join(rows) + "\n")
+    return tree
+
+
+def run_in(tree: Path, *arguments: str) -> str:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(tree)}
+    command = [sys.executable, "-m", "vlmrl.cli", *arguments]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "setting"),
+    [
+        ("samplers", "hardest", "sampler.hardest.others\tnumber > 0, <= 1\t0.1\tchance of the other prompts"),
+        ("objectives", "capped", "objective.capped.cap\tnumber > 0\t2.0\tlargest importance ratio"),
+        ("hooks", "drop_long", "rollout.drop_long.tokens\tinteger > 0\t1024\tlongest answer"),
+    ],
+)
+def test_one_file_is_listed_with_its_settings(tree: Path, kind: str, name: str, setting: str) -> None:
+    assert name in [line.partition("\t")[0] for line in run_in(tree, "list", kind).splitlines()]
+    assert setting in run_in(tree, "settings").splitlines()
+
+
+def test_a_run_uses_all_three(tree: Path) -> None:
+    run_in(tree, "train", "run.toml")
+    stored = tomllib.loads((tree / "runs" / "x" / "config.toml").read_text())
+    assert stored["sampler"]["hardest"] == {"up_to": 0.5, "others": 0.3}
+    assert stored["objective"]["capped"] == {"cap": 1.5}
+    assert stored["objective"]["loss"] == "capped"
+    (row, *_) = [json.loads(line) for line in (tree / "runs" / "x" / "metrics.jsonl").read_text().splitlines()]
+    assert row["hooks/dropped"] in (0, 1, 2)

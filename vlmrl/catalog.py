@@ -62,19 +62,30 @@ def folder(kind: str) -> Path:
 
 
 def names(kind: str) -> list[str]:
-    """The names of a kind, sorted; benchmarks are TOML files, all else is Python."""
+    """The names of a kind, sorted; benchmarks are TOML files, all else is Python, but for tables of presets."""
     suffix = ".toml" if kind == "benchmarks" else ".py"
-    found = {path.stem for path in folder(kind).glob(f"[!_]*{suffix}")}
+    found = {path.stem for path in folder(kind).glob(f"[!_]*{suffix}")} | _presets(kind).keys()
     return sorted(found | _ADDED.keys() if kind == "verifiers" else found)
 
 
 @cache
+def _presets(kind: str) -> dict[str, dict[str, Any]]:
+    """Entries of the folder that are a table in its `presets.toml`: title, paper, formula, settings."""
+    path = folder(kind) / "presets.toml"
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+@cache
 def load(kind: str, name: str) -> ModuleType:
-    """The module of that name; `UserError` names the nearest valid one."""
+    """The module of that name, for a table of presets one with `PRESET`; `UserError` names the nearest valid one."""
     if name not in names(kind):
         raise UserError(f"unknown {kind.removesuffix('s')} {name!r}{nearest(name, names(kind))}")
     if kind == "verifiers" and name in _ADDED:
         return _load_file(name)
+    if name in _presets(kind):
+        module = ModuleType(name)
+        vars(module)["PRESET"] = _presets(kind)[name]["settings"]
+        return module
     return importlib.import_module(f"vlmrl.{FOLDERS[kind].replace('/', '.')}.{name}")
 
 
@@ -133,7 +144,9 @@ def _load_file(name: str) -> ModuleType:
 
 
 def summary(kind: str, name: str) -> str:
-    """The first line of the thing's docstring (of a benchmark: its `title`)."""
+    """The first line of the thing's docstring; of a benchmark its `title`, of a preset in a table what it says."""
+    if name in _presets(kind):
+        return "{title} ({paper}): {formula}".format_map(_presets(kind)[name])
     if kind == "benchmarks":
         return tomllib.loads((folder(kind) / f"{name}.toml").read_text()).get("title", "")
 

@@ -125,7 +125,8 @@ def test_history_of_a_run_grades_the_next(run_file: Path, capsys: pytest.Capture
 
 
 def test_grading_goes_on_where_it_was_stopped(run_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    flags = ["--rollout.group", "6", "--eval.batch", "8"]
+    flags = ["--rollout.group", "6"]
+    monkeypatch.setattr("vlmrl.evaluate.BATCH", 8)
     out = run_file.parent / "grades.parquet"
     assert main(["data", "grade", str(run_file), "--out", str(out), *flags]) == 0
     assert "20 prompts" in capsys.readouterr().out
@@ -149,15 +150,13 @@ def test_grading_goes_on_where_it_was_stopped(run_file: Path, capsys: pytest.Cap
     assert "already there" in refusal(capsys, "data", "grade", run_file, "--out", again)
 
 
-@pytest.mark.parametrize("change", [("--eval.batch", "4"), ("--sampler.pass_score", "0.5")])
-def test_grading_does_not_mix_batches_of_other_settings(run_file: Path, capsys, monkeypatch, change) -> None:
+def test_grading_does_not_mix_batches_of_other_settings(run_file: Path, capsys, monkeypatch) -> None:
     out = run_file.parent / "grades.parquet"
     with monkeypatch.context() as patch:
         patch.setattr(Grader, "_grade", stopped_at(8))
-        assert main(["data", "grade", str(run_file), "--out", str(out), "--eval.batch", "8"]) == 130
-    flags = {"--eval.batch": "8"} | dict([change])
-    arguments = [part for flag in flags.items() for part in flag]
-    assert "other settings" in refusal(capsys, "data", "grade", run_file, "--out", out, *arguments)
+        patch.setattr("vlmrl.evaluate.BATCH", 8)
+        assert main(["data", "grade", str(run_file), "--out", str(out)]) == 130
+    assert "other settings" in refusal(capsys, "data", "grade", run_file, "--out", out, "--sampler.pass_score", "0.5")
 
 
 def stopped_at(place: int) -> Callable[[Grader, np.ndarray], None]:
@@ -225,7 +224,8 @@ def test_a_start_that_was_refused_leaves_no_data_behind(mended_run: Path, capsys
 
 def test_grading_that_was_stopped_before_its_first_batch_leaves_no_data_behind(mended_run: Path, monkeypatch) -> None:
     train, out = mended_run.parent / "train.jsonl", mended_run.parent / "grades.parquet"
-    command = ["data", "grade", str(mended_run), "--out", str(out), "--eval.batch", "4"]
+    command = ["data", "grade", str(mended_run), "--out", str(out)]
+    monkeypatch.setattr("vlmrl.evaluate.BATCH", 4)
     for rows, stop in ((OLD, 0), (NEW, 4), (OLD, None)):  # then part of NEW is graded, and the rest has to be
         write_rows(train, rows)
         with monkeypatch.context() as patch:

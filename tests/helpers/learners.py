@@ -21,6 +21,8 @@ def make_groups(policy: Policy, samples, n: int = 4) -> list[Group]:
     return [Group(s, p, r, list(verdicts)) for s, p, r in zip(samples, prompts, rollouts, strict=True)]
 
 
-def learner_of(policy: Policy, objective: ObjectiveSettings | None = None, **settings) -> Learner:
-    defaults = {"learning_rate": 1e-3, "warmup_steps": 0}
-    return Learner(policy, LearnerSettings(**{**defaults, **settings}), objective or ObjectiveSettings(), 100)
+def learner_of(
+    policy: Policy, objective: ObjectiveSettings | None = None, share_prompt: bool = True, **settings
+) -> Learner:
+    options = LearnerSettings(**{"learning_rate": 1e-3, "warmup_steps": 0, **settings})
+    return Learner(policy, options, objective or ObjectiveSettings(), 100, share_prompt=share_prompt)

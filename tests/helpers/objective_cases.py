@@ -42,8 +42,9 @@ def settings_of(preset: str, folder: Path, **changes: Any) -> ObjectiveSettings:
     """A preset; HICRA's n-gram comes in a file."""
     grams = folder / "grams.txt"
     grams.write_text(f"{GRAM}\n\nto be or not to be\n")
-    extra = {"planning_ngrams": str(grams)} if preset == "hicra" else {}
-    return ObjectiveSettings(**{"preset": preset, **extra, **changes})
+    if preset == "hicra":
+        changes["hicra"] = {"planning_ngrams": str(grams), **changes.get("hicra", {})}
+    return ObjectiveSettings(**{"preset": preset, **changes})
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Update:
     reference: dict[tuple[int, int], np.ndarray]
 
     def tokens(self, objective: Objective) -> tuple[list[Response], Tokens, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The weighed update as one row in float64, with leaves for logprob and entropy, and reference logprobs."""
+        """The update and its masks as one row in float64, with leaves for logprob and entropy, and the reference."""
         responses = objective.responses(self.groups)
 
         def column(values: dict[tuple[int, int], np.ndarray]) -> torch.Tensor:
@@ -68,8 +69,8 @@ class Update:
                 r.old_T = torch.tensor(self.proximal[r.group, r.index])
         logprob_L, entropy_L = column(self.logprobs).requires_grad_(), column(self.entropies).requires_grad_()
         tokens = objective.tokens(responses, logprob_L, entropy_L)
-        survey = objective.tokens(responses, logprob_L.detach(), entropy_L.detach())
-        objective.weigh(responses, survey if objective.needs_survey(responses) else None)
+        scored = objective.tokens(responses, logprob_L.detach(), entropy_L.detach())
+        objective.set_masks(responses, scored if objective.needs_scoring_pass(responses) else None)
         return responses, tokens, logprob_L, entropy_L, column(self.reference)
 
 

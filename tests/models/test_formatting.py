@@ -124,9 +124,8 @@ def picture(width: int, height: int, form: str = "PNG", turned: bool = False) ->
 SIDES = ((1, 1), (28, 28), (33, 57), (448, 448), (1999, 1501), (30, 900), (7, 1300), (2600, 13), (100, 43))
 LIMITS = (
     ModelSettings(),
-    ModelSettings(min_pixels=200 * 200),
     ModelSettings(max_pixels=90 * 90),
-    ModelSettings(min_pixels=60 * 60, max_pixels=100 * 100),
+    ModelSettings(max_pixels=200 * 200),
 )
 
 

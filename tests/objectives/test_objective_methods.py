@@ -12,6 +12,7 @@ from helpers.objective_cases import group, make_update, rollout, settings_of
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.objectives import Tokens
 from vlmrl.objectives.hicra import planning, planning_pattern
+from vlmrl.objectives.ma_rlhf import Settings as MacroSettings
 from vlmrl.objectives.ma_rlhf import credit, macro_lengths
 from vlmrl.objectives.nft import group_weight as nft_weight
 from vlmrl.objectives.observe_r1 import group_weight as observe_weight
@@ -20,11 +21,11 @@ from vlmrl.train.objective import Objective
 
 
 def gradient(objective: Objective, responses, logprobs, entropies=None) -> tuple[Tokens, torch.Tensor]:
-    """d loss / d logprob [L] of weighed responses in float64."""
+    """d loss / d logprob [L] of responses in float64."""
     logprob_L = torch.tensor(logprobs, dtype=torch.float64, requires_grad=True)
     entropy_L = torch.tensor(entropies or [1.0] * len(logprobs), dtype=torch.float64)
     tokens = objective.tokens(responses, logprob_L, entropy_L)
-    objective.weigh(responses, tokens if objective.needs_survey(responses) else None)
+    objective.set_masks(responses, tokens if objective.needs_scoring_pass(responses) else None)
     objective.loss(tokens)[0].backward()
     assert logprob_L.grad is not None
     return tokens, logprob_L.grad
@@ -49,25 +50,25 @@ def on_policy(settings: ObjectiveSettings, scores, length: int = 1) -> list[floa
         ((20 / 30, 29 / 30), [0.25, 1, 1, 1, 0.7071, 0.3827, 0]),
     ],
 )
-def test_vl_cogito_weighs_difficulty_by_stage(progress, weights):
+def test_the_weights_of_vl_cogito_by_stage(progress, weights):
     """The stages take a third of the run each: ten of 30 steps."""
     settings = ObjectiveSettings(preset="pcurl")
     for done in progress:
-        got = [pcurl_weight(p, settings, done) for p in (0, 0.125, 0.25, 0.5, 0.75, 0.875, 1)]
+        got = [pcurl_weight(p, done, settings, settings.own("pcurl")) for p in (0, 0.125, 0.25, 0.5, 0.75, 0.875, 1)]
         assert got == pytest.approx(weights, abs=1e-4)
 
 
 def test_a_stage_of_vl_cogito_by_itself():
     for until, weight in (((1, 1), 1.0), ((0, 1), 0.7071), ((0, 0), 0.7071)):
-        settings = ObjectiveSettings(preset="pcurl", pcurl_until=until)
-        got = [pcurl_weight(0.75, settings, done) for done in (0.0, 0.5, 0.99)]
+        settings = ObjectiveSettings(preset="pcurl", pcurl={"until": until})
+        got = [pcurl_weight(0.75, done, settings, settings.own("pcurl")) for done in (0.0, 0.5, 0.99)]
         assert got == pytest.approx([weight] * 3, abs=1e-4)
-    assert pcurl_weight(0.0, settings, 0.0) == 0.25
+    assert pcurl_weight(0.0, 0.0, settings, settings.own("pcurl")) == 0.25
 
 
-def test_observe_r1_weighs_the_middle():
+def test_observe_r1_prefers_the_middle():
     settings = ObjectiveSettings(preset="observe_r1")
-    got = [observe_weight(d, settings, 0.0) for d in (0, 0.125, 0.25, 0.5, 0.75, 1)]
+    got = [observe_weight(d, 0.0, settings, settings.own("observe_r1")) for d in (0, 0.125, 0.25, 0.5, 0.75, 1)]
     assert got == pytest.approx([0, 0.7875, 1.35, 1.8, 1.35, 0])
 
 
@@ -75,7 +76,7 @@ def test_the_weight_of_observe_r1_leaves_the_kl_alone():
     """As in its code: the weighted advantage is the reward of the last token, and then each token's KL goes from it."""
     objective = Objective(ObjectiveSettings(preset="observe_r1"))
     responses = objective.responses([group([rollout("ab", [-1.0, -1.0])] * 2, [1.0, 1.0])])
-    objective.weigh(responses, None)
+    objective.set_masks(responses, None)
     logprob_L = torch.full((4,), -1.0, dtype=torch.float64, requires_grad=True)
     reference_L = torch.tensor([-1.5, -1.2, -1.5, -1.2], dtype=torch.float64)
     objective.loss(objective.tokens(responses, logprob_L, torch.ones(4)), reference_L)[0].backward()
@@ -84,18 +85,18 @@ def test_the_weight_of_observe_r1_leaves_the_kl_alone():
     assert (logprob_L.grad * 4).tolist() == pytest.approx([0.01 * 0.7, 0.01 * 0.2] * 2)
 
 
-def test_nft_weighs_prompts(tmp_path):
+def test_the_weights_of_prompts_of_nft(tmp_path):
     for name, weight in (("one", 1.0), ("fail_rate", 0.75), ("odds", math.sqrt(3))):
-        settings = settings_of("nft", tmp_path, nft_weight=name)
-        assert nft_weight(0.25, settings, 0.0) == pytest.approx(weight)
-        assert [nft_weight(p, settings, 0.0) for p in (0.0, 1.0)] == [0, 0]
+        settings = settings_of("nft", tmp_path, nft={"weight": name})
+        assert nft_weight(0.25, 0.0, settings, settings.own("nft")) == pytest.approx(weight)
+        assert [nft_weight(p, 0.0, settings, settings.own("nft")) for p in (0.0, 1.0)] == [0, 0]
 
 
 def test_the_weight_multiplies_the_advantage_and_a_soft_score_may_count_as_correct():
     scores = [0.9, 0.6, 0.2, 0.1]
     plain = on_policy(ObjectiveSettings(), scores)
-    weighed = on_policy(ObjectiveSettings(group_weight="observe_r1", correct_at=0.5), scores)
-    assert weighed == pytest.approx([1.8 * a for a in plain])
+    weighted = on_policy(ObjectiveSettings(group_weight="observe_r1", correct_at=0.5), scores)
+    assert weighted == pytest.approx([1.8 * a for a in plain])
     assert on_policy(ObjectiveSettings(group_weight="observe_r1"), scores) == [0] * 4
 
 
@@ -108,19 +109,19 @@ QUARTER = [1.0, 0.0, 0.0, 0.0]
     ("weight", "twin", "expected"),
     [
         ("fail_rate", ObjectiveSettings(scale="none"), (0.75, -0.25)),
-        ("odds", ObjectiveSettings(unbiased_std=False, epsilon=1e-12), (1.7320508, -0.5773503)),
+        ("odds", ObjectiveSettings(scale="biased_std", epsilon=1e-12), (1.7320508, -0.5773503)),
     ],
 )
 def test_nft_at_ratio_one_is_dr_grpo_or_grpo(weight, twin, expected):
     for scores in (QUARTER, [1.0, 1.0, 1.0, 0.0, 1.0], [1.0, 0.0]):
-        got = on_policy(ObjectiveSettings(preset="nft", nft_weight=weight), scores)
+        got = on_policy(ObjectiveSettings(preset="nft", nft={"weight": weight}), scores)
         assert got == pytest.approx(on_policy(twin, scores))
-    got = on_policy(ObjectiveSettings(preset="nft", nft_weight=weight), QUARTER)
+    got = on_policy(ObjectiveSettings(preset="nft", nft={"weight": weight}), QUARTER)
     assert got == pytest.approx([expected[0], *[expected[1]] * 3])
 
 
 def test_nft_bounds_the_value_and_lets_the_gradient_through():
-    objective = Objective(ObjectiveSettings(preset="nft", nft_weight="one", length_divisor=1.0))
+    objective = Objective(ObjectiveSettings(preset="nft", nft={"weight": "one"}, length_divisor=1.0))
     responses = objective.responses([group([rollout("r", [-1.0]), rollout("w", [-1.0])], [1.0, 0.0])])
     for ratio in (0.5, 1.0, 1.5, 3.0):
         tokens, slope_L = gradient(objective, responses, [-1.0, -1.0 + math.log(ratio)])
@@ -202,7 +203,7 @@ def test_decoupled_ppo_without_staleness_is_ppo():
     ("old", "policy", "ratio", "exploration"),
     [(0.01, 0.01, 0.0388, 0.995), (0.5, 0.5, 0.8, 0.7071), (0.9, 0.9, 0.973, 0.3162), (0.01, 0.05, 0.1942, 0.9747)],
 )
-def test_rl_plus_weighs_demonstrations(old, policy, ratio, exploration):
+def test_the_weights_of_demonstrations_of_rl_plus(old, policy, ratio, exploration):
     objective = Objective(ObjectiveSettings(preset="rl_plus", entropy_coef=0.0, length_divisor=1.0))
     groups = [group([rollout("demo", (), kind="demo"), rollout("p", [-1.0])], [1.0, 0.0])]
     responses = objective.responses(groups)
@@ -235,7 +236,9 @@ def test_the_top_fifth_by_entropy(tmp_path):
     """11 tokens: ceil(2.2) = 3 are kept, and the denominator counts them, or all."""
     entropies = [0.1, 0.9, 0.2, 0.3, 0.8, 0.1, 0.1, 0.7, 0.1, 0.1, 0.2]
     for denominator, count in (("kept", 3), ("trained", 11)):
-        objective = Objective(settings_of("high_entropy", tmp_path, scale="none", denominator=denominator))
+        objective = Objective(
+            settings_of("high_entropy", tmp_path, scale="none", high_entropy={"denominator": denominator})
+        )
         responses = objective.responses([group([rollout("abcdef", [-1] * 6), rollout("ghijk", [-1] * 5)], [1, 0])])
         _, slope_L = gradient(objective, responses, [-1.0] * 11, entropies)
         expected = [0, -0.5, 0, 0, -0.5, 0, 0, 0.5, 0, 0, 0]
@@ -276,14 +279,13 @@ def test_macro_actions_of_one_token_are_ppo():
         advantage = reward + 0.95 * advantage
         expected.insert(0, advantage)
     assert credit(rewards, [1] * 5, 0.95) == pytest.approx(expected)
-    settings = ObjectiveSettings(preset="ma_rlhf", macro_length=1)
-    assert macro_lengths(range(5), [-1.0] * 5, settings) == [1] * 5
-    assert macro_lengths(range(5), [-1.0] * 5, ObjectiveSettings()) == [1] * 5
+    assert macro_lengths(range(5), [-1.0] * 5, MacroSettings(macro="ngram", length=1)) == [1] * 5
+    assert macro_lengths(range(5), [-1.0] * 5, MacroSettings()) == [1] * 5
 
 
 def test_macro_actions_share_their_advantage():
     """n = 5 over 12 tokens: 5, 5, 1 and the last token alone, whose reward is not averaged."""
-    settings = ObjectiveSettings(preset="ma_rlhf")
+    settings = MacroSettings(macro="ngram")
     lengths = macro_lengths(range(12), [-1.0] * 12, settings)
     assert lengths == [5, 5, 1, 1]
     got = credit([0.0] * 11 + [2.0], lengths, 0.95)
@@ -292,16 +294,16 @@ def test_macro_actions_share_their_advantage():
 
 
 def test_the_other_boundaries():
-    rising = ObjectiveSettings(preset="ma_rlhf", macro="perplexity")
+    rising = MacroSettings(macro="perplexity")
     # perplexity falls along 3, 2, 1, rises at 4 (above the mean 2), falls at 1; the last token stands alone
     assert macro_lengths(range(6), [-3.0, -2.0, -1.0, -4.0, -1.0, -9.0], rising) == [3, 2, 1]
-    drawn = ObjectiveSettings(preset="ma_rlhf", macro="random")
+    drawn = MacroSettings(macro="random")
     lengths = macro_lengths(range(200), [-1.0] * 200, drawn)
     assert sum(lengths) == 200
     assert set(lengths[:-2]) == {1, 2, 3, 5, 10}
     assert lengths == macro_lengths(range(200), [-2.0] * 200, drawn)
     assert lengths != macro_lengths(range(1, 201), [-1.0] * 200, drawn)
-    for settings in (rising, drawn, ObjectiveSettings(preset="ma_rlhf")):
+    for settings in (rising, drawn, MacroSettings(macro="ngram")):
         assert macro_lengths([7], [-1.0], settings) == [1]
 
 
@@ -309,7 +311,7 @@ def test_the_other_boundaries():
 
 
 def test_an_update_does_not_depend_on_how_it_is_cut(tmp_path):
-    """The loss of the parts is the loss of the whole, for the presets with the most to settle beforehand."""
+    """The loss of the parts is the loss of the whole, for the presets that compute most beforehand."""
     for preset in ("high_entropy", "guide", "bnpo", "gspo", "rl_plus", "duration_aware", "ma_rlhf"):
         update, objective = make_update(3), Objective(settings_of(preset, tmp_path))
         responses, tokens, logprob_L, entropy_L, reference_L = update.tokens(objective)

@@ -39,8 +39,8 @@ def test_a_matched_value_is_reached_by_that_share(reached_by: float) -> None:
 
 
 def test_a_matched_value_keeps_within_its_bounds() -> None:
-    schedule = MatchedSchedule(part="iou", least=0.5, most=0.9)
-    assert [matched_value(schedule, scores) for scores in ([0.1, 0.2], [0.6, 0.6], [1.0, 1.0])] == [0.5, 0.6, 0.9]
+    schedule = MatchedSchedule(part="iou", most=0.9)
+    assert [matched_value(schedule, scores) for scores in ([-0.1, -0.2], [0.6, 0.6], [1.0, 1.0])] == [0.0, 0.6, 0.9]
 
 
 def matched(**settings: Any) -> Schedules:
@@ -52,21 +52,21 @@ def iou(*values: float) -> list[Verdict]:
 
 
 def test_a_matched_value_follows_each_source_from_the_next_step_on() -> None:
-    schedules = matched(least=0.3)
-    assert schedules.values("near", 0.5) == {"dynamic_iou": {"threshold": 0.3}}
+    schedules = matched()
+    assert schedules.values("near", 0.5) == {"dynamic_iou": {"threshold": 0.0}}
     schedules.observe("near", iou(0.8, 0.9))
     schedules.observe("far", iou(0.4, 0.5))
-    assert schedules.values("near", 0.5) == {"dynamic_iou": {"threshold": 0.3}}, "the step is not over"
+    assert schedules.values("near", 0.5) == {"dynamic_iou": {"threshold": 0.0}}, "the step is not over"
     schedules.advance()
     assert schedules.values("near", 0.5) == {"dynamic_iou": {"threshold": 0.9}}
-    assert schedules.values("new", 0.5) == {"dynamic_iou": {"threshold": 0.3}}
+    assert schedules.values("new", 0.5) == {"dynamic_iou": {"threshold": 0.0}}
     assert schedules.metrics(0.5) == {
         "schedule/dynamic_iou/threshold/near": 0.9,
         "schedule/dynamic_iou/threshold/far": 0.5,
     }
     schedules.observe("near", iou(*[0.1] * LATEST))
     schedules.advance()
-    assert schedules.values("near", 0.5) == {"dynamic_iou": {"threshold": 0.3}}, "what is old is forgotten"
+    assert schedules.values("near", 0.5) == {"dynamic_iou": {"threshold": 0.1}}, "only the latest answers count"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""Hooks by themselves: GHPO's and Guide's decisions, what settling makes of them, thought dropout."""
+"""Hooks by themselves: GHPO's and Guide's decisions, what `apply_hooks` makes of them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +10,14 @@ from helpers.population import make_group
 from pydantic import ValidationError
 
 from vlmrl import catalog
-from vlmrl.config.rollout import GhpoSettings, GuideSettings, RolloutSettings
-from vlmrl.config.sft import TransformSettings
+from vlmrl.config.rollout import RolloutSettings
 from vlmrl.errors import UserError
 from vlmrl.monitor.metrics import verdict_metrics
 from vlmrl.rewards.composite import Answered, score_groups
 from vlmrl.rollout import Rollout, hook
 from vlmrl.rollout.group import Group
 from vlmrl.rollout.hook import Decision, Regenerate
-from vlmrl.rollout.hooks import force_answer, ghpo, guide, thought_dropout
+from vlmrl.rollout.hooks import force_answer, ghpo, guide
 from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 from vlmrl.verdict import Member
 
@@ -47,7 +45,7 @@ def hint_of(decision: Decision) -> str:
 
 
 def test_ghpo_gives_a_quarter_then_a_half_then_three_quarters_of_the_solution() -> None:
-    settings = GhpoSettings(template="|{hint}|")
+    settings = ghpo.Settings(template="|{hint}|")
     attempts: list[Group] = []
     for beginning in ("|ab|", "|abcde|", "|abcdefg|"):
         wrong = group([0.0] * 8, earlier=attempts)
@@ -60,14 +58,14 @@ def test_ghpo_gives_a_quarter_then_a_half_then_three_quarters_of_the_solution() 
 
 
 def test_ghpo_helps_only_where_all_that_was_scored_is_wrong() -> None:
-    settings = GhpoSettings(start_step=5)
+    settings = ghpo.Settings(start_step=5)
     assert isinstance(ghpo.decide(group([0.0, None, 0.0]), 5, settings), Regenerate)
     for scores in ([0.0, 0.0, 1.0], [1.0, 1.0], [0.0, 0.1], [None, None]):
         assert ghpo.decide(group(scores), 5, settings) == "keep"
     assert ghpo.decide(group([0.0, 0.0]), 4, settings) == "keep"
     assert ghpo.decide(group([0.0, 0.0], of=sample()), 5, settings) == "keep"
     # Format earns half of what accuracy does: a score of up to a third is wrong in their reward.
-    assert isinstance(ghpo.decide(group([0.0, 1 / 3]), 5, GhpoSettings(wrong_at=1 / 3)), Regenerate)
+    assert isinstance(ghpo.decide(group([0.0, 1 / 3]), 5, ghpo.Settings(wrong_at=1 / 3)), Regenerate)
 
 
 # --- Guide ------------------------------------------------------------------------------------------------
@@ -75,7 +73,7 @@ def test_ghpo_helps_only_where_all_that_was_scored_is_wrong() -> None:
 
 @pytest.mark.parametrize(("mean", "decision"), [(0.0, "hint"), (0.001, "hint"), (0.0011, "keep"), (1.0, "keep")])
 def test_guide_hints_where_the_mean_is_at_most_a_thousandth(mean, decision) -> None:
-    found = guide.decide(group([mean] * 4), 1, GuideSettings())
+    found = guide.decide(group([mean] * 4), 1, guide.Settings())
     if decision == "keep":
         assert found == "keep"
     else:
@@ -97,13 +95,13 @@ def test_guide_hints_where_the_mean_is_at_most_a_thousandth(mean, decision) -> N
     ],
 )
 def test_guide_keeps_hinted_groups_inside_the_open_interval(scores, decision) -> None:
-    assert guide.decide(group(scores, earlier=[group([0.0] * 8)]), 1, GuideSettings()) == decision
+    assert guide.decide(group(scores, earlier=[group([0.0] * 8)]), 1, guide.Settings()) == decision
 
 
 def test_guide_without_a_hint_keeps() -> None:
-    assert guide.decide(group([0.0] * 4, of=sample(hint="")), 1, GuideSettings()) == "keep"
-    with pytest.raises(UserError, match=r"sample 's': meta.hint is 3, no text"):
-        guide.decide(group([0.0] * 4, of=sample(hint=3)), 1, GuideSettings())
+    assert guide.decide(group([0.0] * 4, of=sample(hint="")), 1, guide.Settings()) == "keep"
+    with pytest.raises(UserError, match=r"sample 's': meta.hint is 3, not a text"):
+        guide.decide(group([0.0] * 4, of=sample(hint=3)), 1, guide.Settings())
 
 
 # --- hints ------------------------------------------------------------------------------------------------
@@ -144,7 +142,7 @@ class Answers:
 
 
 def test_settling_with_ghpo_goes_on_until_one_answer_is_right() -> None:
-    settings = RolloutSettings(hooks=("ghpo",), ghpo=GhpoSettings(template="|{hint}|"))
+    settings = RolloutSettings(hooks=("ghpo",), ghpo=ghpo.Settings(template="|{hint}|"))
     groups = [group([0.0, 1.0]), group([0.0, 0.0]), group([1.0, 1.0]), group([0.0, 0.0])]
     answers = Answers([0.0, 1.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0])
     settled = hook.apply_hooks(groups, settings, 1, answers)
@@ -201,17 +199,7 @@ def test_only_what_was_cut_before_its_answer_is_continued(text, finish, cut) -> 
     assert force_answer._is_cut(Rollout((1,), (0.0,), text, finish, 0)) is cut
 
 
-# --- thought dropout --------------------------------------------------------------------------------------
-
-
-def test_a_dropped_thought_is_two_newlines_between_the_tags() -> None:
-    whole = "<think>red,\nblue:\n2</think><answer>2</answer>"
-    empty = "<think>\n\n</think><answer>2</answer>"
-    assert thought_dropout.demonstration(whole) == empty
-    assert thought_dropout.demonstration(empty) == empty
-    assert thought_dropout.demonstration("2") == "2"
-    # The format reward of the paper still accepts it.
-    assert re.fullmatch(r"<think>.*?</think>\s*<answer>.*?</answer>", empty, re.DOTALL)
+# --- skipped thoughts -------------------------------------------------------------------------------------
 
 
 def test_the_share_of_skipped_thoughts_is_a_metric() -> None:
@@ -219,7 +207,7 @@ def test_the_share_of_skipped_thoughts_is_a_metric() -> None:
     parts = ({"verifier": "counting", "target": 3}, {"verifier": "format", "target": "think_answer", "weight": 0.5})
     asked = sample().model_copy(update={"reward": tuple(RewardSpec.model_validate(part) for part in parts)})
     answer = "<answer>3</answer>"
-    said = [thought_dropout.EMPTY + answer, "<think>1, 2, 3</think>" + answer, "<think> </think>" + answer, answer]
+    said = ["<think>\n\n</think>" + answer, "<think>1, 2, 3</think>" + answer, "<think> </think>" + answer, answer]
     (verdicts,) = score_groups([Answered(asked, [Member(text) for text in said])])
     assert verdict_metrics(verdicts)["part/format/skipped_thought"] == 0.5
 
@@ -230,10 +218,8 @@ def test_the_share_of_skipped_thoughts_is_a_metric() -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: RolloutSettings(hooks=("gpho",)), "'gpho' is no hook for this; did you mean 'ghpo'"),
-        (lambda: RolloutSettings(hooks=("thought_dropout",)), "'thought_dropout' is no hook for this"),
-        (lambda: TransformSettings(name="ghpo"), "'ghpo' is no hook for this; known: thought_dropout"),
-        (lambda: GuideSettings(template="think"), "pattern"),
+        (lambda: RolloutSettings(hooks=("gpho",)), "'gpho' has no decide or wrap; did you mean 'ghpo'"),
+        (lambda: guide.Settings(template="think"), "pattern"),
     ],
 )
 def test_wrong_names_and_templates_are_refused(make, complaint) -> None:
@@ -242,11 +228,10 @@ def test_wrong_names_and_templates_are_refused(make, complaint) -> None:
 
 
 def test_every_hook_is_of_one_kind() -> None:
-    kinds = ("decide", "wrap", "demonstration")
+    kinds = ("decide", "wrap")
     found = {name: [k for k in kinds if hasattr(catalog.load("hooks", name), k)] for name in catalog.names("hooks")}
     assert found == {
         "force_answer": ["wrap"],
         "ghpo": ["decide"],
         "guide": ["decide"],
-        "thought_dropout": ["demonstration"],
     }

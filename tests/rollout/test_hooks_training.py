@@ -12,9 +12,9 @@ import torch
 from vlmrl import catalog
 from vlmrl.cli import main
 from vlmrl.config.model import ModelSettings
-from vlmrl.config.rollout import ForceAnswerSettings, HfSettings, RolloutSettings
+from vlmrl.config.rollout import HfSettings, RolloutSettings
 from vlmrl.config.run_file import load_run
-from vlmrl.config.sft import SftSettings, TransformSettings
+from vlmrl.config.sft import SftSettings
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, pack
@@ -212,7 +212,7 @@ def test_all_that_the_policy_wrote_has_the_learners_logprobs(
     policy = Policy.load(ModelSettings(path=str(model_folder(family)), device="cpu"))
     prompts = policy.formatter.encode(mixed_samples)
     plain = hf.create(HfSettings(), policy)
-    settings = RolloutSettings(hooks=("force_answer",), force_answer=ForceAnswerSettings(max_new_tokens=5))
+    settings = RolloutSettings.model_validate({"hooks": ["force_answer"], "force_answer": {"max_new_tokens": 5}})
     engine = hook.wrap_engine(plain, policy.formatter, settings)
     sampling = Sampling(temperature=temperature, max_new_tokens=7, seed=3)
     groups, begun = engine.generate(prompts, 3, sampling), plain.generate(prompts, 3, sampling)
@@ -236,7 +236,7 @@ def test_all_that_the_policy_wrote_has_the_learners_logprobs(
 
 def test_thinking_that_has_ended_gets_the_rest_of_the_cue(model_folder) -> None:
     policy = Policy.load(ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu"))
-    engine = force_answer.wrap(hf.create(HfSettings(), policy), policy.formatter, ForceAnswerSettings())
+    engine = force_answer.wrap(hf.create(HfSettings(), policy), policy.formatter, force_answer.Settings())
     texts = {text: policy.formatter.decode(engine._cue(text)) for text in ("<think>so", "<think>so</think> it")}
     assert list(texts.values()) == ["</think><answer>", "<answer>"]
 
@@ -277,7 +277,7 @@ def test_half_of_the_thoughts_are_dropped_and_others_each_time(model_folder) -> 
     samples = thinking(100)
 
     def dropped(p: float, seed: int) -> list[bool]:
-        supervisor = Supervisor(policy, SftSettings(transforms=(TransformSettings(name="thought_dropout", p=p),)))
+        supervisor = Supervisor(policy, SftSettings(thought_dropout=p))
         texts = [policy.formatter.decode(supervisor._answer(sample, seed)) for sample in samples]
         assert all("one by one" in text or "<think>\n\n</think><answer>" in text for text in texts)
         return ["one by one" not in text for text in texts]
@@ -290,12 +290,12 @@ def test_half_of_the_thoughts_are_dropped_and_others_each_time(model_folder) -> 
     assert sum(dropped(1.0, 1)) == 100
 
 
-def test_a_cold_start_learns_the_transformed_demonstrations(run_file: Path) -> None:
+def test_a_cold_start_learns_the_demonstrations_without_their_thoughts(run_file: Path) -> None:
     path = run_file.parent / "thoughts.jsonl"
     path.write_text("".join(json.dumps(row_from_sample(sample)) + "\n" for sample in thinking(12)))
     losses = {}
     for p in (0.0, 0.5, 1.0):
-        flags = ("--data.train", json.dumps([str(path)]), "--sft.transforms", f'[{{name="thought_dropout", p={p}}}]')
+        flags = ("--data.train", json.dumps([str(path)]), "--sft.thought_dropout", str(p))
         trainer = open_trainer(run_file, f"ton_{p}", *flags)
         for _ in range(2):
             trainer.step += 1

@@ -228,8 +228,15 @@ def test_a_broken_engine_stops_the_run_before_the_update(policy, mixed, tmp_path
     assert not learner.optimizer.state
     line = str(error.value)
     assert "\n" not in line
-    for told in ("step 1: ", "agreement.stop", "sample '", "source '", "modality '", "--objective.correction clamp"):
-        assert told in line
+    for part in (
+        "step 1: ",
+        "threshold stop",
+        "sample '",
+        "source '",
+        "modality '",
+        "--objective.tis.correction clamp",
+    ):
+        assert part in line
     measured = {(part.level, part.name): part for part in parts(groups)}
     assert measured["modality", "image"].mean > mean
     assert measured["modality", "image"].kl > kl
@@ -308,9 +315,10 @@ def measured_group(diffs: Sequence[float], tokens: int, source: str = "a", name:
     return Group(sample, prompt, [rollout] * len(diffs), [Verdict(1.0)] * len(diffs), stats)
 
 
-def judged(folder: Path, groups: Sequence[Group], said: list[str] | None = None, **settings: float) -> AgreementGate:
-    told = [] if said is None else said
-    gate = AgreementGate(AgreementSettings(**settings), torch.bfloat16, folder, told.append)
+def judged(folder: Path, groups: Sequence[Group], said: list[str] | None = None, **thresholds: float) -> AgreementGate:
+    lines = [] if said is None else said
+    gate = AgreementGate(AgreementSettings(), torch.bfloat16, folder, lines.append)
+    gate.thresholds |= thresholds
     gate.judge(groups)
     return gate
 
@@ -321,7 +329,7 @@ def test_few_tokens_that_differ_much_show_in_the_kl(tmp_path):
     (part,) = (part for part in parts([group]) if part.level == "source")
     assert part.mean == pytest.approx(0.06)
     assert part.kl == pytest.approx(0.040996, rel=1e-4)
-    with pytest.raises(UserError, match=r"KL 0\.041 over 400 tokens is above agreement\.stop_kl = 0\.02"):
+    with pytest.raises(UserError, match=r"KL 0\.041 over 400 tokens is above the threshold stop_kl = 0\.02"):
         judged(tmp_path, [group])
     judged(tmp_path, [group], stop_kl=0.05)
 
@@ -331,6 +339,15 @@ def test_one_token_alone_decides_nothing(tmp_path):
     assert judged(tmp_path, [measured_group([3.0, 0.0], 8)], stop_kl=1.0, warn_kl=1.0).warnings == 0
     with pytest.raises(UserError, match=r"0\.19 over 272 tokens"):
         judged(tmp_path, [measured_group([3.0, 0.0] * 17, 8)], stop_kl=1.0)
+
+
+def test_the_tolerance_is_a_factor_on_every_threshold(tmp_path):
+    tolerant = AgreementGate(AgreementSettings(tolerance=3.0), torch.bfloat16, tmp_path, pytest.fail)
+    plain = AgreementGate(AgreementSettings(), torch.bfloat16, tmp_path, pytest.fail)
+    assert tolerant.thresholds == {name: 3 * value for name, value in plain.thresholds.items()}
+    tolerant.judge([measured_group([-3.0] * 8, 50)])  # a KL of 0.041 stops without it
+    with pytest.raises(UserError, match=r"raise --agreement\.tolerance"):
+        plain.judge([measured_group([-3.0] * 8, 50)])
 
 
 def test_nan_is_no_agreement(tmp_path):
@@ -349,7 +366,9 @@ def test_a_warning_is_said_once_and_counted_always(tmp_path):
     gate.judge(groups)
     assert gate.warnings == 2
     assert len(said) == 1
-    assert "disagree on source 'a': mean |logprob difference| 0.04 over 800 tokens is above agreement.warn" in said[0]
+    assert (
+        "disagree on source 'a': mean |logprob difference| 0.04 over 800 tokens is above the threshold warn" in said[0]
+    )
     gate.judge(groups[1:])
     assert gate.warnings == 0
 

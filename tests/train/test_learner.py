@@ -76,7 +76,10 @@ def test_on_policy_agreement_and_stats(model_folder, mixed_samples):
 @pytest.mark.parametrize("objective", [{}, {"old": "proximal"}])
 def test_adapters_score_without_their_dropout(model_folder, mixed_samples, objective):
     """The engine sampled without it. The footprint, counted within the first update, leaves it off."""
-    policy = load(model_folder, lora=LoraSettings(rank=4, dropout=0.5))
+    policy = load(model_folder, lora=LoraSettings(rank=4))
+    for module in policy.model.modules():
+        if hasattr(module, "lora_dropout"):
+            module.lora_dropout["default"] = torch.nn.Dropout(0.5)
     with torch.no_grad():
         for name, weight in policy.model.named_parameters():
             if "lora_B" in name:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -20,7 +21,8 @@ from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.run_file import load_run
 from vlmrl.errors import UserError
 from vlmrl.objectives.grpo import surrogate
-from vlmrl.train.divergence import ESTIMATES, coefficient
+from vlmrl.objectives.visionary_r1 import coefficient
+from vlmrl.train.divergence import ESTIMATES
 from vlmrl.train.objective import Objective, advantages, token_weights
 
 DEFAULT = ObjectiveSettings()
@@ -33,7 +35,7 @@ PRESETS = catalog.names("objectives")
 def test_advantages_are_standardised_with_the_unbiased_deviation():
     # mean 1/4, unbiased std 1/2, biased std sqrt(3)/4
     assert advantages([1.0, 0.0, 0.0, 0.0], DEFAULT) == pytest.approx([1.5, -0.5, -0.5, -0.5], abs=1e-5)
-    biased = advantages([1.0, 0.0, 0.0, 0.0], ObjectiveSettings(unbiased_std=False))
+    biased = advantages([1.0, 0.0, 0.0, 0.0], ObjectiveSettings(scale="biased_std"))
     assert biased == pytest.approx([math.sqrt(3), *[-1 / math.sqrt(3)] * 3], abs=1e-5)
 
 
@@ -136,9 +138,9 @@ def test_k1_and_k3_are_unbiased():
 
 def test_visionary_r1_anneals_the_kl_along_a_cosine():
     settings = ObjectiveSettings(preset="visionary_r1")
-    got = [coefficient(settings, e) for e in (0, 0.25, 0.5, 0.75, 1)]
+    got = [coefficient(settings.kl_coef, e, settings.own("visionary_r1")) for e in (0, 0.25, 0.5, 0.75, 1)]
     assert got == pytest.approx([0.04, 0.03414, 0.02, 0.00586, 0], abs=1e-5)
-    assert coefficient(ObjectiveSettings(kl_coef=0.1), 0.7) == 0.1
+    assert coefficient(0.1, 0.7, DEFAULT.own("visionary_r1")) == 0.1
 
 
 # --- aggregation ----------------------------------------------------------------------------------------------
@@ -151,9 +153,7 @@ def test_visionary_r1_anneals_the_kl_along_a_cosine():
         ({"aggregation": "sequence"}, [1 / 6, 1 / 18, 1 / 6]),
         ({"aggregation": "sequence_sum", "length_divisor": 100.0}, [1 / 300] * 3),
         ({"aggregation": "sum", "length_divisor": 100.0}, [1 / 100] * 3),
-        ({"denominator_scope": "group"}, [1 / 16, 1 / 16, 1 / 4]),
-        ({"aggregation": "sequence", "denominator_scope": "group"}, [1 / 8, 1 / 24, 1 / 4]),
-        ({"aggregation": "sum", "length_divisor": 100.0, "denominator_scope": "group"}, [1 / 100] * 3),
+        ({"aggregation": "group"}, [1 / 16, 1 / 16, 1 / 4]),
     ],
 )
 def test_the_weight_of_a_token(changes, weights):
@@ -164,15 +164,20 @@ def test_the_weight_of_a_token(changes, weights):
 @pytest.mark.parametrize("denominator", ["kept", "trained"])
 def test_untrained_tokens_are_in_no_denominator(denominator):
     parts = [rollout("abc", (-1, -1, -1), trained=(True, False, False)), rollout("de", (-1, -1))]
-    objective = Objective(ObjectiveSettings(denominator=denominator))
+    objective = Objective(ObjectiveSettings(**{"high_entropy": {"denominator": denominator}}))
     responses = objective.responses([group(parts, [1.0, 0.0])])
-    objective.weigh(responses, None)
+    objective.set_masks(responses, None)
     assert [r.policy_weight for r in responses] == pytest.approx([1 / 3] * 2)
 
 
 # --- presets --------------------------------------------------------------------------------------------------
 
 RUN = '[run]\nname = "x"\nsteps = 10\n[data]\ntrain = ["a.jsonl"]\n'
+
+
+def shows(stored: dict[str, Any], preset: dict[str, Any]) -> bool:
+    """Whether the stored settings have those of the preset."""
+    return all(shows(stored[k], v) if isinstance(v, dict) else stored[k] == v for k, v in preset.items())
 
 
 def load(tmp_path, objective: str, *flags: str) -> ObjectiveSettings:
@@ -187,7 +192,7 @@ def test_a_preset_expands_to_visible_settings(name, tmp_path):
     settings = settings_of(name, tmp_path)
     preset = catalog.load("objectives", name).PRESET
     stored = tomllib.loads(tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True)))
-    assert {key: stored[key] for key in preset} == preset
+    assert shows(stored, preset)
     assert stored.pop("preset") == name
     assert ObjectiveSettings(**stored) == settings.model_copy(update={"preset": None})
 
@@ -212,11 +217,11 @@ def test_a_setting_beside_the_preset_wins(tmp_path):
         ('loss = "dapo"', r"objective\.loss: 'dapo' has no loss"),
         ('group_weight = "hicra"', r"objective\.group_weight: 'hicra' has no group_weight; known: .*observe_r1"),
         ('token_weight = ["hicra", "sapo"]', r"objective\.token_weight: 'sapo' has no token_weight"),
-        ("pcurl_until = [0.7, 0.3]", r"objective: pcurl_until = \[0\.7, 0\.3\] descends"),
-        ('correction = "clamp"', r'objective: .*needs old = "proximal"'),
+        ("pcurl.until = [0.7, 0.3]", r"objective\.pcurl\.until: \[0\.7, 0\.3\] descends"),
+        ('tis.correction = "clamp"', r'objective: .*needs old = "proximal"'),
         ('upper_clip = "absolute"', r"objective: clip_high = 0\.28 is below 1"),
-        ('preset = "hicra"', r"objective: .*needs planning_ngrams"),
-        ('planning_ngrams = "none.txt"', r"objective\.planning_ngrams: 'none\.txt' is no file"),
+        ('preset = "hicra"', r"objective: .*needs hicra.planning_ngrams"),
+        ('hicra.planning_ngrams = "none.txt"', r"objective\.hicra\.planning_ngrams: 'none\.txt' is not a file"),
         ("clip_hihg = 1", r"objective\.clip_hihg: unknown field; did you mean 'clip_high'\?"),
     ],
 )
@@ -234,9 +239,16 @@ def test_every_objective_names_its_paper_and_known_settings(name):
     assert set(module.PRESET) <= set(ObjectiveSettings.model_fields)
 
 
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """By dotted name."""
+    tables = {key: table if isinstance(table, dict) else {"": table} for key, table in settings.items()}
+    return {f"{key}.{own}".rstrip("."): value for key, table in tables.items() for own, value in table.items()}
+
+
 def row_of(name: str) -> str:
     """Of the table in docs/objectives.md: paper, and every setting that is not the default."""
     preset, default = catalog.load("objectives", name).PRESET, ObjectiveSettings().model_dump(mode="json")
+    preset, default = flat(preset), flat(default)
     values = [f"{key} = {json.dumps(value)}" for key, value in preset.items() if default[key] != value]
     paper = catalog.summary("objectives", name).partition(": ")[0]
     return f"| `{name}` | {paper} | {', '.join(f'`{value}`' for value in values)} |"
@@ -246,15 +258,16 @@ def test_the_documented_table_is_true():
     text = (Path(__file__).resolve().parents[2] / "docs" / "objectives.md").read_text()
     for name in PRESETS:
         assert row_of(name) in text
-    assert [name for name in ObjectiveSettings.model_fields if f"`{name}`" not in text] == []
+    assert [name for name in flat(DEFAULT.model_dump()) if f"`{name}`" not in text] == []
 
 
 def test_the_library_uses_every_setting():
     """A setting that nothing reads is a promise that nothing keeps."""
-    files = ["objective.py", "learner.py", "divergence.py", "trainer.py", *(f"objectives/{p}.py" for p in PRESETS)]
-    code = "".join((catalog.folder("objectives").parent / file).read_text() for file in files)
-    read = set(re.findall(r"\b(?:settings|config\.objective)\.(\w+)", code))
-    unused = ObjectiveSettings.model_fields.keys() - read - {"preset"}
+    folders = ("objectives", "train", "rollout")
+    library = catalog.folder("objectives").parent
+    code = "".join(path.read_text() for folder in folders for path in (library / folder).rglob("*.py"))
+    read = set(re.findall(r"\b(?:settings|config\.objective|objective|own)\.(\w+)", code))
+    unused = {name.rpartition(".")[2] for name in flat(DEFAULT.model_dump())} - read - {"preset"}
     assert not unused
 
 

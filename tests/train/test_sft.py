@@ -18,7 +18,7 @@ from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy
 from vlmrl.sample import Message
 from vlmrl.train.learner import Learner
-from vlmrl.train.sft import Supervisor
+from vlmrl.train.sft import Supervisor, without_thought
 
 synthetic = catalog.load("recipes", "synthetic")
 
@@ -128,3 +128,12 @@ def test_a_demonstration_that_holds_a_placeholder_is_named(policy: Policy, mixed
     asked = mixed_samples[0].model_copy(update={"messages": (*mixed_samples[0].messages, answer)})
     with pytest.raises(UserError, match="sample 'one': its demonstration holds '" + re.escape(token)):
         supervisor.update(learner, [asked], policy.formatter.encode([asked]))
+
+
+def test_a_dropped_thought_is_two_newlines_between_the_tags() -> None:
+    whole = "<think>red,\nblue:\n2</think><answer>2</answer>"
+    empty = "<think>\n\n</think><answer>2</answer>"
+    assert without_thought(whole) == without_thought(empty) == empty
+    assert without_thought("2") == "2"
+    # The format reward of the paper still accepts it.
+    assert re.fullmatch(r"<think>.*?</think>\s*<answer>.*?</answer>", empty, re.DOTALL)

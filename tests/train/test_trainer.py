@@ -52,7 +52,7 @@ def seeing_model(model_folder, tmp_path_factory) -> Path:
         RUN.format(runs=folder, model=model_folder("qwen2_5_vl")) + "\n[sft]\npatch_classes = 45\n"
     )
     flags = "--run.name sft --run.steps 60 --run.checkpoint_every 100 --rollout.prompts 16 --learner.learning_rate 3e-3"
-    vlmrl("train", folder / "sft.toml", *flags.split(), "--data.heldout", "[]", "--run.export", "float32")
+    vlmrl("train", folder / "sft.toml", *flags.split(), "--data.heldout", "[]")
     return folder / "sft" / "model"
 
 

@@ -32,7 +32,7 @@ GRADED = "grades.parquet"
 KNOWN = ["--sampler.history", GRADED]
 SURE = ["--sampler.skip_solved.explore", "0.05"]
 """A grade tells more than the first visit that p^z starts from."""
-GATE = ["--sampler.admit.graded_pass_rate", "[0.2, 0.8]"]
+GATE = ["--sampler.admit", "[0.2, 0.8]"]
 SAMPLERS: dict[str, list[str]] = {
     "uniform": ["--sampler.name", "uniform"],
     "skip_solved": ["--sampler.name", "skip_solved", "--rollout.prompts", "12"],

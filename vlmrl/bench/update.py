@@ -114,7 +114,7 @@ def _without_bans(geometry: Geometry) -> Policy:
 
 
 def _learner(policy: Policy, share_prompt: bool) -> Learner:
-    return Learner(policy, LEARNER.model_copy(update={"share_prompt": share_prompt}), OBJECTIVE, run_updates=1)
+    return Learner(policy, LEARNER, OBJECTIVE, run_updates=1, share_prompt=share_prompt)
 
 
 def _learner_update(learner: Learner, made: Sequence[Group]) -> Update:

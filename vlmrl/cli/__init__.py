@@ -87,6 +87,8 @@ def _run(arguments: list[str]) -> int:
         _run_bench(options)
     elif command == "list":
         _list(options.kind)
+    elif command == "settings":
+        settings(options.section)
     else:
         from vlmrl.cli import doctor
 
@@ -222,4 +224,23 @@ def _list(kind: str) -> None:
     table = Table(kind.removesuffix("s"), "what it is", box=None)
     for name, summary in rows:
         table.add_row(Text(name, "bold"), Text(summary))
+    Console().print(table)
+
+
+def settings(section: str | None) -> None:
+    """Prints the settings of a run file, or of one of its sections: name, type, default, meaning."""
+    from vlmrl.config import listing
+
+    rows = [(row.name, row.type, row.default, row.description) for row in listing.settings(section)]
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("setting", "type", "default", "meaning", box=None)
+    for name, *rest in rows:
+        table.add_row(Text(name, "bold"), *map(Text, rest))
     Console().print(table)

@@ -29,6 +29,7 @@ examples:
   vlmrl bench verifiers                                    how fast each of them judges
   vlmrl bench update --against trl                         how fast the model learns, beside TRL
   vlmrl list verifiers                                     what there is, by kind
+  vlmrl settings learner                                   what can be set, by section
   vlmrl doctor                                             what would run on this machine
 
 `vlmrl COMMAND --help` tells more about one command.
@@ -112,6 +113,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="list verifiers, recipes, engines, ...")
     listing.add_argument("kind", choices=catalog.FOLDERS, metavar="KIND", help=", ".join(catalog.FOLDERS))
+
+    settings = commands.add_parser("settings", help="every setting of a run file with type, default and meaning")
+    settings.add_argument("section", nargs="?", metavar="SECTION", help="such as `learner` or `sampler.rlcs`")
 
     commands.add_parser("doctor", help="what is installed, what would run here, what is missing")
     return parser

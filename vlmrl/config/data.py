@@ -12,13 +12,12 @@ from vlmrl.config.section import Section
 class Source(Section):
     """One entry of data.train or data.heldout: a file of samples, or a recipe that builds them."""
 
-    path: str | None = None
-    recipe: str | None = None
+    path: str | None = Field(default=None, description="JSONL or parquet file of samples; the text alone will do")
+    recipe: str | None = Field(default=None, description="name of a recipe: `vlmrl list recipes`")
     n: int = Field(default=1000, gt=0, description="samples of each of the recipe's sources")
-    sources: tuple[str, ...] | None = Field(default=None, description="of the recipe; all if unset")
-    split: Literal["train", "heldout"] = "train"
-    seed: int = Field(default=0, ge=0)
-    difficulty: int = Field(default=1, gt=0)
+    sources: tuple[str, ...] | None = Field(default=None, description="of the recipe; unset: all of them")
+    split: Literal["train", "heldout"] = Field(default="train", description="of the recipe; no sample is in both")
+    seed: int = Field(default=0, ge=0, description="of the recipe")
 
     @model_validator(mode="before")
     @classmethod
@@ -35,5 +34,5 @@ class Source(Section):
 class DataSettings(Section):
     """[data]: lists of files ("train.jsonl") or recipes ({recipe = "synthetic", n = 1000})."""
 
-    train: tuple[Source, ...] = Field(min_length=1)
-    heldout: tuple[Source, ...] = ()
+    train: tuple[Source, ...] = Field(min_length=1, description="what is trained on")
+    heldout: tuple[Source, ...] = Field(default=(), description="what evaluations answer; the same settings")

@@ -12,36 +12,29 @@ from vlmrl.config.section import Section
 class LearnerSettings(Section):
     """[learner]"""
 
-    learning_rate: float = Field(default=1e-6, gt=0)
+    learning_rate: float = Field(default=1e-6, gt=0, description="after the warm-up")
     warmup_steps: int = Field(default=5, ge=0, description="optimizer steps of linear warm-up")
-    schedule: Literal["constant", "linear", "cosine"] = Field(default="constant", description="after the warm-up")
+    schedule: Literal["constant", "linear", "cosine"] = Field(default="constant", description="of the learning rate")
     schedule_updates: int | None = Field(
         default=None, gt=0, description="optimizer steps the schedule spans; unset: those of the run"
     )
-    betas: tuple[float, float] = (0.9, 0.95)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
+    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="decay of AdamW's two averages")
+    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="a gradient with a larger norm is scaled down to it")
     updates_per_step: int = Field(default=1, gt=0, description="optimizer steps on each batch of rollouts")
     row_tokens: int = Field(
-        default=8192, gt=0, description="of a forward pass; gradients accumulate over an update's rows"
+        default=8192, gt=0, description="tokens of a forward pass, at most; gradients accumulate over an update's rows"
     )
     memory_mb: float | None = Field(
-        default=None, gt=0, description="bound on an update's activations and gradients; unset: row_tokens alone bounds"
+        default=None,
+        gt=0,
+        description="2^20 bytes of an update's activations and gradients, at most; unset: row_tokens alone bounds",
     )
-    share_prompt: bool = Field(default=True, description="each prompt once for its group; false is the reference path")
 
 
 class AgreementSettings(Section):
-    """[agreement]: how far logprobs of engine and learner may be apart; unset values depend on `model.compute`.
+    """[agreement]: how far logprobs of engine and learner may be apart; docs/agreement.md has the thresholds."""
 
-    Judged over the tokens of each modality, source and sample, before the first optimizer step of every step.
-    """
-
-    warn: float | None = Field(
-        default=None, gt=0, description="mean |difference|; unset: 1e-4 in float32, 0.03 in bfloat16"
+    tolerance: float = Field(
+        default=1.0, gt=0, description="factor on the thresholds above which a run warns and stops"
     )
-    warn_kl: float | None = Field(
-        default=None, gt=0, description="KL(engine || learner); unset: 1e-6 in float32, 2e-3 in bfloat16"
-    )
-    stop: float | None = Field(default=None, gt=0, description="unset: 1e-3 in float32, 0.1 in bfloat16")
-    stop_kl: float | None = Field(default=None, gt=0, description="unset: 1e-5 in float32, 0.02 in bfloat16")

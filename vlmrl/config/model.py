@@ -12,12 +12,11 @@ from vlmrl.config.section import Section
 class LoraSettings(Section):
     """[model.lora]: adapters through peft; the section switches them on."""
 
-    rank: int = Field(default=16, gt=0)
-    alpha: int = Field(default=32, gt=0)
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="of the cold start; engines sample without it")
+    rank: int = Field(default=16, gt=0, description="of the two factors of an adapter")
+    alpha: int = Field(default=32, gt=0, description="an adapter is scaled by alpha / rank")
     targets: str = Field(
         default=r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
-        description="regular expression over module names",
+        description="regular expression over the names of the layers that get an adapter",
     )
 
 
@@ -26,21 +25,22 @@ class ModelSettings(Section):
 
     path: str = Field(default="tiny", description='folder or hub id of a Qwen-VL model; "tiny" is the embedded one')
     freeze_vision: bool = Field(default=False, description="keep the vision tower and its merger as they are")
-    lora: LoraSettings | None = None
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    lora: LoraSettings | None = Field(default=None, description="adapters; unset: all weights learn")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: the GPU if there is one")
     compute: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="autocast type; auto is float32 on CPU, bfloat16 on GPU. Weights stay float32"
     )
     gradient_checkpointing: bool = Field(default=False, description="recompute activations in the backward pass")
-    min_pixels: int | None = Field(default=None, gt=0, description="of an image; unset keeps the processor's limit")
     max_pixels: int | None = Field(default=None, gt=0, description="of an image; unset keeps the processor's limit")
     vision_cache_mb: float = Field(
         default=1024.0, ge=0, description="memory for embeddings of images and videos that are computed once; 0: none"
     )
     vision_cache_folder: str | None = Field(default=None, description="keep embeddings of a frozen tower on disk too")
-    video_fps: float = Field(default=2.0, gt=0)
-    video_max_frames: int = Field(default=64, gt=1)
-    video_max_pixels: int | None = Field(default=None, gt=0, description="of one frame")
+    video_fps: float = Field(default=2.0, gt=0, description="frames a second that are taken of a video")
+    video_max_frames: int = Field(default=64, gt=1, description="frames of a video, at most")
+    video_max_pixels: int | None = Field(
+        default=None, gt=0, description="pixels of a frame, at most; unset keeps the default of qwen-vl-utils"
+    )
     max_prompt_tokens: int = Field(
-        default=8192, gt=0, description="a longer prompt is refused: cutting breaks its media"
+        default=8192, gt=0, description="a longer prompt is refused, because a cut would break its media"
     )

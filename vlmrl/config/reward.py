@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from vlmrl.config.section import Section
 
@@ -14,14 +14,7 @@ class MatchedSchedule(Section):
 
     part: str = Field(description="of the verifier's verdicts, such as the iou of dynamic_iou")
     reached_by: float = Field(default=0.5, gt=0, lt=1, description="share of the latest answers, by source")
-    least: float = Field(default=0.0, description="the value is never below, and this until there are answers")
-    most: float = Field(default=1.0, description="the value is never above")
-
-    @model_validator(mode="after")
-    def _has_room(self) -> Self:
-        if self.least > self.most:
-            raise ValueError(f"least = {self.least:g} is above most = {self.most:g}")
-        return self
+    most: float = Field(default=1.0, ge=0, description="the value is never above; it is 0 until there are answers")
 
 
 def _form(schedule: Any) -> str:
@@ -43,13 +36,13 @@ class RewardSettings(Section):
         default=None, ge=0, description="processes that judge; 0: the trainer itself; unset: one core is left over"
     )
     deadline: float = Field(default=5.0, gt=0, description="seconds for one response; then it is unscored")
-    memory_mb: int = Field(default=1024, ge=64, description="for one response, above what a process holds")
+    memory_mb: int = Field(default=1024, ge=64, description="2^20 bytes for one response, above what a process holds")
     servers: tuple[str, ...] = Field(default=(), description="URLs of `vlmrl serve`: judge there instead")
     verifiers_path: str | None = Field(default=None, description="your own verifiers: a folder of files, or one")
     schedules: dict[str, dict[str, Schedule]] = Field(
         default={},
         description="verifier -> parameter -> [[progress, value], ...], each in force after that share of the steps; "
-        "or { part, reached_by, least, most }, matched to what the policy's answers reach",
+        "or { part, reached_by, most }, matched to what the policy's answers reach",
     )
 
     @field_validator("schedules")

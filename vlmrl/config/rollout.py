@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field, field_validator
 
 from vlmrl import catalog
-from vlmrl.config.section import Section
+from vlmrl.config.section import Section, with_plugins
 
 
 class HfSettings(Section):
@@ -23,8 +21,6 @@ class VllmSettings(Section):
     gpu_memory_utilization: float = Field(
         default=0.4, gt=0, le=1, description="share of the GPU; the learner needs the rest"
     )
-    cpu_kv_cache_gb: float = Field(default=1.0, gt=0, description="KV cache where there is no GPU")
-    tensor_parallel_size: int = Field(default=1, gt=0)
 
 
 class ReplaySettings(Section):
@@ -33,51 +29,20 @@ class ReplaySettings(Section):
     path: str | None = Field(default=None, description="JSONL of {id, responses}: the canned answers")
 
 
-class ForceAnswerSettings(Section):
-    """[rollout.force_answer]"""
-
-    cue: str = Field(default="</think><answer>", min_length=1, description="what a response without an answer gets")
-    max_new_tokens: int = Field(default=64, gt=0, description="of the policy after the cue")
-
-
-Hint = Annotated[str, Field(pattern=r"\{hint\}", description="added to the last turn of the user, with the hint")]
-
-
-class GhpoSettings(Section):
-    """[rollout.ghpo]: parts of `meta.solution` for prompts that are never answered right."""
-
-    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        default=(0.25, 0.5, 0.75), min_length=1, description="of the solution's characters, one after the other"
-    )
-    start_step: int = Field(default=0, ge=0, description="the first step with hints")
-    wrong_at: float = Field(default=0.0, ge=0, lt=1, description="a score of at most this is wrong")
-    template: Hint = "\n\nThe solution begins as follows. Go on from there:\n{hint}"
-
-
-class GuideSettings(Section):
-    """[rollout.guide]: `meta.hint` for prompts that are never answered right."""
-
-    low: float = Field(default=0.001, ge=0, lt=1, description="a group with a mean score of at most this gets the hint")
-    high: float = Field(default=0.999, gt=0, le=1, description="a hinted group with a mean score from this is dropped")
-    template: Hint = "\n\nHint: {hint}"
-
-
+@with_plugins("hooks")
 class RolloutSettings(Section):
     """[rollout]: how answers are sampled."""
 
     engine: str = Field(default="hf", description="hf, vllm or replay")
-    prompts: int = Field(default=32, gt=0, description="a step")
+    prompts: int = Field(default=32, gt=0, description="prompts of a step")
     group: int = Field(default=8, gt=1, description="responses to each prompt (G)")
-    temperature: float = Field(default=1.0, gt=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_new_tokens: int = Field(default=512, gt=0)
+    temperature: float = Field(default=1.0, gt=0, description="of the sampling distribution")
+    top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus sampling; 1: the whole distribution")
+    max_new_tokens: int = Field(default=512, gt=0, description="tokens of a response, at most")
     hf: HfSettings = HfSettings()
     vllm: VllmSettings = VllmSettings()
     replay: ReplaySettings = ReplaySettings()
-    hooks: tuple[str, ...] = Field(default=(), description="what becomes of answers, in this order: `vlmrl list hooks`")
-    force_answer: ForceAnswerSettings = ForceAnswerSettings()
-    ghpo: GhpoSettings = GhpoSettings()
-    guide: GuideSettings = GuideSettings()
+    hooks: tuple[str, ...] = Field(default=(), description="applied to answers, in this order: `vlmrl list hooks`")
 
     @field_validator("hooks")
     @classmethod

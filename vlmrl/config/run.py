@@ -16,24 +16,23 @@ class RunSettings(Section):
     """[run]: what it is called, how long it lasts, what it keeps."""
 
     name: str = Field(min_length=1, pattern=r"^[\w.\-]+$", description="the run's folder inside `folder`")
-    folder: str = "runs"
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    folder: str = Field(default="runs", description="where run folders are made")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of every random draw of the run")
     steps: int = Field(gt=0, description="rollout-and-update rounds")
     max_minutes: float | None = Field(
-        default=None, gt=0, description="end the training after the step that exceeds this"
+        default=None, gt=0, description="training ends after the step that exceeds this; unset: no limit"
     )
-    checkpoint_every: int = Field(default=50, gt=0, description="steps; the last step is always kept")
-    keep_checkpoints: int = Field(default=2, gt=0)
-    export: Literal["float32", "bfloat16"] = Field(default="bfloat16", description="type of the final model/ folder")
-    rollouts_mb: float = Field(
-        default=512.0, gt=0, description="bound on the stored rollouts; the oldest steps go first"
+    checkpoint_every: int = Field(default=50, gt=0, description="steps between checkpoints; the last step has one too")
+    keep_checkpoints: int = Field(default=2, gt=0, description="the newest ones; older ones are deleted")
+    sinks: tuple[Literal["jsonl", "tensorboard", "console"], ...] = Field(
+        default=("jsonl", "tensorboard", "console"), description="where metrics go"
     )
-    sinks: tuple[Literal["jsonl", "tensorboard", "console"], ...] = ("jsonl", "tensorboard", "console")
 
 
 class EvalSettings(Section):
     """[eval]: held-out evaluation, before, during and after."""
 
-    every: int | None = Field(default=None, gt=0, description="steps; unset: before and after only")
-    modes: tuple[Mode, ...] = ("sampled", "greedy")
-    batch: int = Field(default=256, gt=0, description="prompts at one time")
+    every: int | None = Field(default=None, gt=0, description="steps between evaluations; unset: before and after only")
+    modes: tuple[Mode, ...] = Field(
+        default=("sampled", "greedy"), description="how prompts are answered: at the run's temperature, or greedily"
+    )

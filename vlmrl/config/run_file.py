@@ -18,6 +18,7 @@ import vlmrl
 from vlmrl.config.data import DataSettings
 from vlmrl.config.learner import AgreementSettings, LearnerSettings
 from vlmrl.config.model import ModelSettings
+from vlmrl.config.moved import refuse_moved
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.reward import RewardSettings
 from vlmrl.config.rollout import RolloutSettings
@@ -51,10 +52,17 @@ def load_run(files: Sequence[str], overrides: Sequence[str] = ()) -> RunConfig:
         _merge(merged, _read(file))
     for path, value in _flags(overrides):
         _set(merged, path, value)
+    where = ", ".join(files)
+    refuse_moved(merged, where)
+    return validated(merged, where)
+
+
+def validated(config: dict[str, Any], where: str) -> RunConfig:
+    """The config of nested tables; `UserError` names the field and its value."""
     try:
-        return RunConfig.model_validate(merged)
+        return RunConfig.model_validate(config)
     except ValidationError as error:
-        raise UserError(f"{', '.join(files)}: {one_line(error, RunConfig)}") from None
+        raise UserError(f"{where}: {one_line(error, RunConfig)}") from None
 
 
 def find_run_file(name: str) -> Path:

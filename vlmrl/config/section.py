@@ -1,11 +1,46 @@
-"""Section: what every section of a run file has in common."""
+"""Section: what every section of a run file has in common, and how plug-ins add theirs."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from vlmrl import catalog
+from vlmrl.errors import UserError
+
+S = TypeVar("S", bound="Section")
 
 
 class Section(BaseModel):
     """What all sections share: an unknown key is refused, a value never changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def own(self, plugin: str) -> Any:
+        """The `Settings` of a plug-in in this section; None if its file has none."""
+        return getattr(self, plugin, None)
+
+
+def with_plugins(kind: str) -> Callable[[type[S]], type[S]]:
+    """Class decorator: the section gets a subsection for each file of that kind that has `Settings`, by its name.
+
+    `UserError` if a file is called like a setting of the section.
+    """
+
+    def extended(section: type[S]) -> type[S]:
+        fields: dict[str, Any] = {}
+        for name in catalog.names(kind):
+            own = getattr(catalog.load(kind, name), "Settings", None)
+            if own is not None and name in section.model_fields:
+                raise UserError(
+                    f"{catalog.folder(kind) / name}.py: its section has a setting {name!r}; rename the file"
+                )
+            if own is not None:
+                fields[name] = (own, Field(default=own()))
+        return create_model(
+            section.__name__, __base__=section, __module__=section.__module__, __doc__=section.__doc__, **fields
+        )
+
+    return extended

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from vlmrl import catalog
 from vlmrl.config.section import Section
-
-
-class TransformSettings(Section):
-    """One entry of sft.transforms."""
-
-    name: str = Field(description="thought_dropout")
-    p: float = Field(default=0.5, ge=0, le=1, description="chance of a demonstration, each time that it is learnt")
-
-    @field_validator("name")
-    @classmethod
-    def _is_a_transform(cls, value: str) -> str:
-        catalog.function("hooks", value, "demonstration")
-        return value
 
 
 class SftSettings(Section):
@@ -28,5 +14,7 @@ class SftSettings(Section):
         default={}, description="of a source's answers in the loss; 1 if not named"
     )
     patch_classes: int = Field(default=0, ge=0, description="number of classes in meta.objects; 0: no patch-level loss")
-    patch_weight: float = Field(default=1.0, ge=0)
-    transforms: tuple[TransformSettings, ...] = Field(default=(), description="of the demonstrations, in this order")
+    patch_weight: float = Field(default=1.0, ge=0, description="of the patch-level loss beside that of the answers")
+    thought_dropout: float = Field(
+        default=0.0, ge=0, le=1, description="chance that a demonstration is learnt without its thought (TON: 0.5)"
+    )

@@ -8,21 +8,24 @@
         sampler.observe(groups)
     train_on(sampler.batch(n))
 
-A sampler is made by its file's `create(memory, settings, seed)`. It sees prompts by their number in the data set, and
-what the run knows of them in the `PromptMemory`.
+A sampler is made by its file's `create(memory, settings, own, seed)`. `settings` is [sampler] or a stage of it, `own`
+the subsection [sampler.<name>]: the file's `class Settings(Section)`, or None if it has none. A sampler sees prompts by
+their number in the data set, and what the run knows of them in the `PromptMemory`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from vlmrl import catalog
-from vlmrl.config.sampler import SamplerSections, SamplerSettings
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout.group import Group
+
+if TYPE_CHECKING:  # config.sampler loads the files of samplers/
+    from vlmrl.config.sampler import SamplerSections, SamplerSettings
 
 Seed = tuple[int, ...]
 
@@ -76,7 +79,8 @@ def create_sampler(settings: SamplerSettings, memory: PromptMemory, seed: int) -
 
 def create_one(settings: SamplerSections, memory: PromptMemory, seed: Seed, name: str | None = None) -> Sampler:
     """The sampler `settings.name`, or the one of another name with the same settings."""
-    return catalog.load("samplers", name or settings.name).create(memory, settings, seed)
+    name = name or settings.name
+    return catalog.load("samplers", name).create(memory, settings, settings.own(name), seed)
 
 
 def pack_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:

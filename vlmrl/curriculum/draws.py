@@ -8,16 +8,18 @@ prompts it looks at, not the data set. Samplers derive from `Draws` and change `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlmrl.config.sampler import AdmitSettings, SamplerSections
 from vlmrl.curriculum import Seed, pack_groups, unpack_groups
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.curriculum.permutation import shuffled
 from vlmrl.errors import UserError
 from vlmrl.rollout.group import Group
+
+if TYPE_CHECKING:  # config.sampler loads the files of samplers/
+    from vlmrl.config.sampler import SamplerSections
 
 CHUNK = 1024
 """Prompts looked at together, at least."""
@@ -151,21 +153,18 @@ class Draws:
         return counts
 
     def _draw(self, stream: Stream, n: int, rng: np.random.Generator) -> np.ndarray:
-        """n prompts of the stream; fewer if `max_visits` admits no more."""
-        found, looked_at = np.empty(0, np.int32), 0
-        spare, spare_chance = found, np.empty(0)
-        counts_visits = self.settings.admit.max_visits is not None
-        enough = exhausted = False
-        while not (enough or exhausted):
+        """n prompts of the stream."""
+        drawn, looked_at = np.empty(0, np.int32), 0
+        spare, spare_chance = drawn, np.empty(0)
+        enough = False
+        while not enough:
             candidates = stream.peek(max(CHUNK, 2 * n))
             open_ = is_admitted(self.memory, candidates, self.settings.admit)
-            if counts_visits:  # what is drawn already is a visit that the memory does not count yet
-                open_ &= ~np.isin(candidates, np.concatenate([found, spare]))
             chance = self.chance(candidates)
             taken = open_ if chance is None else open_ & (rng.random(len(candidates)) < chance)
-            places = np.flatnonzero(taken)[: n - len(found)]
-            found = np.concatenate([found, candidates[places]])
-            seen = int(places[-1]) + 1 if len(found) == n else len(candidates)
+            places = np.flatnonzero(taken)[: n - len(drawn)]
+            drawn = np.concatenate([drawn, candidates[places]])
+            seen = int(places[-1]) + 1 if len(drawn) == n else len(candidates)
             stream.advance(seen)
             looked_at += seen
             if chance is not None:
@@ -174,31 +173,18 @@ class Draws:
                 spare_chance = np.concatenate([spare_chance, chance[passed_over]])
                 likeliest = np.argsort(-spare_chance, kind="stable")[:n]
                 spare, spare_chance = spare[likeliest], spare_chance[likeliest]
-            at_hand = len(found) + len(spare)
-            saw_all = looked_at >= 2 * len(stream)  # the rest of this epoch and the whole of the next
-            if saw_all and not at_hand:
-                raise UserError(f"sampler.admit: no prompt passes ({self.settings.admit}); widen it")
-            enough = len(found) == n or (at_hand >= n and looked_at >= min(PATIENCE, len(stream)))
-            exhausted = saw_all and counts_visits
-        return np.concatenate([found, spare[: n - len(found)]])
+            at_hand = len(drawn) + len(spare)
+            if looked_at >= 2 * len(stream) and not at_hand:  # the rest of this epoch and the whole of the next
+                raise UserError(f"sampler.admit: no prompt passes {list(self.settings.admit)}; widen it")
+            enough = len(drawn) == n or (at_hand >= n and looked_at >= min(PATIENCE, len(stream)))
+        return np.concatenate([drawn, spare[: n - len(drawn)]])
 
 
-def is_admitted(memory: PromptMemory, indices: np.ndarray, gates: AdmitSettings) -> np.ndarray:
-    """Which of these prompts pass all gates. What is not known (NaN) is outside no bound."""
-    passed = np.ones(len(indices), bool)
-    for bounds, values in (
-        (gates.pass_rate, memory.pass_rate),
-        (gates.graded_pass_rate, lambda i: memory.graded_pass_rate_N[i]),
-    ):
-        if bounds != (0, 1):
-            # Rates are kept in float16. Rounded alike, a bound admits the rate that equals it.
-            rate, (low, high) = values(indices).astype(np.float16), np.array(bounds, np.float16)
-            passed &= ~((rate < low) | (rate > high))
-    if gates.max_length is not None:
-        passed &= ~(memory.length(indices) > gates.max_length)
-    if gates.max_visits is not None:
-        passed &= memory.visits_N[indices] < gates.max_visits
-    return passed
+def is_admitted(memory: PromptMemory, indices: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """Which of these prompts have a graded pass rate within the bounds. What is not known (NaN) is outside no bound."""
+    # Rates are kept in float16. Rounded alike, a bound admits the rate that equals it.
+    rate, (low, high) = memory.graded_pass_rate_N[indices].astype(np.float16), np.array(bounds, np.float16)
+    return ~((rate < low) | (rate > high))
 
 
 def _shares(settings: SamplerSections, memory: PromptMemory) -> dict[str, float]:

@@ -64,7 +64,7 @@ class PromptMemory:
     # --- what is known ------------------------------------------------------------------------------------
 
     def pass_rate(self, indices: np.ndarray) -> np.ndarray:
-        """Of the last visit, or else of the grade; NaN where neither is known. Float32."""
+        """Pass rate of the last visit, or else of the grade; NaN where neither is known. Float32."""
         return _first_known(self.last_N[indices], self.graded_pass_rate_N[indices])
 
     def spread(self, indices: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ class PromptMemory:
         return self.flat_visits_N[indices] + graded_flat
 
     def group_pass_rate(self, group: Group) -> float:
-        """Of what the policy wrote in one group; NaN if nothing of it was scored."""
+        """Pass rate of what the policy wrote in one group; NaN if nothing of it was scored."""
         scores = np.array(group.own_scores)
         passed = scores if self.pass_score is None else scores >= self.pass_score
         return float(passed.mean()) if len(scores) else NAN
@@ -166,7 +166,7 @@ class PromptMemory:
 
         `key_N` are the `content_keys` of this data set. `UserError` for a file that knows none of its prompts.
         """
-        keys = np.sort(key_N)  # a prompt that the data set has twice is found at the first of its places
+        keys = np.sort(key_N)  # a prompt that the data set has twice is known by the first of its places
         total = {name: np.zeros(len(self), np.float32) for name in GRADES}
         files = np.zeros(len(self), np.uint16)
         for path in paths:
@@ -211,23 +211,23 @@ def _add_history(path: str, keys: np.ndarray, total: dict[str, np.ndarray]) -> n
     if not rows.any():
         raise UserError(f"{path}: knows none of the prompts in data.train; grade that data set")
     for wanted, columns in _read_history(path, GRADES):
-        place, found = _find(keys, wanted)
+        place, known = _find(keys, wanted)
         for name, values in columns.items():
-            np.add.at(total[name], place, (values[found] / rows[place]).astype(np.float32))
+            np.add.at(total[name], place, (values[known] / rows[place]).astype(np.float32))
     return rows > 0
 
 
 def _find(keys: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where in the ascending `keys` those of the wanted stand that are there, and which of the wanted these are."""
     place = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-    found = keys[place] == wanted
-    return place[found], found
+    known = keys[place] == wanted
+    return place[known], known
 
 
 def _read_history(path: str, names: Sequence[str] = ()) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """A history's keys and its columns `names`, batch by batch: the whole of ten million rows would take gigabytes.
 
-    Within a batch keys ascend: in that order they are found several times as fast.
+    Within a batch keys ascend: in that order the search is several times as fast.
     """
     import pyarrow.parquet as pq
 

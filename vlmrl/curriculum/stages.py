@@ -12,14 +12,16 @@ until = 1.0
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vlmrl.config.sampler import SamplerSettings
 from vlmrl.curriculum import Sampler, create_one
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout.group import Group
+
+if TYPE_CHECKING:
+    from vlmrl.config.sampler import SamplerSettings
 
 
 class Stages:
@@ -29,7 +31,7 @@ class Stages:
         self.sections, self.memory, self.seed = settings.sections(), memory, seed
         self.until = [stage.until for stage in settings.stages]
         for stage in range(1, len(self.sections)):
-            self._create(stage)  # and let go: what is wrong in a late stage is said before the first
+            self._create(stage)  # only to check it: an error in a late stage shows before the first step
         self.stage, self.sampler = 0, self._create(0)
 
     def _create(self, stage: int) -> Sampler:

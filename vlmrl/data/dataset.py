@@ -101,4 +101,4 @@ def entry_samples(entry: Source) -> Iterator[Sample]:
     for source in sources:
         if source not in recipe.SOURCES:
             raise UserError(f"recipe {entry.recipe!r} has no source {source!r}{nearest(source, recipe.SOURCES)}")
-    yield from recipe.build(entry.n, split=entry.split, seed=entry.seed, sources=sources, difficulty=entry.difficulty)
+    yield from recipe.build(entry.n, split=entry.split, seed=entry.seed, sources=sources)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-from vlmrl import catalog
+from vlmrl import catalog, evaluate
 from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.data.dataset import open_dataset
@@ -58,7 +58,7 @@ def _claim(parts: Path, config: RunConfig) -> None:
     """Takes the folder of unfinished work, new or with the same settings."""
     graded_by = {"run": {"seed"}, "data": {"train"}, "model": True, "rollout": True, "reward": True}
     # A part is named after the prompt that its batch begins with, and holds pass rates.
-    graded_by |= {"eval": {"batch"}, "sampler": {"pass_score"}}
+    graded_by |= {"sampler": {"pass_score"}}
     settings = config.model_dump_json(include=graded_by)
     path = parts / "settings.json"
     if path.exists() and json.loads(path.read_text()) != json.loads(settings):
@@ -84,14 +84,13 @@ class Grader:
 
     def run(self) -> None:
         """Grades what has no part yet. A batch's draw depends on its place alone."""
-        size = self.config.eval.batch
-        starts = range(0, len(self.data), size)
+        starts = range(0, len(self.data), evaluate.BATCH)
         done = sum(self._part(start).exists() for start in starts)
         if done:
             print(f"{self.parts}: {done} of {len(starts)} batches are done", file=sys.stderr)
         for start in track(starts, "grading", transient=True, disable=not sys.stderr.isatty()):
             if not self._part(start).exists():
-                self._grade(np.arange(start, min(start + size, len(self.data))))
+                self._grade(np.arange(start, min(start + evaluate.BATCH, len(self.data))))
 
     def _grade(self, indices: np.ndarray) -> None:
         samples = [self.data[int(index)] for index in indices]

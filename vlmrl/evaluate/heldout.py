@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.progress import track
 
+from vlmrl import evaluate
 from vlmrl.config.run_file import RunConfig
 from vlmrl.data.dataset import open_dataset
 from vlmrl.monitor.ledger import EvalRow, Ledger
@@ -33,10 +34,9 @@ class Evaluator:
         started = time.monotonic()
         self.rollouter.sync(step)
         rows: list[EvalRow] = []
-        size = self.config.eval.batch
-        starts = range(0, len(self.data), size)
+        starts = range(0, len(self.data), evaluate.BATCH)
         for start in track(starts, f"held-out evaluation, {name}", transient=True, disable=self.quiet):
-            samples = [self.data[i] for i in range(start, min(start + size, len(self.data)))]
+            samples = [self.data[i] for i in range(start, min(start + evaluate.BATCH, len(self.data)))]
             for mode, groups in self.rollouter.evaluation(samples, start, step).items():
                 rows.extend((g.sample, g.rollouts[0], g.verdicts[0], mode) for g in groups)
         return self.ledger.record_eval(step, name, rows, {"eval": time.monotonic() - started})

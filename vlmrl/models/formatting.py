@@ -58,7 +58,7 @@ class Formatter:
         self._merge = self.processor.image_processor.merge_size**2
         size = self.processor.image_processor.size
         self.processor.image_processor.size = {
-            "shortest_edge": settings.min_pixels or size["shortest_edge"],
+            "shortest_edge": size["shortest_edge"],
             "longest_edge": settings.max_pixels or size["longest_edge"],
         }
 

@@ -180,7 +180,6 @@ def _with_lora(model: Any, settings: LoraSettings) -> Any:
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
         target_modules=settings.targets,
         task_type="CAUSAL_LM",
     )

@@ -3,18 +3,21 @@
 A file `objectives/<name>.py` has a docstring (its first line is what `vlmrl list objectives` shows), `PRESET`, the
 [objective] settings of the paper, and those stages that the method introduces, under the name of their setting:
 
-    group_weight(pass_rate, settings, progress) -> float
-                                                         factor of a group's advantages; `progress`: share of the run
-    token_weight(tokens, settings) -> weight_L           factor of a token's advantage
-    token_mask(tokens, settings) -> kept_L               which tokens have a policy loss; `tokens` is the whole update
-    loss(tokens, settings) -> TokenLoss                  of tokens that the policy wrote
-    hint_loss(tokens, settings) -> TokenLoss             of tokens that it wrote with a hint in its prompt,
-    hint_gamma(tokens, settings) -> float                and their constant, from the whole update
-    demo_loss(tokens, settings) -> TokenLoss             of tokens that a demonstrator wrote
+    group_weight(pass_rate, progress, settings, own) -> float
+                                                    factor of a group's advantages; `progress`: share of the run
+    token_weight(tokens, settings, own) -> weight_L factor of a token's advantage
+    token_mask(tokens, settings, own) -> (kept_L, counted_L)
+                                                    which tokens have a policy loss, and which are in its denominator;
+                                                    `tokens` is the whole update
+    loss(tokens, settings, own) -> TokenLoss        of tokens that the policy wrote
 
-`objective.loss = "gspo"` is the `loss` of `gspo.py`; `objective.preset = "gspo"` is its `PRESET`. The files use
-tensors by their methods and import no torch, so a run file is validated without it. `vlmrl/train/objective.py`
-composes.
+`settings` is [objective]. `own` is the subsection [objective.<name>]: the file's `class Settings(Section)`, or None if
+it has none. A file with settings may have `check(settings, own)`, which raises ValueError if they do not go together.
+
+`objective.loss = "gspo"` is the `loss` of `gspo.py`; `objective.preset = "gspo"` is its `PRESET`. Methods that only set
+numbers are tables in `presets.toml`. The files use tensors by their methods and import no torch, so a run file is
+validated without it. `vlmrl/train/objective.py` composes them, and calls by name what only one method has: the credit
+of MA-RLHF, the losses of hints (Guide) and demonstrations (RL-PLUS), the correction of TIS.
 """
 
 from __future__ import annotations
@@ -51,6 +54,8 @@ class Response:
     """bool: the tokens that may be trained on."""
     kept_T: torch.Tensor = field(init=False)
     """bool: those of them with a policy loss."""
+    counted_T: torch.Tensor = field(init=False)
+    """bool: those in the denominator of the policy loss."""
     behaviour_T: torch.Tensor | None = None
     """Logprobs under the policy that sampled; None: a demonstrator wrote it."""
     old_T: torch.Tensor | None = None
@@ -58,9 +63,9 @@ class Response:
     relative_duration: float = 1.0
     """Its tokens over the mean of the update."""
     policy_weight: float = 0.0
-    """Of each kept token in the policy loss: one over its denominator."""
+    """Weight of a kept token in the policy loss: one over its denominator."""
     penalty_weight: float = 0.0
-    """Of each trained token in the KL and entropy terms."""
+    """Weight of a trained token in the KL and entropy terms."""
     hint_gamma: float = 0.0
 
     def __len__(self) -> int:
@@ -116,7 +121,7 @@ class Tokens:
 
 
 class TokenLoss(NamedTuple):
-    """Of each token, not yet masked and aggregated. Shapes [L]."""
+    """The loss of each token, not yet masked and aggregated. Shapes [L]."""
 
     loss_L: torch.Tensor
     clipped_L: torch.Tensor

@@ -28,7 +28,7 @@ PRESET: dict[str, Any] = {
 }
 
 
-def loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+def loss(tokens: Tokens, settings: ObjectiveSettings, own: None) -> TokenLoss:
     """REINFORCE with truncated importance weights."""
     ratio_L = tokens.ratio_L.detach()
     weight_L = ratio_L.clamp(1 - settings.clip_low, upper_bound(settings))

@@ -1,4 +1,4 @@
-"""Duration-aware gradients (RL for machine learning engineering agents, arXiv 2509.01684): long actions weigh more.
+"""Duration-aware gradients (RL for machine learning engineering agents, arXiv 2509.01684): long actions count more.
 
 The gradient is sum_k dt_k grad log pi(a_k) A_k, dt_k the duration of action k over the mean of the batch, because fast
 actions finish more often and would be over-represented. Here an action is a response and its duration the tokens it
@@ -26,6 +26,6 @@ PRESET: dict[str, Any] = {
 }
 
 
-def token_weight(tokens: Tokens, settings: ObjectiveSettings) -> torch.Tensor:
+def token_weight(tokens: Tokens, settings: ObjectiveSettings, own: None) -> torch.Tensor:
     """The duration of the token's response over the mean duration in the update."""
     return tokens.spread([r.relative_duration for r in tokens.responses])

@@ -33,7 +33,7 @@ PRESET: dict[str, Any] = {
 }
 
 
-def loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+def loss(tokens: Tokens, settings: ObjectiveSettings, own: None) -> TokenLoss:
     """The clipped surrogate with the ratio of each token."""
     return surrogate(tokens.ratio_L, tokens.advantage_L, settings)
 
@@ -51,5 +51,5 @@ def surrogate(ratio_L: torch.Tensor, advantage_L: torch.Tensor, settings: Object
 
 
 def upper_bound(settings: ObjectiveSettings) -> float:
-    """Of the ratio: 1 + clip_high (verl), or clip_high itself (TRL's CISPO)."""
+    """Upper bound of the ratio: 1 + clip_high (verl), or clip_high itself (TRL's CISPO)."""
     return settings.clip_high if settings.upper_clip == "absolute" else 1 + settings.clip_high

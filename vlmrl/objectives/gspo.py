@@ -27,7 +27,7 @@ PRESET: dict[str, Any] = {
 MAX_LOG_RATIO = 10.0
 
 
-def loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+def loss(tokens: Tokens, settings: ObjectiveSettings, own: None) -> TokenLoss:
     """The clipped surrogate with the ratio of the response; the gradient flows through each token's logprob."""
     mean_L = tokens.response_mean((tokens.logprob_L - tokens.old_L).detach())
     ratio_L = (mean_L + tokens.logprob_L - tokens.logprob_L.detach()).clamp(max=MAX_LOG_RATIO).exp()

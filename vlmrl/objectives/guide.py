@@ -14,11 +14,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 
+from vlmrl.config.section import Section
 from vlmrl.objectives import TokenLoss
 
 if TYPE_CHECKING:
-    from vlmrl.config.objective import ObjectiveSettings
     from vlmrl.objectives import Tokens
 
 PRESET: dict[str, Any] = {
@@ -27,20 +28,24 @@ PRESET: dict[str, Any] = {
     "loss": "grpo",
     "clip_low": 0.2,
     "clip_high": 0.2,
-    "hint_loss": "guide",
-    "hint_quantile": 0.9,
     "aggregation": "token",
 }
 
 
-def hint_gamma(tokens: Tokens, settings: ObjectiveSettings) -> float:
+class Settings(Section):
+    """[objective.guide]: the loss of rollouts that saw a hint."""
+
+    quantile: float = Field(default=0.9, ge=0, le=1, description="of the hinted ratios: gamma in r / (r + gamma)")
+
+
+def hint_gamma(tokens: Tokens, own: Settings) -> float:
     """The quantile of the hinted tokens' ratios, at least 1e-4."""
     ratio_L = tokens.ratio_L.detach()[tokens.is_kind("hint") & tokens.trained_L].cpu().numpy()
     # torch.quantile takes 16 million values at most.
-    return max(float(np.quantile(ratio_L, settings.hint_quantile)), 1e-4) if len(ratio_L) else 1.0
+    return max(float(np.quantile(ratio_L, own.quantile)), 1e-4) if len(ratio_L) else 1.0
 
 
-def hint_loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+def hint_loss(tokens: Tokens) -> TokenLoss:
     """-A r / (r + gamma); the gradient flows through both r."""
     ratio_L = tokens.ratio_L
     shaped_L = ratio_L / (ratio_L + tokens.spread([r.hint_gamma for r in tokens.responses]))

@@ -16,6 +16,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field, field_validator
+
+from vlmrl.config.section import Section
 from vlmrl.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +31,6 @@ PRESET: dict[str, Any] = {
     "baseline": "mean",
     "scale": "none",
     "token_weight": ["hicra"],
-    "hicra_alpha": 0.2,
     "loss": "grpo",
     "clip_low": 0.2,
     "clip_high": 0.2,
@@ -36,13 +38,33 @@ PRESET: dict[str, Any] = {
 }
 
 
-def token_weight(tokens: Tokens, settings: ObjectiveSettings) -> torch.Tensor:
+class Settings(Section):
+    """[objective.hicra]: planning tokens."""
+
+    alpha: float = Field(default=0.2, ge=0, description="planning tokens: A + alpha |A|")
+    planning_ngrams: str | None = Field(default=None, description="text file of planning n-grams, one a line")
+
+    @field_validator("planning_ngrams")
+    @classmethod
+    def _is_a_file(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).is_file():
+            raise ValueError(f"{value!r} is not a file; name a text file with one n-gram a line")
+        return value
+
+
+def check(settings: ObjectiveSettings, own: Settings) -> None:
+    """ValueError if the stage is used without its n-grams."""
+    if "hicra" in settings.token_weight and own.planning_ngrams is None:
+        raise ValueError('token_weight "hicra" needs hicra.planning_ngrams, a text file with one n-gram a line')
+
+
+def token_weight(tokens: Tokens, settings: ObjectiveSettings, own: Settings) -> torch.Tensor:
     """1 + alpha sign(A) at planning tokens, 1 at all others."""
-    assert settings.planning_ngrams is not None
-    pattern = planning_pattern(settings.planning_ngrams)
+    assert own.planning_ngrams is not None
+    pattern = planning_pattern(own.planning_ngrams)
     texts = [[tokens.decode(i) for i in r.rollout.token_ids] for r in tokens.responses]
     planning_L = tokens.logprob_L.new_tensor([flag for pieces in texts for flag in planning(pieces, pattern)])
-    return 1 + settings.hicra_alpha * tokens.advantage_L.sign() * planning_L
+    return 1 + own.alpha * tokens.advantage_L.sign() * planning_L
 
 
 @cache

@@ -4,14 +4,18 @@ k = ceil(0.2 N) of N tokens, by the entropy of the policy at the update. DAPO's 
 overlong filter; the KL and entropy terms are not masked.
 
 The authors take the share over a micro-batch of one device. Here it is over the update, so that it does not depend on
-the hardware, or over each group (`entropy_scope`). They divide by the tokens that are kept
-(`denominator = "kept"`); TRL divides by all (`"trained"`), which makes the gradient a fifth as large.
+the hardware, or over each group (`scope`). They divide by the tokens that are kept (`denominator = "kept"`); TRL
+divides by all (`"trained"`), which makes the gradient a fifth as large.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from vlmrl.config.section import Section
 
 if TYPE_CHECKING:
     import torch
@@ -23,23 +27,30 @@ PRESET: dict[str, Any] = {
     "baseline": "mean",
     "scale": "std",
     "token_mask": "high_entropy",
-    "top_entropy": 0.2,
-    "entropy_scope": "update",
     "loss": "grpo",
     "clip_low": 0.2,
     "clip_high": 0.28,
     "dual_clip": 10.0,
     "aggregation": "token",
-    "denominator": "kept",
 }
 
 
-def token_mask(tokens: Tokens, settings: ObjectiveSettings) -> torch.Tensor:
-    """bool [L] over an update: the tokens that are kept, of those that may be trained on."""
-    scope_L = tokens.spread([r.group * (settings.entropy_scope == "group") for r in tokens.responses])
+class Settings(Section):
+    """[objective.high_entropy]: which tokens have a policy loss."""
+
+    share: float = Field(default=0.2, gt=0, le=1, description="of the tokens, those with the highest entropy")
+    scope: Literal["update", "group"] = Field(default="update", description="the tokens it is a share of")
+    denominator: Literal["kept", "trained"] = Field(
+        default="kept", description="tokens that the loss is a mean over: those kept, or also the others"
+    )
+
+
+def token_mask(tokens: Tokens, settings: ObjectiveSettings, own: Settings) -> tuple[torch.Tensor, torch.Tensor]:
+    """bool [L] over an update: tokens with a policy loss, and those in its denominator."""
+    scope_L = tokens.spread([r.group * (own.scope == "group") for r in tokens.responses])
     kept_L = tokens.trained_L & False
     for scope in scope_L.unique():
         place = ((scope_L == scope) & tokens.trained_L).nonzero()[:, 0]
-        count = math.ceil(settings.top_entropy * len(place))
+        count = math.ceil(own.share * len(place))
         kept_L[place[tokens.entropy_L[place].topk(count).indices]] = True
-    return kept_L
+    return kept_L, kept_L if own.denominator == "kept" else tokens.trained_L

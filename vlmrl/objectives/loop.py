@@ -9,12 +9,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
+from vlmrl.config.section import Section
+
 PRESET: dict[str, Any] = {
     "baseline": "leave_one_out",
     "scale": "none",
-    "min_advantage": 0.01,
+    "loop": {"min_advantage": 0.01},
     "loss": "grpo",
     "clip_low": 1 - 1 / 1.1,
     "clip_high": 0.1,
     "aggregation": "sequence",
 }
+
+
+class Settings(Section):
+    """[objective.loop]: which rollouts take part."""
+
+    min_advantage: float = Field(
+        default=0.0, ge=0, description="no loss for rollouts with a smaller absolute advantage"
+    )
+
+
+def takes_part(advantage: float, own: Settings) -> bool:
+    """Whether a rollout of that advantage has a loss."""
+    return abs(advantage) >= own.min_advantage

@@ -5,9 +5,9 @@ tokens' rewards, and its advantage is that of all of its tokens; ratio and clip 
 macro action of its own, so that the reward of the answer is not averaged. With macro actions of one token it is PPO.
 
 The paper has a critic; here the group's baseline stands in for it (the value is 0 everywhere), which leaves
-A lambda^(macro actions that follow). Boundaries: `macro = "ngram"`, every `macro_length` tokens; "random", lengths
-drawn from 1, 2, 3, 5, 10; "perplexity", where a token would raise the perplexity of its macro action. The paper's
-fourth kind needs a parser.
+A lambda^(macro actions that follow). Boundaries: `macro = "ngram"`, every `length` tokens; "random", lengths drawn
+from 1, 2, 3, 5, 10; "perplexity", where a token would raise the perplexity of its macro action. The paper's fourth
+kind needs a parser.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from vlmrl.config.objective import ObjectiveSettings
+from pydantic import Field
+
+from vlmrl.config.section import Section
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",
     "scale": "std",
-    "macro": "ngram",
-    "macro_length": 5,
-    "gae_lambda": 0.95,
+    "ma_rlhf": {"macro": "ngram", "gae_lambda": 0.95},
     "loss": "grpo",
     "clip_low": 0.2,
     "clip_high": 0.2,
@@ -38,14 +37,24 @@ PRESET: dict[str, Any] = {
 RANDOM_LENGTHS = (1, 2, 3, 5, 10)
 
 
-def macro_lengths(token_ids: Sequence[int], logprobs: Sequence[float], settings: ObjectiveSettings) -> list[int]:
+class Settings(Section):
+    """[objective.ma_rlhf]: the credit of a token by the actions that follow it; off with gae_lambda = 1."""
+
+    macro: Literal["none", "ngram", "random", "perplexity"] = Field(
+        default="none", description="macro actions, over which gae_lambda discounts; none: tokens"
+    )
+    length: int = Field(default=5, gt=0, description="tokens of an n-gram macro action")
+    gae_lambda: float = Field(default=1.0, ge=0, le=1, description="factor of the advantage for each later action")
+
+
+def macro_lengths(token_ids: Sequence[int], logprobs: Sequence[float], own: Settings) -> list[int]:
     """Tokens of each macro action of a response; the last one has one. Random ones depend on the response alone."""
     count, lengths = len(token_ids) - 1, []
-    if settings.macro == "perplexity":
+    if own.macro == "perplexity":
         lengths = _falling_perplexity(logprobs[:-1])
     draw = random.Random(zlib.crc32(repr(tuple(token_ids)).encode()))
     while (left := count - sum(lengths)) > 0:
-        length = {"none": 1, "ngram": settings.macro_length}.get(settings.macro) or draw.choice(RANDOM_LENGTHS)
+        length = {"none": 1, "ngram": own.length}.get(own.macro) or draw.choice(RANDOM_LENGTHS)
         lengths.append(min(length, left))
     return [*lengths, 1]
 

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from vlmrl.config.section import Section
+
 if TYPE_CHECKING:
     from vlmrl.config.objective import ObjectiveSettings
 
@@ -17,7 +21,6 @@ PRESET: dict[str, Any] = {
     "scale": "std",
     "epsilon": 1e-9,
     "group_weight": "observe_r1",
-    "observe_sigma": 1.8,
     "loss": "grpo",
     "clip_low": 0.2,
     "clip_high": 0.2,
@@ -28,6 +31,12 @@ PRESET: dict[str, Any] = {
 }
 
 
-def group_weight(pass_rate: float, settings: ObjectiveSettings, progress: float) -> float:
+class Settings(Section):
+    """[objective.observe_r1]: the weight of a group."""
+
+    sigma: float = Field(default=1.8, gt=0, description="weight at a pass rate of one half")
+
+
+def group_weight(pass_rate: float, progress: float, settings: ObjectiveSettings, own: Settings) -> float:
     """4 sigma d (1 - d)."""
-    return 4 * settings.observe_sigma * pass_rate * (1 - pass_rate)
+    return 4 * own.sigma * pass_rate * (1 - pass_rate)

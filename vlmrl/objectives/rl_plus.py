@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from vlmrl.config.section import Section
 from vlmrl.objectives import TokenLoss
 
 if TYPE_CHECKING:
@@ -26,28 +29,32 @@ PRESET: dict[str, Any] = {
     "baseline": "mean",
     "scale": "none",
     "token_weight": ["rl_plus"],
-    "exploration_power": 0.5,
     "loss": "rl_plus",
     "demonstrations": True,
-    "demo_loss": "rl_plus",
     "aggregation": "sum",
     "length_divisor": 8192.0,
     "entropy_coef": 0.001,
 }
 
 
-def token_weight(tokens: Tokens, settings: ObjectiveSettings) -> torch.Tensor:
+class Settings(Section):
+    """[objective.rl_plus]: the exploration advantage."""
+
+    exploration_power: float = Field(default=0.5, ge=0, description="demo tokens: (1 - pi) to this power")
+
+
+def token_weight(tokens: Tokens, settings: ObjectiveSettings, own: Settings) -> torch.Tensor:
     """(1 - pi)^power at the tokens of demonstrations, 1 at all others."""
-    unlikely_L = (1 - tokens.logprob_L.detach().exp()).clamp(min=0) ** settings.exploration_power
+    unlikely_L = (1 - tokens.logprob_L.detach().exp()).clamp(min=0) ** own.exploration_power
     return unlikely_L.masked_fill(~tokens.is_kind("demo"), 1.0)
 
 
-def loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+def loss(tokens: Tokens, settings: ObjectiveSettings, own: Settings) -> TokenLoss:
     """-r A without a clip."""
     return TokenLoss(-tokens.ratio_L * tokens.advantage_L, tokens.trained_L & False)
 
 
-def demo_loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+def demo_loss(tokens: Tokens) -> TokenLoss:
     """-A times the ratio to the mixture of the old policy and an unknown, uniformly likely writer."""
     old_L = tokens.old_L.exp()
     ratio_L = 2 * tokens.logprob_L.exp() / (old_L + (old_L + 1) / 2)

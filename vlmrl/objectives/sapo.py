@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from vlmrl.config.section import Section
 from vlmrl.objectives import TokenLoss
 
 if TYPE_CHECKING:
@@ -18,16 +21,21 @@ PRESET: dict[str, Any] = {
     "baseline": "mean",
     "scale": "std",
     "loss": "sapo",
-    "sapo_temperature_positive": 1.0,
-    "sapo_temperature_negative": 1.05,
     "aggregation": "sequence",
 }
 
 
-def loss(tokens: Tokens, settings: ObjectiveSettings) -> TokenLoss:
+class Settings(Section):
+    """[objective.sapo]: the temperatures of the gate."""
+
+    temperature_positive: float = Field(default=1.0, gt=0, description="tau where A > 0")
+    temperature_negative: float = Field(default=1.05, gt=0, description="tau where A <= 0")
+
+
+def loss(tokens: Tokens, settings: ObjectiveSettings, own: Settings) -> TokenLoss:
     """The gated surrogate; nothing is ever clipped."""
     positive_L = tokens.advantage_L > 0
-    tau_L = tokens.advantage_L.new_full(positive_L.shape, settings.sapo_temperature_negative)
-    tau_L = tau_L.masked_fill(positive_L, settings.sapo_temperature_positive)
+    tau_L = tokens.advantage_L.new_full(positive_L.shape, own.temperature_negative)
+    tau_L = tau_L.masked_fill(positive_L, own.temperature_positive)
     gate_L = (tau_L * (tokens.ratio_L - 1)).sigmoid() * 4 / tau_L
     return TokenLoss(-gate_L * tokens.advantage_L, positive_L & False)

@@ -5,7 +5,12 @@ beta(e) = beta / 2 (1 + cos(pi e)), e the share of the run that is done. Advanta
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Literal
+
+from pydantic import Field
+
+from vlmrl.config.section import Section
 
 PRESET: dict[str, Any] = {
     "baseline": "mean",
@@ -17,5 +22,18 @@ PRESET: dict[str, Any] = {
     "aggregation": "sequence",
     "kl_coef": 0.04,
     "kl": "k3",
-    "kl_schedule": "cosine",
+    "visionary_r1": {"kl_schedule": "cosine"},
 }
+
+
+class Settings(Section):
+    """[objective.visionary_r1]: the KL coefficient over the run."""
+
+    kl_schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="cosine: kl_coef falls to 0 over the run"
+    )
+
+
+def coefficient(kl_coef: float, progress: float, own: Settings) -> float:
+    """The KL coefficient once the share `progress` of the run is done."""
+    return kl_coef / 2 * (1 + math.cos(math.pi * progress)) if own.kl_schedule == "cosine" else kl_coef

@@ -91,7 +91,7 @@ class Schedules:
         if not isinstance(schedule, MatchedSchedule):
             return schedule_value(schedule, progress)
         latest = self._latest.get((source, f"{verifier}/{schedule.part}"))
-        return schedule.least if not latest else matched_value(schedule, latest)
+        return 0.0 if not latest else matched_value(schedule, latest)
 
 
 def schedule_value(schedule: Sequence[tuple[float, float]], progress: float) -> float:
@@ -108,7 +108,7 @@ def schedule_value(schedule: Sequence[tuple[float, float]], progress: float) -> 
 def matched_value(schedule: MatchedSchedule, latest: Iterable[float]) -> float:
     """What the share `reached_by` of these scores reaches, within the bounds."""
     reached = float(np.quantile(np.fromiter(latest, np.float64), 1 - schedule.reached_by, method="higher"))
-    return min(max(reached, schedule.least), schedule.most)
+    return min(max(reached, 0.0), schedule.most)
 
 
 def _check_part(where: str, verifier: str, part: str) -> None:

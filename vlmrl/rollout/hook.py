@@ -2,14 +2,13 @@
 
 A file `hooks/<name>.py` has a docstring (its first line is what `vlmrl list hooks` shows) and one of
 
-    decide(group, step, settings) -> Decision         what becomes of a judged group
-    wrap(engine, formatter, settings) -> Engine       an engine around the engine
-    demonstration(text) -> str                        what supervised learning learns in place of it
+    decide(group, step, own) -> Decision         what is done with a judged group
+    wrap(engine, formatter, own) -> Engine       an engine around the engine
 
-One that reads a text of the sample's `meta` has its name in `META`, so that `--dry-run` can say that no row has it.
-`rollout.hooks` names files of the first two kinds, whose settings are the section [rollout.<name>]; `sft.transforms`
-names those of the third. All are functions of what they are given: a resumed run has nothing to restore. The files load
-no torch when imported, so that a run file is validated without it.
+`rollout.hooks` names the files. `own` is the section [rollout.<name>]: the file's `class Settings(Section)`, or None if
+it has none. A hook that reads a text of the sample's `meta` has its name in `META`, so that `--dry-run` can say that no
+row has it. All are functions of what they are given: a resumed run has nothing to restore. The files load no torch when
+imported, so that a run file is validated without it.
 """
 
 from __future__ import annotations
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
     from vlmrl.config.rollout import RolloutSettings
     from vlmrl.models.formatting import Formatter
     from vlmrl.rollout import Engine
+
+HINT_TEMPLATE = r"\{hint\}"
+"""What the template of a hint must match."""
 
 RollOut = Callable[[Sequence[Sample], Sequence[int]], list[Group]]
 """Judged groups of these samples, given with their numbers in the training data."""
@@ -58,7 +60,7 @@ def wrap_engine(engine: Engine, formatter: Formatter, rollout: RolloutSettings) 
     for name in rollout.hooks:
         module = catalog.load("hooks", name)
         if hasattr(module, "wrap"):
-            engine = module.wrap(engine, formatter, getattr(rollout, name))
+            engine = module.wrap(engine, formatter, rollout.own(name))
     return engine
 
 
@@ -68,13 +70,13 @@ def apply_hooks(groups: Sequence[Group], rollout: RolloutSettings, step: int, ro
     The first hook that does not keep a group decides. A dropped group stays in the list and is marked. A regenerated
     group is decided upon again.
     """
-    hooks = [(catalog.load("hooks", name), getattr(rollout, name)) for name in rollout.hooks]
-    deciding = [(module.decide, settings) for module, settings in hooks if hasattr(module, "decide")]
+    hooks = [(catalog.load("hooks", name), rollout.own(name)) for name in rollout.hooks]
+    deciding = [(module.decide, own) for module, own in hooks if hasattr(module, "decide")]
     result, undecided = list(groups), range(len(groups))
     while deciding and undecided:
         requests: dict[int, Regenerate] = {}
         for place in undecided:
-            decisions = (decide(result[place], step, settings) for decide, settings in deciding)
+            decisions = (decide(result[place], step, own) for decide, own in deciding)
             decision: Decision = next((d for d in decisions if d != "keep"), "keep")
             if isinstance(decision, Regenerate):
                 requests[place] = decision
@@ -110,7 +112,7 @@ def meta_text(sample: Sample, field: str) -> str | None:
     """The text in `meta` under this name, if the sample has one that is not empty."""
     text = sample.meta.get(field)
     if text is not None and not isinstance(text, str):
-        raise UserError(f"sample {sample.id!r}: meta.{field} is {text!r:.60}, no text; mend the row or leave it out")
+        raise UserError(f"sample {sample.id!r}: meta.{field} is {text!r:.60}, not a text; correct or drop the row")
     return text or None
 
 

@@ -53,7 +53,7 @@ class PromptCheck:
 
     def _hint_fits(self, sample: Sample, name: str, field: str) -> None:
         """A hint is given when all answers were wrong, in the middle of the run."""
-        hint, settings = hook.meta_text(sample, field), getattr(self.config.rollout, name)
+        hint, settings = hook.meta_text(sample, field), self.config.rollout.own(name)
         if hint is None or not hasattr(settings, "template"):
             return
         share = max(getattr(settings, "shares", (1.0,)))
@@ -66,7 +66,7 @@ class PromptCheck:
 
 def longest_response(config: RunConfig, formatter: Formatter) -> int:
     """Tokens of the longest response that the run may sample."""
-    rollout, forced = config.rollout, config.rollout.force_answer
+    rollout, forced = config.rollout, config.rollout.own("force_answer")
     if "force_answer" not in rollout.hooks:
         return rollout.max_new_tokens
     cue = formatter.tokenizer(forced.cue, add_special_tokens=False).input_ids

@@ -30,7 +30,7 @@ from vlmrl.rollout.group import Group
 MIN_TOKENS = 256
 """What a part has fewer tokens than this counts as if the missing ones agreed, so that no single token decides."""
 
-DEFAULTS = {
+THRESHOLDS = {
     torch.float32: {"warn": 1e-4, "warn_kl": 1e-6, "stop": 1e-3, "stop_kl": 1e-5},
     torch.bfloat16: {"warn": 0.03, "warn_kl": 2e-3, "stop": 0.1, "stop_kl": 0.02},
 }
@@ -50,7 +50,7 @@ class Part:
     groups: Sequence[Group]
     tokens: int
     mean: float
-    """Of |d|."""
+    """Mean of |d|."""
     kl: float
 
     def excess(self, mean: float, kl: float) -> tuple[float, str]:
@@ -66,37 +66,36 @@ class AgreementGate:
     def __init__(
         self, settings: AgreementSettings, compute: torch.dtype, folder: Path, say: Callable[[str], None]
     ) -> None:
-        given = settings.model_dump(exclude_none=True)
-        self.thresholds: dict[str, float] = DEFAULTS[compute] | given
+        self.thresholds = {name: settings.tolerance * value for name, value in THRESHOLDS[compute].items()}
         self.path = folder / "agreement.jsonl"
         self.warnings = 0
         """Parts above a warning threshold in the last update that was judged."""
         self._say = say
-        self._told: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
 
     def judge(self, groups: Sequence[Group]) -> None:
-        """Of groups whose `stats` are those of the policy that sampled them."""
-        found = list(parts(groups))
-        if stopped := self._above("stop", found):
+        """Judges groups whose `stats` are those of the policy that sampled them."""
+        measured = list(parts(groups))
+        if stopped := self._above("stop", measured):
             part, statistic = stopped[0]
             self._keep(part.groups)
             raise UserError(
                 f"{self._line('stop', part, statistic)}; no update was made, see {self.path}. "
-                f"{likely_causes(part, found, self.thresholds['warn'])}. If nothing is broken, raise "
-                f"--agreement.stop{statistic} and correct the loss by truncated importance sampling: "
-                "--objective.old proximal --objective.correction clamp"
+                f"{likely_causes(part, measured, self.thresholds['warn'])}. If nothing is broken, raise "
+                "--agreement.tolerance and correct the loss by truncated importance sampling: "
+                "--objective.old proximal --objective.tis.correction clamp"
             )
-        warned = self._above("warn", found)
+        warned = self._above("warn", measured)
         self.warnings = len(warned)
         for part, statistic in warned:
-            if (part.level, part.name) not in self._told and part.level != "sample":
-                self._told.add((part.level, part.name))
+            if (part.level, part.name) not in self._warned and part.level != "sample":
+                self._warned.add((part.level, part.name))
                 self._say(f"{self._line('warn', part, statistic)} (this is said once; see all/agreement_warnings)")
 
-    def _above(self, level: str, found: Sequence[Part]) -> list[tuple[Part, str]]:
+    def _above(self, level: str, measured: Sequence[Part]) -> list[tuple[Part, str]]:
         """Parts above a threshold, farthest first, each with the statistic that is."""
         limits = self.thresholds[level], self.thresholds[f"{level}_kl"]
-        excesses = [(part.excess(*limits), part) for part in found]
+        excesses = [(part.excess(*limits), part) for part in measured]
         ordered = sorted(excesses, key=lambda pair: -pair[0][0])
         return [(part, statistic) for (excess, statistic), part in ordered if excess > 1]
 
@@ -104,7 +103,7 @@ class AgreementGate:
         worst = max(parts_by_sample(part.groups), key=lambda sample: _or_infinite(sample.mean))
         (group,) = worst.groups
         value = f"KL {part.kl:.2g}" if statistic else f"mean |logprob difference| {part.mean:.2g}"
-        threshold = f"agreement.{level}{statistic} = {self.thresholds[level + statistic]:g}"
+        threshold = f"the threshold {level}{statistic} = {self.thresholds[level + statistic]:g}"
         return (
             f"step {group.rollouts[0].version + 1}: engine and learner disagree on {part.level} {part.name!r}: {value} "
             f"over {part.tokens} tokens is above {threshold} (worst: sample {group.sample.id!r}, source "
@@ -139,9 +138,9 @@ def _parts(level: str, groups: dict[str, list[Group]]) -> Iterator[Part]:
             yield Part(level, name, members, int(tokens), mean, kl)
 
 
-def likely_causes(part: Part, found: Sequence[Part], agrees: float) -> str:
-    """Where to look first: what agrees is no cause."""
-    by_name = {(other.level, other.name): other.mean for other in found}
+def likely_causes(part: Part, measured: Sequence[Part], agrees: float) -> str:
+    """Where to look first: what agrees is not a cause."""
+    by_name = {(other.level, other.name): other.mean for other in measured}
     if part.level == "sample":
         return "Other samples agree better: look at this one's media, and at its embedding in the vision cache"
     if by_name.get(("modality", "text"), math.inf) <= agrees:
@@ -184,5 +183,5 @@ def _plain(value: float | None) -> float | str | None:
 
 
 def _or_infinite(value: float) -> float:
-    """NaN is no agreement."""
+    """NaN counts as a disagreement."""
     return math.inf if math.isnan(value) else value

@@ -26,7 +26,10 @@ from vlmrl.train.planner import Planner
 
 
 class Learner:
-    """Owns the optimizer. `run_updates` is the number of optimizer steps the whole run will take."""
+    """Owns the optimizer. `run_updates` is the number of optimizer steps the whole run will take.
+
+    `share_prompt=False` computes the prompt once for each response: what tests and benchmarks compare with.
+    """
 
     def __init__(
         self,
@@ -37,10 +40,11 @@ class Learner:
         temperature: float = 1.0,
         extra_parameters: Iterable[torch.nn.Parameter] = (),
         gate: AgreementGate | None = None,
+        share_prompt: bool = True,
     ) -> None:
         self.policy = policy
         self.settings = settings
-        self.planner = Planner(policy, settings)
+        self.planner = Planner(policy, settings, share_prompt)
         self.objective = Objective(objective, lambda token: policy.formatter.tokenizer.decode([token]))
         self.temperature = temperature
         self.gate = gate
@@ -74,7 +78,7 @@ class Learner:
         parts = [useful[part::count] for part in range(count)]
         plans = [self.objective.responses(part) for part in parts]
         for part, plan in zip(parts[1:], plans[1:], strict=True):
-            self._remember(part, plan)
+            self._set_old_logprobs(part, plan)
         reports = [
             self._update_on(part, plan, progress, version, first=number == 0)
             for number, (part, plan) in enumerate(zip(parts, plans, strict=True))
@@ -87,7 +91,8 @@ class Learner:
         self, groups: Sequence[Group], plan: list[Response], progress: float, version: int | None, first: bool
     ) -> tuple[float, float]:
         """One optimizer step; (loss, gradient norm). `first`: the policy is still the one that has this version."""
-        self.objective.weigh(plan, self._survey(groups, plan) if self.objective.needs_survey(plan) else None)
+        scored = self._scoring_pass(groups, plan) if self.objective.needs_scoring_pass(plan) else None
+        self.objective.set_masks(plan, scored)
         for group in groups:
             group.stats = [None] * len(group.rollouts)
         total = 0.0
@@ -117,8 +122,8 @@ class Learner:
             yield row, [members[span.item][span.response] for span in row.spans]
 
     @torch.no_grad()
-    def _survey(self, groups: Sequence[Group], plan: Sequence[Response]) -> Tokens:
-        """A pass over all rows of an update: what the policy makes of its tokens before the step."""
+    def _scoring_pass(self, groups: Sequence[Group], plan: Sequence[Response]) -> Tokens:
+        """Logprobs and entropies of an update's tokens under the policy before the step."""
         passes = [
             (responses, score_row(self.policy, row, self.temperature)) for row, responses in self._rows(groups, plan)
         ]
@@ -128,11 +133,11 @@ class Learner:
             torch.cat([scores.entropy_L for _, scores in passes]),
         )
 
-    def _remember(self, groups: Sequence[Group], plan: Sequence[Response]) -> None:
-        """Old logprobs under the policy as it is now, of the responses whose ratio is to it."""
+    def _set_old_logprobs(self, groups: Sequence[Group], plan: Sequence[Response]) -> None:
+        """Old logprobs under the policy as it is now, for the responses whose ratio is to it."""
         proximal = [response for response in plan if response.old_T is None]
         if proximal:
-            now = self._survey(groups, proximal)
+            now = self._scoring_pass(groups, proximal)
             for response, old_T in zip(now.responses, now.split(now.logprob_L), strict=True):
                 response.old_T = old_T
 

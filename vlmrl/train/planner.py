@@ -1,6 +1,6 @@
 """Planner: how an update's responses become rows, by predicted cost and memory.
 
-    planner = Planner(policy, settings)
+    planner = Planner(policy, settings)         share_prompt=False repeats the prompt: the reference path
     for row in planner.rows(items): ...         the row that takes the most memory first
     planner.metrics()                           what was predicted, beside what was measured
 
@@ -36,9 +36,10 @@ MB = 2**20
 class Planner:
     """A gauge for `arrange`, made of the policy and the budgets."""
 
-    def __init__(self, policy: Policy, settings: LearnerSettings) -> None:
+    def __init__(self, policy: Policy, settings: LearnerSettings, share_prompt: bool = True) -> None:
         self.policy = policy
         self.settings = settings
+        self.share_prompt = share_prompt
         self.tower: Any = policy.core.model.visual
         self.rates = Rates.of(policy.core)
         self.no_tree = no_tree(policy.core.config.text_config)
@@ -82,7 +83,7 @@ class Planner:
         if self.no_tree:
             rows = [[item] for item in repeat(items)]
         else:
-            rows = arrange(items if self.settings.share_prompt else repeat(items), self)
+            rows = arrange(items if self.share_prompt else repeat(items), self)
         planned = [(row, sum((work_of(item, self) for item in row), start=Work())) for row in rows]
         return sorted(planned, key=lambda row: -self.footprint.row(row[1]))
 

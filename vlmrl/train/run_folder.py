@@ -13,14 +13,15 @@ from typing import Any
 
 import tomli_w
 
-from vlmrl.config.run_file import RunConfig
+from vlmrl.config.moved import translated
+from vlmrl.config.run_file import RunConfig, validated
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
 
 MAY_CHANGE = {
-    *(f"run.{name}" for name in ("max_minutes", "sinks", "keep_checkpoints", "checkpoint_every", "export")),
+    *(f"run.{name}" for name in ("max_minutes", "sinks", "keep_checkpoints", "checkpoint_every")),
     *(f"reward.{name}" for name in ("workers", "deadline", "memory_mb", "servers")),
-    *(f"agreement.{name}" for name in ("warn", "warn_kl", "stop", "stop_kl")),
+    "agreement.tolerance",
 }
 """Settings that a resumed run may change, because its numbers do not depend on them."""
 
@@ -36,18 +37,18 @@ class RunFolder:
     def open(cls, config: RunConfig, resume: bool) -> RunFolder:
         """`UserError` if the folder holds a run and `resume` is off, or holds a run with other settings."""
         folder = cls(Path(config.run.folder) / config.run.name)
-        settings = _flat(config.model_dump(mode="json", exclude_none=True))
+        settings = _flat(config)
         stored = folder.path / "config.toml"
         if not stored.exists() and folder.path.exists() and any(folder.path.iterdir()):
             raise UserError(f"{folder.path}: not empty and not a run; choose another run.name")
         if not folder.has_begun():
-            # A start that was refused has left its copy of the data, and the files may have been mended since.
+            # A start that was refused has left its copy of the data, and the files may have been corrected since.
             shutil.rmtree(folder.path / "data", ignore_errors=True)
             folder.write("config.toml", tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
             return folder
         if not resume:
             raise UserError(f"{folder.path}: already holds a run; add --resume to go on, or choose another run.name")
-        earlier = _flat(tomllib.loads(stored.read_text()))
+        earlier = _flat(validated(translated(tomllib.loads(stored.read_text()), str(folder.path)), str(stored)))
         for key in sorted((settings.keys() | earlier.keys()) - MAY_CHANGE):
             if settings.get(key) != earlier.get(key):
                 raise UserError(
@@ -71,13 +72,17 @@ class RunFolder:
         print(f"[{self.path.name}] {line}", file=sys.stderr, flush=True)
 
 
-def _flat(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(config: RunConfig) -> dict[str, Any]:
     """Leaves by dotted name."""
+    return _leaves(config.model_dump(mode="json", exclude_none=True), "")
+
+
+def _leaves(table: dict[str, Any], prefix: str) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in table.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{name}.")
+            flat |= _leaves(value, f"{name}.")
         else:
             flat[name] = value
     return flat

@@ -3,12 +3,17 @@
 A vision tower trained from scratch through the answers alone stays blind for long. The auxiliary loss gives
 every patch its own label: which object has its centre there, and where that object's edges are. The labels
 are `meta.objects` of the sample, [class, x1, y1, x2, y2] in pixels of its one image; the head is thrown away.
+
+Thought dropout (TON, arXiv 2505.16854): some demonstrations have no thought, so that a model may learn to skip it. The
+thought between the tags becomes empty; the tags and the answer stay, so that the format is the same. The paper drops
+half of the thoughts. A demonstration without tags stays as it is.
 """
 
 from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vlmrl import catalog
 from vlmrl.config.sft import SftSettings
 from vlmrl.data.media import image_size
 from vlmrl.errors import UserError
@@ -28,7 +32,10 @@ from vlmrl.sample import Sample
 from vlmrl.train.learner import Learner
 
 BACKGROUND_WEIGHT = 0.2
-"""Of a patch without an object, in the class loss: nine in ten are."""
+"""Weight of a patch without an object in the class loss: nine in ten are."""
+
+
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
 
 class PatchHead(nn.Module):
@@ -76,7 +83,7 @@ class Supervisor:
     def update(
         self, learner: Learner, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt], seed: int = 0
     ) -> UpdateReport:
-        """One optimizer step on the samples' demonstrations; which of them are transformed depends on the seed."""
+        """One optimizer step on the samples' demonstrations; which of them lose their thought depends on the seed."""
         answers = [self._answer(sample, seed) for sample in samples]
         if self.head is not None:
             for sample, prompt in zip(samples, prompts, strict=True):
@@ -99,13 +106,9 @@ class Supervisor:
         return learner.supervise(items, loss_of)
 
     def _answer(self, sample: Sample, seed: int = 0) -> list[int]:
-        def transformed(text: str) -> str:
-            for transform in self.settings.transforms:
-                if random.Random(f"{seed} {transform.name} {sample.id}").random() < transform.p:
-                    text = catalog.function("hooks", transform.name, "demonstration")(text)
-            return text
-
-        return self.policy.formatter.encode_demonstration(sample, transformed)
+        drawn = random.Random(f"{seed} thought_dropout {sample.id}").random()
+        transform = without_thought if drawn < self.settings.thought_dropout else str
+        return self.policy.formatter.encode_demonstration(sample, transform)
 
     def _patch_loss(self, row: Row, samples: Sequence[Sample]) -> torch.Tensor:
         """Class cross-entropy over all patches plus smooth L1 of the edges where an object is."""
@@ -122,18 +125,18 @@ class Supervisor:
 
     def _objects(self, sample: Sample, prompt: EncodedPrompt) -> list[list[Any]]:
         """`meta.objects`; `UserError` unless they are labels for the patches of the sample's one image."""
-        mend = "mend or drop the row, or set sft.patch_classes = 0"
+        advice = "correct or drop the row, or set sft.patch_classes = 0"
         if prompt.modality != "image":
-            raise UserError(f"sample {sample.id!r}: sft.patch_classes takes rows of one image and no video; {mend}")
+            raise UserError(f"sample {sample.id!r}: sft.patch_classes takes rows of one image and no video; {advice}")
         objects: Any = sample.meta.get("objects")
         if not isinstance(objects, list):
-            raise UserError(f"sample {sample.id!r}: meta.objects is no list of [class, x1, y1, x2, y2]; {mend}")
+            raise UserError(f"sample {sample.id!r}: meta.objects is not a list of [class, x1, y1, x2, y2]; {advice}")
         size, classes = image_size(sample.media.images[0]), self.settings.patch_classes
         for number, labelled in enumerate(objects):
             if not _is_object(labelled, classes, size):
                 raise UserError(
                     f"sample {sample.id!r}: meta.objects.{number} is {json.dumps(labelled)[:80]}, not [class, x1, y1, "
-                    f"x2, y2] with a class below {classes} and a centre in the image of {size[0]} x {size[1]}; {mend}"
+                    f"x2, y2] with a class below {classes} and a centre in the image of {size[0]} x {size[1]}; {advice}"
                 )
         return objects
 
@@ -155,6 +158,11 @@ class Supervisor:
             cx, cy = (column + 0.5) * size, (row + 0.5) * size
             edges[place] = torch.tensor([x1 - cx, y1 - cy, x2 - cx, y2 - cy]) / (size * merge)
         return labels, edges
+
+
+def without_thought(demonstration: str) -> str:
+    """The demonstration with an empty thought."""
+    return _THOUGHT.sub("<think>\n\n</think>", demonstration)
 
 
 def _is_object(labelled: Any, classes: int, size: tuple[int, int]) -> bool:

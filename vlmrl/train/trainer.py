@@ -92,9 +92,7 @@ class Trainer:
         self.rollouter = Rollouter(config, self.policy, folder.path)
         self.rollouter.sync(self.step)
         self.schedules = self._restored("schedules", self.rollouter.judge.schedules)
-        self.ledger = Ledger(
-            folder.path, sinks=config.run.sinks, total_steps=config.run.steps, rollouts_mb=config.run.rollouts_mb
-        )
+        self.ledger = Ledger(folder.path, sinks=config.run.sinks, total_steps=config.run.steps)
         # What came after the checkpoint will be recorded again; without a checkpoint that is everything.
         self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
         self.rollouter.judge.truncate(self.step or -1)
@@ -221,7 +219,7 @@ class Trainer:
 
     def _finish(self) -> int:
         after = self.evaluator.run(self.step, "after training")
-        self.policy.save(self.folder.path / "model", getattr(torch, self.config.run.export))
+        self.policy.save(self.folder.path / "model", torch.bfloat16)
         self.memory.export(self.folder.path / "history.parquet")
         metrics = read_metrics(self.folder.path)
         summary = summarise(heldout_tables(metrics).get(0, {}), after, metrics)

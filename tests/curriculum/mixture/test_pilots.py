@@ -225,7 +225,7 @@ def test_fit_refuses_to_leave_what_the_pilots_cover(planned: Path, capsys: pytes
             pilot.overlay.unlink()
     finish(planned, truth)
     error = refusal(capsys, "fit", planned, "--objective", "good=1")
-    assert "(ocr 0.00, grounding 0.00, counting 1.00) lie outside of the pilots" in error
+    assert "(ocr 0.00, grounding 0.00, counting 1.00) are outside of the pilots" in error
     assert not (planned / "weights.toml").exists()
 
 

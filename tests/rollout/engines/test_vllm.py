@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from vlmrl.config.model import ModelSettings
-from vlmrl.config.rollout import ForceAnswerSettings, VllmSettings
+from vlmrl.config.rollout import VllmSettings
 from vlmrl.data.media import encode_png
 from vlmrl.errors import UserError
 from vlmrl.models import tiny
@@ -224,7 +224,7 @@ def test_forced_answers_agree_with_transformers(
 ) -> None:
     """The continuation is a prompt with text behind its media, at the positions of a response."""
     formatter, batch = started.policy.formatter, list(prompts.values())
-    forced = force_answer.wrap(engine, formatter, ForceAnswerSettings(max_new_tokens=5))
+    forced = force_answer.wrap(engine, formatter, force_answer.Settings(max_new_tokens=5))
     sampling = Sampling(temperature, max_new_tokens=7, seed=1)
     begun, whole = engine.generate(batch, 4, sampling), forced.generate(batch, 4, sampling)
     cue = len(formatter.tokenizer("</think><answer>").input_ids)

@@ -20,7 +20,7 @@ import numpy as np
 
 RIDGES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 TOLERANCE = 1e-6
-"""Of weights: below it they are the same."""
+"""Weights that differ by less are the same."""
 
 
 def features(weights_NM: np.ndarray) -> np.ndarray:
@@ -58,14 +58,14 @@ def design(low_M: np.ndarray, high_M: np.ndarray, base_M: np.ndarray, pilots: in
 
 def vertices(low_M: np.ndarray, high_M: np.ndarray) -> np.ndarray:
     """[K, M]: the corners of the mixtures within bounds; none if the bounds leave no mixture."""
-    found = []
+    corners = []
     for free in range(len(low_M)):
         bounds = zip(np.delete(low_M, free), np.delete(high_M, free), strict=True)
         others = np.array(list(itertools.product(*bounds))).reshape(-1, len(low_M) - 1)
         rest = 1 - others.sum(1)
         fits = (rest > low_M[free] - TOLERANCE) & (rest < high_M[free] + TOLERANCE)
-        found.append(np.insert(others[fits], free, rest[fits], axis=1))
-    return distinct(np.concatenate(found)[:, ::-1])[:, ::-1]
+        corners.append(np.insert(others[fits], free, rest[fits], axis=1))
+    return distinct(np.concatenate(corners)[:, ::-1])[:, ::-1]
 
 
 def _boundary(low_M: np.ndarray, high_M: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def distinct(points_NM: np.ndarray) -> np.ndarray:
 
 
 def covers(weights_NM: np.ndarray, point_M: np.ndarray) -> bool:
-    """Whether a mixture lies within the convex hull of others."""
+    """Whether a mixture is within the convex hull of others."""
     from scipy.optimize import nnls
 
     _, residual = nnls(np.vstack([weights_NM.T, np.ones(len(weights_NM))]), np.append(point_M, 1.0))

@@ -58,7 +58,7 @@ class Plan:
 
     folder: Path
     sources: dict[str, dict[str, float]]
-    """Of each source its `base` weight, the one it has in the run, and the bounds `low` and `high`."""
+    """For each source its `base` weight, the one it has in the run, and the bounds `low` and `high`."""
     pilots: list[Pilot]
 
     @classmethod

@@ -28,7 +28,7 @@ def fit_pilots(folder: str, objective: Mapping[str, float], min_r2: float) -> st
     """Writes `report.md` and `weights.toml` into a folder of finished pilots; returns the report.
 
     objective: weights of the held-out sources in the score that is maximised; empty: alike. `UserError`, after the
-    report is written, if the cross-validated R2 is below `min_r2` or the best weights lie outside of the pilots.
+    report is written, if the cross-validated R2 is below `min_r2` or the best weights are outside of the pilots.
     """
     plan = Plan.open(folder)
     measured = measure(plan)
@@ -55,7 +55,7 @@ def fit_pilots(folder: str, objective: Mapping[str, float], min_r2: float) -> st
 
 
 def _refusal(measured: Measured, validation: Validation, best_M: np.ndarray, min_r2: float) -> str | None:
-    """Why the predictor is not to be followed, and what would mend it."""
+    """Why the predictor is not to be followed, and what would help."""
     if validation.r2 < min_r2:
         figures = f"R2 {validation.r2:.2f}, below {min_r2:g}; Spearman {validation.spearman:.2f}, "
         figures += f"RMSE {validation.rmse:.4f}"
@@ -64,7 +64,7 @@ def _refusal(measured: Measured, validation: Validation, best_M: np.ndarray, min
         )
     if not covers(measured.weights_NM, best_M):
         named = ", ".join(f"{name} {weight:.2f}" for name, weight in zip(measured.sources, best_M, strict=True))
-        return f"the best ones ({named}) lie outside of the pilots; train one there"
+        return f"the best ones ({named}) are outside of the pilots; train one there"
     return None
 
 

@@ -8,21 +8,36 @@ without a grade. After the last prompt the ladder begins anew. The paper looks t
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING, Annotated
 
-from vlmrl.config.sampler import LadderSettings, SamplerSections
+import numpy as np
+from pydantic import Field
+
+from vlmrl.config.section import Section
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum.draws import Draws, Stream
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.errors import UserError
 
+if TYPE_CHECKING:
+    from vlmrl.config.sampler import SamplerSections
+
 NEIGHBOURS = (-2, -1, 1, 2)
 
 
-def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Ladder:
+class Settings(Section):
+    """[sampler.ladder]: NeuraLadder of Observe-R1; needs grades."""
+
+    levels: int = Field(default=8, gt=0, description="steps of difficulty, 0 to `levels`: the rollouts of the grade")
+    mix: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.2, description="share of a level that goes to the two below and the two above"
+    )
+
+
+def create(memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> Ladder:
     if np.isnan(memory.graded_pass_rate_N).all():
         raise UserError("sampler.name 'ladder': no prompt has a grade; run `vlmrl data grade`, name it in history")
-    return Ladder(memory, settings, seed)
+    return Ladder(memory, settings, own, seed)
 
 
 class Rungs(Stream):
@@ -39,11 +54,15 @@ class Rungs(Stream):
 class Ladder(Draws):
     """Draws in the order of the rungs."""
 
+    def __init__(self, memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> None:
+        self.own = own
+        super().__init__(memory, settings, seed)
+
     def make_stream(self, members: np.ndarray | int, seed: Seed) -> Stream:
         kept = _worth_climbing(self.memory, np.arange(members, dtype=np.int32) if isinstance(members, int) else members)
         if not len(kept):
             raise UserError("sampler.name 'ladder': a source has no prompt that is graded and not solved; leave it out")
-        return Rungs(_sorted(self.memory, self.settings.ladder, kept, seed), seed)
+        return Rungs(_sorted(self.memory, self.own, kept, seed), seed)
 
 
 def _worth_climbing(memory: PromptMemory, members: np.ndarray) -> np.ndarray:
@@ -55,7 +74,7 @@ def _worth_climbing(memory: PromptMemory, members: np.ndarray) -> np.ndarray:
     return members[~(np.isnan(rate_M) | plain_M)]
 
 
-def _sorted(memory: PromptMemory, own: LadderSettings, members: np.ndarray, seed: Seed) -> np.ndarray:
+def _sorted(memory: PromptMemory, own: Settings, members: np.ndarray, seed: Seed) -> np.ndarray:
     """From easy to hard; equals are in random order. Shuffles `members`."""
     rng = np.random.default_rng(seed)
     rng.shuffle(members)

@@ -1,35 +1,62 @@
 """pcurl_stages: easy, medium and hard stages over the same prompts, shuffled anew (VL-Cogito, arXiv 2507.22607).
 
-VL-Cogito weighs the advantages of a group by its pass rate and the stage (`vlmrl/objectives/pcurl.py`). Here a prompt
-is drawn with that weight as its chance (`probe` at least), so that what would weigh nothing is not paid for. Where the
-objective applies the weight (`objective.group_weight = "pcurl"`), set `draw_by_weight = false`. The paper also drops
-prompts of a base pass rate above one half: `sampler.admit.graded_pass_rate = [0, 0.5]`.
+VL-Cogito multiplies the advantages of a group by a weight that depends on its pass rate and on the stage
+(`vlmrl/objectives/pcurl.py`). Here a prompt is drawn with that weight as its chance (`probe` at least), so that what
+would have no weight is not paid for. Where the objective applies the weight (`objective.group_weight = "pcurl"`), set
+`draw_by_weight = false`. The paper also drops prompts of a base pass rate above one half: `sampler.admit = [0, 0.5]`.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field, field_validator
 
-from vlmrl.config.sampler import SamplerSections
+from vlmrl.config.section import Section
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum.draws import Draws
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.objectives.pcurl import STAGES, stage_at, stage_weight
 
+if TYPE_CHECKING:
+    from vlmrl.config.sampler import SamplerSections
 
-def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> PcurlStages:
-    return PcurlStages(memory, settings, seed)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(Section):
+    """[sampler.pcurl_stages]: the stages of VL-Cogito."""
+
+    until: tuple[Share, Share, Share] = Field(
+        default=(1 / 3, 2 / 3, 1.0), description="share of the steps at which easy, medium and hard end"
+    )
+    draw_by_weight: bool = Field(
+        default=True, description="draw by the stage's group weight; false where the objective applies that weight"
+    )
+    probe: float = Field(default=0.05, gt=0, le=1, description="least chance of a prompt of weight 0")
+
+    @field_validator("until")
+    @classmethod
+    def _ascends(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(later <= earlier for earlier, later in pairwise(value)):
+            raise ValueError(f"{list(value)} does not ascend")
+        return value
+
+
+def create(memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> PcurlStages:
+    return PcurlStages(memory, settings, own, seed)
 
 
 class PcurlStages(Draws):
     """The order is a function of (seed, stage, epoch)."""
 
-    def __init__(self, memory: PromptMemory, settings: SamplerSections, seed: Seed) -> None:
+    def __init__(self, memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> None:
         self.stage = 0
         super().__init__(memory, settings, (*seed, 0))
-        self.own = settings.pcurl_stages
+        self.own = own
 
     def begin(self, step: int, progress: float) -> None:
         super().begin(step, progress)

@@ -10,28 +10,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 
-from vlmrl.config.sampler import SamplerSections
+from vlmrl.config.section import Section
 from vlmrl.curriculum import Sampler, Seed, create_one, pack_groups, unpack_groups
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.errors import UserError
 from vlmrl.rollout.group import Group
 
+if TYPE_CHECKING:
+    from vlmrl.config.sampler import SamplerSections
 
-def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Refill:
-    if settings.refill.base in ("refill", "rlcs"):
-        raise UserError(f"sampler.refill.base: {settings.refill.base!r} fills updates itself; name another sampler")
-    return Refill(create_one(settings, memory, seed, settings.refill.base), settings)
+
+class Settings(Section):
+    """[sampler.refill]: dynamic sampling of DAPO, with a buffer for the surplus."""
+
+    base: str = Field(default="uniform", description="the sampler that chooses the prompts")
+    max_rounds: int = Field(default=10, gt=0, description="of rollouts in a step; then the update is what there is")
+    margin: float = Field(default=1.25, ge=1, description="prompts asked for, over those expected to be needed")
+    max_ratio: float = Field(default=4.0, ge=1, description="prompts asked for at once, over groups missing")
+    buffer: int = Field(default=64, ge=0, description="useful groups kept for later steps")
+    max_age: int = Field(default=2, ge=0, description="updates after which a kept group is dropped")
+
+
+def create(memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> Refill:
+    if own.base in ("refill", "rlcs"):
+        raise UserError(f"sampler.refill.base: {own.base!r} fills updates itself; name another sampler")
+    return Refill(create_one(settings, memory, seed, own.base), own)
 
 
 class Refill:
     """Fills each update from `base`."""
 
-    def __init__(self, base: Sampler, settings: SamplerSections) -> None:
-        self.base, self.own = base, settings.refill
+    def __init__(self, base: Sampler, own: Settings) -> None:
+        self.base, self.own = base, own
         self.pending: list[Group] = []
         self.version = 0
         self.rounds = 0

@@ -15,21 +15,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 
-from vlmrl.config.sampler import SamplerSections
+from vlmrl.config.section import Section
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum.draws import Draws
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout.group import Group
 
+if TYPE_CHECKING:
+    from vlmrl.config.sampler import SamplerSections
+
 TIERS = 5
 
 
-def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Rlcs:
-    return Rlcs(memory, settings, seed)
+class Settings(Section):
+    """[sampler.rlcs]: curriculum sampling of GLM-4.1V-Thinking. Its report publishes none of these constants."""
+
+    floor: float = Field(
+        default=0.005, gt=0, description="pass rate p of a tier or source has weight p (1 - p) + floor"
+    )
+    decay: float = Field(default=0.9, ge=0, lt=1, description="of the averages over steps: ratio, sources")
+    max_ratio: float = Field(default=4.0, ge=1, description="prompts rolled out per group of the update, at most")
+    grade_visits: float = Field(default=1.0, ge=0, description="visits that a prompt's grade counts for")
+
+
+def create(memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> Rlcs:
+    return Rlcs(memory, settings, own, seed)
 
 
 def expansion_ratio(groups: Sequence[Group], limit: float) -> float:
@@ -41,9 +56,9 @@ def expansion_ratio(groups: Sequence[Group], limit: float) -> float:
 class Rlcs(Draws):
     """Draws weighted by source and tier, expanded by a ratio, cut back to the most balanced groups."""
 
-    def __init__(self, memory: PromptMemory, settings: SamplerSections, seed: Seed) -> None:
+    def __init__(self, memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> None:
         super().__init__(memory, settings, seed)
-        self.own = settings.rlcs
+        self.own = own
         self.ratio = 1.0
         self.source_rate = np.full(len(memory.source_names), 0.5)
 

@@ -10,27 +10,45 @@ within [0.05, 0.95]. Two things are ours: before a prompt's first visit, a grade
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from vlmrl.config.sampler import SamplerSections
+from vlmrl.config.section import Section
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum.draws import Draws
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout.group import Group
 
+if TYPE_CHECKING:
+    from vlmrl.config.sampler import SamplerSections
 
-def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> SkipSolved:
-    return SkipSolved(memory, settings, seed)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(Section):
+    """[sampler.skip_solved]: GRESO, with the constants of its paper and code, but for `probe`."""
+
+    explore: float = Field(default=0.5, gt=0, lt=1, description="first chance p of a prompt; p^z after z flat visits")
+    target_easy: Share = Field(default=0.25 / 3, description="share of paid groups that may be all alike and right")
+    target_hard: Share = Field(default=0.5 / 3, description="share of paid groups that may be all alike and wrong")
+    step: float = Field(default=0.01, gt=0, description="by which p moves after each step")
+    bounds: tuple[Share, Share] = Field(default=(0.05, 0.95), description="of p")
+    probe: float = Field(default=0.01, ge=0, le=1, description="least chance of any prompt; 0 in the paper")
+
+
+def create(memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> SkipSolved:
+    return SkipSolved(memory, settings, own, seed)
 
 
 class SkipSolved(Draws):
     """Uniform draws with a chance of p_easy^z or p_hard^z."""
 
-    def __init__(self, memory: PromptMemory, settings: SamplerSections, seed: Seed) -> None:
+    def __init__(self, memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> None:
         super().__init__(memory, settings, seed)
-        self.own = settings.skip_solved
+        self.own = own
         self.explore_easy = self.explore_hard = self.own.explore
 
     def chance(self, indices: np.ndarray) -> np.ndarray:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from vlmrl.config.sampler import SamplerSections
+from typing import TYPE_CHECKING
+
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum.draws import Draws
 from vlmrl.curriculum.memory import PromptMemory
 
+if TYPE_CHECKING:
+    from vlmrl.config.sampler import SamplerSections
 
-def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Draws:
+
+def create(memory: PromptMemory, settings: SamplerSections, own: None, seed: Seed) -> Draws:
     return Draws(memory, settings, seed)

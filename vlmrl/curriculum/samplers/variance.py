@@ -8,30 +8,45 @@
 The share `top` with the highest score is drawn, the others with chance `probe`, a prompt without a score whenever its
 turn comes. The papers select once, from a finished run; here the selection follows the run, m_t is a moving average
 over groups, and the threshold is the quantile of a random 4096 prompts, of those that gates and source weights leave.
-Temporal-R1's bound on easy prompts is `sampler.admit.pass_rate = [0, 0.7]`.
+Temporal-R1's bound on easy prompts is `sampler.admit = [0, 0.7]`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
-from vlmrl.config.sampler import SamplerSections
+from vlmrl.config.section import Section
 from vlmrl.curriculum import Seed
 from vlmrl.curriculum.draws import Draws, is_admitted
 from vlmrl.curriculum.memory import PromptMemory
 from vlmrl.rollout.group import Group
 
+if TYPE_CHECKING:
+    from vlmrl.config.sampler import SamplerSections
+
 PROBED = 4096
 """Prompts that the threshold is estimated from."""
 DECAY = 0.99
-"""Of the moving average over groups."""
+"""Decay of the moving average over groups."""
 
 
-def create(memory: PromptMemory, settings: SamplerSections, seed: Seed) -> Variance:
-    return Variance(memory, settings, seed)
+class Settings(Section):
+    """[sampler.variance]: the prompts whose reward varies most."""
+
+    score: Literal["group", "history", "limr"] = Field(
+        default="group", description="spread within the last group, std over visits, or LIMR's alignment"
+    )
+    top: float = Field(default=0.5, gt=0, le=1, description="share of the prompts that is drawn")
+    probe: float = Field(default=0.05, gt=0, le=1, description="chance of the others")
+    visits: int = Field(default=3, gt=1, description="before `history` and `limr` judge a prompt")
+
+
+def create(memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> Variance:
+    return Variance(memory, settings, own, seed)
 
 
 class Alignment:
@@ -54,9 +69,9 @@ class Alignment:
 class Variance(Draws):
     """Uniform draws among the prompts of high score, and some of the others."""
 
-    def __init__(self, memory: PromptMemory, settings: SamplerSections, seed: Seed) -> None:
+    def __init__(self, memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> None:
         super().__init__(memory, settings, seed)
-        self.own = settings.variance
+        self.own = own
         self.alignment = Alignment(len(memory)) if self.own.score == "limr" else None
         self.average: float | None = None
         self.threshold = -np.inf

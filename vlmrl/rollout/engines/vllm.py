@@ -43,6 +43,9 @@ if TYPE_CHECKING:
     from vlmrl.models.encoded_prompt import EncodedPrompt
     from vlmrl.models.policy import Policy
 
+CPU_KV_CACHE = 2**30
+"""Bytes of KV cache where there is no GPU."""
+
 POSITIONS = "prompt_positions"
 """Field of a media item that brings `_align` the [3, P + 1] positions of its prompt and the next token."""
 
@@ -86,8 +89,7 @@ def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
             dtype="float32" if policy.compute == torch.float32 else "bfloat16",
             max_model_len=settings.max_model_len,
             gpu_memory_utilization=settings.gpu_memory_utilization,
-            kv_cache_memory_bytes=int(settings.cpu_kv_cache_gb * 2**30) if on_cpu else None,
-            tensor_parallel_size=settings.tensor_parallel_size,
+            kv_cache_memory_bytes=CPU_KV_CACHE if on_cpu else None,
             # On a CPU, vLLM 0.32 cannot rewind the random state of a seeded request prefilled in chunks.
             enable_chunked_prefill=not on_cpu,
             max_num_batched_tokens=max(settings.max_model_len, 4096) if on_cpu else None,

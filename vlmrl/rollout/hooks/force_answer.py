@@ -14,12 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
+from vlmrl.config.section import Section
 from vlmrl.reading import answers
 
 if TYPE_CHECKING:
     import torch
 
-    from vlmrl.config.rollout import ForceAnswerSettings
     from vlmrl.models.encoded_prompt import EncodedPrompt
     from vlmrl.models.formatting import Formatter
     from vlmrl.rollout import Engine, Rollout, Sampling
@@ -28,15 +30,22 @@ SEED_BIT = 1 << 63
 """Flipped in the seed, so that continuations draw other numbers than responses."""
 
 
-def wrap(engine: Engine, formatter: Formatter, settings: ForceAnswerSettings) -> ForceAnswer:
-    return ForceAnswer(engine, formatter, settings)
+class Settings(Section):
+    """[rollout.force_answer]: the end of a response that was cut."""
+
+    cue: str = Field(default="</think><answer>", min_length=1, description="what a response without an answer gets")
+    max_new_tokens: int = Field(default=64, gt=0, description="tokens of the policy after the cue, at most")
+
+
+def wrap(engine: Engine, formatter: Formatter, own: Settings) -> ForceAnswer:
+    return ForceAnswer(engine, formatter, own)
 
 
 class ForceAnswer:
     """The engine, with responses that were cut continued once."""
 
-    def __init__(self, engine: Engine, formatter: Formatter, settings: ForceAnswerSettings) -> None:
-        self.engine, self.formatter, self.settings = engine, formatter, settings
+    def __init__(self, engine: Engine, formatter: Formatter, own: Settings) -> None:
+        self.engine, self.formatter, self.own = engine, formatter, own
 
     def generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]:
         """n rollouts of each prompt, of at most both numbers of new tokens and the cue."""
@@ -48,7 +57,7 @@ class ForceAnswer:
         begun = [
             continued(prompts[p], [*groups[p][i].token_ids, *cue]) for (p, i), cue in zip(places, cues, strict=True)
         ]
-        extra = replace(sampling, max_new_tokens=self.settings.max_new_tokens, seed=sampling.seed ^ SEED_BIT)
+        extra = replace(sampling, max_new_tokens=self.own.max_new_tokens, seed=sampling.seed ^ SEED_BIT)
         ends = self.engine.generate(begun, 1, extra)
         for (p, i), cue, (end,) in zip(places, cues, ends, strict=True):
             groups[p][i] = self._joined(groups[p][i], cue, end)
@@ -62,7 +71,7 @@ class ForceAnswer:
 
     def _cue(self, text: str) -> list[int]:
         """Its token ids; thinking that has ended is not ended again."""
-        cue = self.settings.cue.removeprefix("</think>") if "</think>" in text else self.settings.cue
+        cue = self.own.cue.removeprefix("</think>") if "</think>" in text else self.own.cue
         return list(self.formatter.tokenizer(cue, add_special_tokens=False).input_ids)
 
     def _joined(self, begin: Rollout, cue: Sequence[int], end: Rollout) -> Rollout:

@@ -11,27 +11,44 @@ the preset "bnpo" without a KL term.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from vlmrl.rollout.hook import Regenerate, meta_text, with_hint
+from pydantic import Field
+
+from vlmrl.config.section import Section
+from vlmrl.rollout.hook import HINT_TEMPLATE, Regenerate, meta_text, with_hint
 
 if TYPE_CHECKING:
-    from vlmrl.config.rollout import GhpoSettings
     from vlmrl.rollout.group import Group
     from vlmrl.rollout.hook import Decision
 
 META = "solution"
 
 
-def decide(group: Group, step: int, settings: GhpoSettings) -> Decision:
+class Settings(Section):
+    """[rollout.ghpo]: parts of `meta.solution` for prompts that are never answered right."""
+
+    shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(0.25, 0.5, 0.75), min_length=1, description="of the solution's characters, one after the other"
+    )
+    start_step: int = Field(default=0, ge=0, description="the first step with hints")
+    wrong_at: float = Field(default=0.0, ge=0, lt=1, description="a score of at most this is wrong")
+    template: str = Field(
+        default="\n\nThe solution begins as follows. Go on from there:\n{hint}",
+        pattern=HINT_TEMPLATE,
+        description="added to the last turn of the user, with the hint",
+    )
+
+
+def decide(group: Group, step: int, own: Settings) -> Decision:
     """More of the solution, as long as there is more to give."""
-    wrong = group.own_scores and max(group.own_scores) <= settings.wrong_at
+    wrong = group.own_scores and max(group.own_scores) <= own.wrong_at
     hints = len(group.earlier)
-    if not wrong or step < settings.start_step or hints == len(settings.shares):
+    if not wrong or step < own.start_step or hints == len(own.shares):
         return "keep"
     sample = group.attempts[0].sample
     solution = meta_text(sample, META)
     if solution is None:
         return "keep"
-    beginning = solution[: int(len(solution) * settings.shares[hints])]
-    return Regenerate(with_hint(sample, settings.template, beginning))
+    beginning = solution[: int(len(solution) * own.shares[hints])]
+    return Regenerate(with_hint(sample, own.template, beginning))

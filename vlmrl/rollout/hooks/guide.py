@@ -13,22 +13,36 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from vlmrl.rollout.hook import Regenerate, meta_text, with_hint
+from pydantic import Field
+
+from vlmrl.config.section import Section
+from vlmrl.rollout.hook import HINT_TEMPLATE, Regenerate, meta_text, with_hint
 
 if TYPE_CHECKING:
-    from vlmrl.config.rollout import GuideSettings
     from vlmrl.rollout.group import Group
     from vlmrl.rollout.hook import Decision
 
 META = "hint"
 
 
-def decide(group: Group, step: int, settings: GuideSettings) -> Decision:
+class Settings(Section):
+    """[rollout.guide]: `meta.hint` for prompts that are never answered right."""
+
+    low: float = Field(default=0.001, ge=0, lt=1, description="a group with a mean score of at most this gets the hint")
+    high: float = Field(default=0.999, gt=0, le=1, description="a hinted group with a mean score from this is dropped")
+    template: str = Field(
+        default="\n\nHint: {hint}",
+        pattern=HINT_TEMPLATE,
+        description="added to the last turn of the user, with the hint",
+    )
+
+
+def decide(group: Group, step: int, own: Settings) -> Decision:
     """One try with the hint, which must tell answers apart."""
     accuracy = fmean(group.own_scores) if group.own_scores else None
     if group.earlier:
-        return "keep" if accuracy is not None and settings.low < accuracy < settings.high else "drop"
+        return "keep" if accuracy is not None and own.low < accuracy < own.high else "drop"
     hint = meta_text(group.sample, META)
-    if hint is None or accuracy is None or accuracy > settings.low:
+    if hint is None or accuracy is None or accuracy > own.low:
         return "keep"
-    return Regenerate(with_hint(group.sample, settings.template, hint), train_on="clean")
+    return Regenerate(with_hint(group.sample, own.template, hint), train_on="clean")
