@@ -11,7 +11,7 @@ import torch
 from helpers.families import create
 from helpers.packed_rows import FAMILIES, make_items, plain_logprobs
 
-from vlmrl.bench.memory import in_a_child
+from vlmrl.bench.memory import in_new_process
 from vlmrl.bench.planner import Batches, peaks_of
 from vlmrl.config.learner import LearnerSettings
 from vlmrl.config.model import LoraSettings, ModelSettings
@@ -135,7 +135,7 @@ def test_checkpointing_freezing_and_adapters_take_less(model_folder):
 @pytest.mark.parametrize("variant", ["plain", "checkpointing"])
 def test_measured_memory_is_within_the_budget(model_folder, variant: str):
     settings = ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu", **VARIANTS[variant])
-    peaks = in_a_child(peaks_of, Batches(settings, count=20))
+    peaks = in_new_process(peaks_of, Batches(settings, count=20))
     assert all(peak.measured <= peak.predicted <= peak.budget * 1.0001 for peak in peaks)
     # The median: of rows of 10 MB the allocator may already hold half.
     assert statistics.median(peak.predicted / peak.measured for peak in peaks) < 1.6
