@@ -1,1 +1,1 @@
-"""How good a policy is: held-out evaluation inside a run, and the difficulty of prompts."""
+"""Evaluation of a policy: held-out reward inside a run, and the difficulty of prompts."""
