@@ -254,7 +254,7 @@ class Formatter:
             )
 
     def _check_placeholders(self, sample: Sample, text: str) -> None:
-        """The prompt needs one placeholder for each medium: the processor would take the media of other samples."""
+        """Each image and video needs one placeholder, or the processor would use the media of another sample."""
         for kind, _, _ in MEDIA:
             media = getattr(sample.media, f"{kind}s")
             marks = text.count(getattr(self.processor, f"{kind}_token"))

@@ -48,7 +48,7 @@ class PromptCheck:
 
     def _fits(self, sample: Sample, prompt: EncodedPrompt | PromptSize) -> None:
         demonstrated_tokens = len(self.formatter.encode_demonstration(sample)) if self.needs_demonstration else 0
-        if not self.supervised:  # supervised training has no engine
+        if not self.supervised:  # no engine gets the prompts of supervised training
             check_length(self.config, self.formatter, prompt, self.sampled)
         if self.fits_memory:
             self.fits_memory(prompt, max(self.sampled, demonstrated_tokens))

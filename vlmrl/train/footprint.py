@@ -88,7 +88,7 @@ class Footprint:
         return MARGIN * (kept + self.head + max(head, layer, block))
 
     def update(self, works: Sequence[Work]) -> float:
-        """Peak over the rows in this order, with accumulated gradients, of which the first row has none yet."""
+        """Peak over the rows in this order, with accumulated gradients; the first row has none yet."""
         first, *later = (self.row(work) for work in works)
         return max(first, self.gradients + max(later, default=self.head))
 

@@ -135,8 +135,8 @@ def fused_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, 
     """Tree attention [1, heads, T, D] by the fused CPU kernel."""
     heads, kv_heads = q.shape[1], k.shape[1]
     repeats = heads // kv_heads
-    # The kernel knows no grouped heads. The query heads that share a key head become a batch, along which the key has
-    # stride 0 and is not copied.
+    # The kernel does not support grouped heads. Query heads that share a key head become a batch, along which the key
+    # has stride 0 and is not copied.
     q = q[0].unflatten(0, (kv_heads, repeats)).transpose(0, 1)
     k, v = k.expand(repeats, -1, -1, -1), v.expand(repeats, -1, -1, -1)
     out: torch.Tensor = _FusedTree.apply(q, k, v, scale, tree)  # pyright: ignore[reportAssignmentType]
