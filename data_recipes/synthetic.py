@@ -8,9 +8,9 @@ ocr        a short random string                            -> the string
 math       a rendered sum                                   -> its value
 caption    a caption with one wrong word (caption critic)   -> the wrong word
 
-The same arguments build the same samples. Whether it belongs to `train` or to
-`heldout` is decided by a hash of its own content, so the two never share a sample, whatever the seeds.
-`meta.objects` lists what was drawn as [class, x1, y1, x2, y2], the labels of the patch-level auxiliary loss.
+The same arguments build the same samples. A hash of its content decides whether a sample belongs to `train` or to
+`heldout`, so the two never share a sample, whatever the seeds. `meta.objects` lists the objects in the image as
+[class, x1, y1, x2, y2], the labels of the patch-level auxiliary loss.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Split = Literal["train", "heldout"]
 SIZE = 84
 """Side of the image in pixels: 6 x 6 patches of 14, 3 x 3 tokens after the 2 x 2 merge."""
 HELDOUT_SHARE = 8
-"""One sample in this many is held out."""
+"""One of this many samples is held out."""
 
 COLORS = {"red": (214, 48, 49), "green": (0, 150, 70), "blue": (36, 92, 220), "yellow": (240, 190, 20)}
 SHAPES = ("circle", "square", "triangle")
@@ -47,7 +47,7 @@ CLASSES = len(COLORS) * len(SHAPES) + len(GLYPHS)
 
 @dataclass
 class Scene:
-    """An image being drawn, and what is on it."""
+    """An image that is being drawn, and its objects."""
 
     rng: Generator
     image: Image.Image = field(init=False)
@@ -58,7 +58,7 @@ class Scene:
         self.image = Image.new("RGB", (SIZE, SIZE), (red, green, blue))
 
     def place(self, color: str, shape: str, low: int, high: int) -> tuple[int, int, int, int] | None:
-        """Draws a shape of `low` to `high` pixels where it touches no other; its box, or None if there is no room."""
+        """Draws a shape of `low` to `high` pixels that touches no other; returns its box, or None without space."""
         for _ in range(60):
             side = int(self.rng.integers(low, high + 1))
             x, y = (int(v) for v in self.rng.integers(1, SIZE - side - 1, size=2))
@@ -107,7 +107,7 @@ def _font(size: int) -> Any:
 _FONTS: dict[int, Any] = {}
 
 
-# --- tasks: each draws on the scene and returns (question, answer, reward), or None if the scene has no room ---
+# --- tasks: each draws on the scene and returns (question, answer, reward), or None without enough space ------
 
 
 def _shuffled(rng: Generator, options: Sequence[str]) -> list[str]:
@@ -115,7 +115,7 @@ def _shuffled(rng: Generator, options: Sequence[str]) -> list[str]:
 
 
 def _counting(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec]:
-    """Difficulty d: up to 3 + 2d shapes of the colour, up to 2 + d others."""
+    """Difficulty d: up to 3 + 2d shapes of the colour and up to 2 + d others."""
     rng = scene.rng
     color, *others = _shuffled(rng, list(COLORS))
     wanted = int(rng.integers(0, 4 + 2 * difficulty))
@@ -135,14 +135,14 @@ def _grounding(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec]:
     boxes = {pair: box for pair in chosen if (box := scene.place(pair[0], pair[1], low, high)) is not None}
     color, shape = chosen[0]
     if difficulty < 3:
-        found: list[dict[str, Any]] = [{"bbox_2d": list(boxes[chosen[0]]), "label": f"{color} {shape}"}]
-        question, answer = f"locate the {color} {shape}.", json.dumps({"bbox_2d": found[0]["bbox_2d"]})
+        targets: list[dict[str, Any]] = [{"bbox_2d": list(boxes[chosen[0]]), "label": f"{color} {shape}"}]
+        question, answer = f"locate the {color} {shape}.", json.dumps({"bbox_2d": targets[0]["bbox_2d"]})
     else:
-        found = [{"bbox_2d": list(box), "label": f"{c} {s}"} for (c, s), box in boxes.items() if c == color]
-        question, answer = f"locate all {color} shapes.", json.dumps(found)
+        targets = [{"bbox_2d": list(box), "label": f"{c} {s}"} for (c, s), box in boxes.items() if c == color]
+        question, answer = f"locate all {color} shapes.", json.dumps(targets)
     spec = RewardSpec(
         verifier="dynamic_iou",
-        target=found,  # pyright: ignore[reportArgumentType] - a JSON value by construction
+        target=targets,  # pyright: ignore[reportArgumentType] - a JSON value by construction
         # One box: the reward is its IoU. Several: the published mixture with completeness.
         params={
             "coords": "pixels",
@@ -167,8 +167,8 @@ def _ocr(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec]:
 def _math(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec]:
     """Difficulty 1: sums of two digits 1-9; above: numbers up to 10 * difficulty, also differences."""
     rng = scene.rng
-    top = 10 if difficulty == 1 else 10 * difficulty
-    a, b = (int(v) for v in rng.integers(1, top, size=2))
+    limit = 10 if difficulty == 1 else 10 * difficulty
+    a, b = (int(v) for v in rng.integers(1, limit, size=2))
     minus = difficulty > 1 and bool(rng.integers(2))
     scene.write(f"{a}{'-' if minus else '+'}{b}", int(rng.integers(20, 25)) if difficulty == 1 else 15)
     value = a - b if minus else a + b
@@ -178,8 +178,8 @@ def _math(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec]:
 def _caption(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec] | None:
     """Two shapes and a caption with one wrong word.
 
-    Difficulty 1: the wrong word names a colour or shape that is nowhere on the image; above: a third shape
-    carries it, so that colour and shape must be bound.
+    Difficulty 1: the wrong word names a colour or shape that is not in the image. Above: it is the colour or shape of a
+    third object, so that colour and shape must be bound.
     """
     rng = scene.rng
     colors, shapes = _shuffled(rng, list(COLORS)), _shuffled(rng, SHAPES)
@@ -190,9 +190,9 @@ def _caption(scene: Scene, difficulty: int) -> tuple[str, str, RewardSpec] | Non
     if not all(scene.place(color, shape, low, high) for color, shape in pairs):
         return None
     words = f"a {colors[0]} {shapes[0]} and a {colors[1]} {shapes[1]}".split()
-    spot = (1, 2, 5, 6)[int(rng.integers(4))]
-    right, wrong = words[spot], colors[2] if spot in (1, 5) else shapes[2]
-    words[spot] = wrong
+    position = (1, 2, 5, 6)[int(rng.integers(4))]
+    right, wrong = words[position], colors[2] if position in (1, 5) else shapes[2]
+    words[position] = wrong
     caption = " ".join(words)
     target = {"wrong": wrong, "right": right}
     spec = RewardSpec(verifier="caption_spans", target=target, params={"caption": caption, "slack": 0})  # pyright: ignore[reportArgumentType]
@@ -213,7 +213,7 @@ def build(
     sources: Sequence[str] = SOURCES,
     difficulty: int = 1,
 ) -> Iterator[Sample]:
-    """`n` different samples of each source, the sources taking turns. `difficulty` is 1 (easiest) to 3."""
+    """`n` different samples of each source, alternating between sources. `difficulty` is 1 (easiest) to 3."""
     seen: set[str] = set()
     for index in range(n):
         for source in sources:

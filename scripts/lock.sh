@@ -9,7 +9,7 @@
 #   requirements/train.txt   training with the hf engine, reports; also for macOS
 #   requirements/gpu.txt     training with vLLM on an NVIDIA GPU
 #
-# The first is resolved freely and the others inside its pins, so that a set can take the place of another.
+# The first is resolved freely and the others within its pins, so that one set can replace another.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 command -v uv >/dev/null || { echo "lock: needs uv on PATH (pip install uv)" >&2; exit 1; }
@@ -19,7 +19,7 @@ compile() { # SET ARGUMENT...
     local set=$1
     shift
     echo "lock: requirements/$set.txt"
-    # The oldest Python we support: what it needs beyond newer ones does them no harm.
+    # The oldest supported Python: its additional packages do no harm in newer ones.
     uv pip compile pyproject.toml --output-file "requirements/$set.txt" --python-version 3.11 \
         --extra train --extra serve --extra report --no-emit-index-url --no-annotate --quiet "$@"
 }

@@ -5,8 +5,8 @@
 #   bash scripts/quickstart.sh --resume               goes on with the last run, if its time limit cut it short
 #   bash scripts/quickstart.sh --run.steps 20         any setting of `vlmrl train`
 #
-# A vision-language model of 2.8 M parameters looks at synthetic images and is rewarded for right answers, in five
-# kinds of task. The run is written to runs/quickstart, the next ones to runs/quickstart-2, -3, ...
+# A vision-language model of 2.8 M parameters answers questions about synthetic images, in five kinds of task, and is
+# rewarded for right answers. The run is written to runs/quickstart, the next ones to runs/quickstart-2, -3, ...
 set -euo pipefail
 scripts=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 

@@ -4,11 +4,11 @@
 #   bash scripts/setup.sh [train|test|gpu]     install what is missing (default: train)
 #   . scripts/setup.sh train                   the same, and put .venv/bin first on the PATH of this shell
 #
-# Needs Python 3.11 or newer with pip, the network and 7 GB (test: 8, gpu: 12). Where nothing is to do it
-# returns within a second; an environment that is damaged, moved or half installed is built anew. Packages
-# come from wherever this machine's pip or uv is set to find them.
+# It needs Python 3.11 or newer with pip, the network and 7 GB (test: 8, gpu: 12). If everything is installed, it
+# returns within a second. An environment that is damaged, moved or half installed is rebuilt. Packages come from the
+# index that pip or uv is configured for.
 #
-# VLMRL_SETUP=skip installs nothing: the `vlmrl` on PATH is used as it is (a container, your own environment).
+# VLMRL_SETUP=skip installs nothing and uses the `vlmrl` on PATH (in a container or your own environment).
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -20,7 +20,7 @@ say() { echo "setup: $*" >&2; }
 find_python() { # prints the path of the first Python that is new enough
     local name
     for name in python3.11 python3.12 python3.13 python3.14 python3; do
-        # The base interpreter: of an active .venv, python3 is a link that may be about to be replaced.
+        # The base interpreter, because in an active .venv python3 is a link that may be replaced below.
         "$name" -c 'import sys; assert sys.version_info >= (3, 11); print(sys._base_executable)' 2>/dev/null && return
     done
     say "needs Python 3.11 or newer, and found none (looked for python3.11 to python3.14 and python3)."
@@ -28,7 +28,7 @@ find_python() { # prints the path of the first Python that is new enough
     return 1
 }
 
-find_uv() { # PYTHON: prints the path of uv; of pip and uv, only uv takes pins that disagree with metadata
+find_uv() { # PYTHON: prints the path of uv, because pip rejects pins that disagree with metadata
     local python=$1
     if uv --version >/dev/null 2>&1; then
         command -v uv
@@ -46,7 +46,7 @@ find_uv() { # PYTHON: prints the path of uv; of pip and uv, only uv takes pins t
     echo "$venv/uv/bin/uv"
 }
 
-adopt_pip_settings() { # PYTHON: index and certificates that pip is set to use and uv is not
+adopt_pip_settings() { # PYTHON: sets the index and certificates of pip for uv, unless uv has its own
     local python=$1 index certificate
     export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-300}
     certificate=${PIP_CERT:-$("$python" -m pip config get global.cert 2>/dev/null || true)}
@@ -72,7 +72,7 @@ state() { # SET: prints ready, stale (other pins) or broken
     fi
 }
 
-install() { # SET: brings .venv to exactly the pins of the set
+install() { # SET STATE: installs exactly the pins of the set into .venv
     local set=$1 python uv quiet=()
     python=$(find_python)
     say "Python: $python"
@@ -87,14 +87,14 @@ install() { # SET: brings .venv to exactly the pins of the set
         find "$venv" -mindepth 1 -maxdepth 1 ! -name uv -exec rm -rf {} +
         "$uv" venv --quiet --allow-existing --python "$python" "$venv"
     fi
-    say "installing requirements/$set.txt: several GB, some minutes where they are not cached"
+    say "installing requirements/$set.txt: several GB, some minutes if they are not cached"
     "$uv" pip sync ${quiet[@]+"${quiet[@]}"} --python "$venv/bin/python" "requirements/$set.txt"
     say "installing vlmrl itself, as a link to this folder"
     "$uv" pip install --quiet --python "$venv/bin/python" --no-deps --editable .
     {
         echo "root $root"
         echo "set $set $(fingerprint "$set")"
-        # Every set holds the pins of train (scripts/lock.sh sees to it).
+        # Every set holds the pins of train (scripts/lock.sh ensures it).
         [[ $set == train ]] || echo "set train $(fingerprint train)"
         installed | sed 's/^/has /'
     } >"$stamp.partial"
@@ -108,17 +108,17 @@ setup() { # SET
         say "unknown set '$1'; known: train, test, gpu"
         return 2
     fi
-    # Two scripts started together must not build at the same time.
+    # Two scripts must not install at the same time.
     if command -v flock >/dev/null; then flock 9; fi
     state=$(state "$1")
     case $state in
     ready) ;;
     stale)
-        say "bringing .venv to the pins of requirements/$1.txt"
+        say "updating .venv to the pins of requirements/$1.txt"
         install "$1" "$state"
         ;;
     broken)
-        if [[ -e $venv ]]; then say ".venv is damaged, moved or half installed: building it anew"; fi
+        if [[ -e $venv ]]; then say ".venv is damaged, moved or half installed: rebuilding it"; fi
         install "$1" "$state"
         ;;
     esac

@@ -2,16 +2,16 @@
 # Qwen2.5-VL-3B learns from images and verifiable answers by GRPO: LoRA, vLLM in the same process, one 80 GB GPU.
 # All settings, and where the memory goes: scripts/configs/train_qwen2_5_vl_3b.toml
 #
-#   DATA=train.parquet HELDOUT=test.parquet bash scripts/train_qwen2_5_vl_3b.sh --dry-run    check it all, train nothing
+#   DATA=train.parquet HELDOUT=test.parquet bash scripts/train_qwen2_5_vl_3b.sh --dry-run    check only
 #   DATA=train.parquet HELDOUT=test.parquet bash scripts/train_qwen2_5_vl_3b.sh
-#   ... --resume                                          go on after a stop
+#   ... --resume                                          continue after a stop
 #   ... --run.name second --learner.learning_rate 2e-5    any setting of `vlmrl train`
 #
-# DATA and HELDOUT are files of rows as EasyR1 has them, parquet or JSONL: `problem` (text, <image> where an image
-# stands), `answer`, `images`. hiyouga/geometry3k is such a data set:
+# DATA and HELDOUT are parquet or JSONL files with rows of EasyR1: `problem` (text with <image> at the place of each
+# image), `answer`, `images`. hiyouga/geometry3k is such a data set:
 #   hf download hiyouga/geometry3k --repo-type dataset --local-dir geometry3k
-# Without HELDOUT there is no before and after, only the reward on the training prompts.
-# Paths, those of the run's output too, start where you stand.
+# Without HELDOUT there is no evaluation before and after, only the reward on the training prompts.
+# Paths, also of the output, are relative to the current folder.
 set -euo pipefail
 
 if [[ -z ${DATA:-} ]]; then

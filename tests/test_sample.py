@@ -130,7 +130,7 @@ def test_key_is_of_the_content_not_of_the_place(tmp_path) -> None:
         ({"media": {"images": ["data:image/png,xx"]}}, "media.images.0: data URI"),
         (
             {"media": {"images": ["data:image/png;base64,?"]}},
-            "media.images.0: data URI holds no valid base64",
+            "media.images.0: data URI does not hold valid base64",
         ),
         ({"id": ""}, "id: "),
         ({"id": 7}, "id: input should be a valid string, got 7"),

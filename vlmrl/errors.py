@@ -1,4 +1,4 @@
-"""The one exception that means "the user's input is wrong": the command prints it as a line and exits with 2."""
+"""UserError, the exception for wrong input: the command prints it as one line and exits with 2."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class UserError(ValueError):
-    """What is wrong and how to mend it, in one line: which file, row, field, value."""
+    """One line that says what is wrong (file, row, field, value) and how to fix it."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint that ends an "unknown name" message: `; did you mean 'x'?`, or the list of known names."""
+    """The end of an "unknown name" message: `; did you mean 'x'?`, or the list of known names."""
     known = sorted(known)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
@@ -24,7 +24,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def one_line(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first complaint of pydantic: field, what is wrong, value; for an unknown field the nearest name."""
+    """The first error of pydantic: field, what is wrong, value; for an unknown field the nearest name."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "row"
     if first["type"] == "extra_forbidden":
@@ -41,13 +41,13 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _owner(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
-    """The model that the path `loc` inside `model` leads to."""
+    """The model at the path `loc` inside `model`."""
     for part in loc:
         if isinstance(part, int) or part not in model.model_fields:
             continue
-        found = list(_models(model.model_fields[part].annotation))
-        if found:
-            model = found[0]
+        inner = list(_models(model.model_fields[part].annotation))
+        if inner:
+            model = inner[0]
     return model
 
 

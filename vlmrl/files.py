@@ -1,7 +1,7 @@
-"""Files of rows: JSONL and parquet in, as streams; a file is written whole or not at all.
+"""Files of rows: reads JSONL and parquet as streams, and writes a file whole or not at all.
 
 for where, row in read_rows("train.parquet"): ...    where = "train.parquet row 17", for messages
-with whole_file("scored.jsonl") as partial: ...      write to `partial`; it takes its name at the end
+with whole_file("scored.jsonl") as partial: ...      write to `partial`, which is renamed at the end
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 from vlmrl.errors import UserError
 
 BATCH_ROWS = 256
-"""Rows of a parquet file in memory at once."""
+"""Number of rows of a parquet file in memory at the same time."""
 
 
 def read_rows(path: str | Path) -> Iterator[tuple[str, Any]]:
     """Streams `(where, row)` from a .jsonl or .parquet file; `where` names file and row for messages.
 
-    `UserError` if there is no such file, or it cannot be read.
+    `UserError` if the file does not exist or cannot be read.
     """
     path = Path(path)
     try:
@@ -37,7 +37,7 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, Any]]:
 
 
 def read_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
-    """Streams `(where, row)` from lines of JSON; blank lines are skipped, `name` stands for the file."""
+    """Streams `(where, row)` from lines of JSON, without blank lines; `name` is that of the file."""
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -45,12 +45,12 @@ def read_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: not valid JSON ({error}); mend the line") from None
+            raise UserError(f"{where}: not valid JSON ({error}); fix the line") from None
         yield where, row
 
 
 def json_line(row: Any) -> bytes:
-    """A row as a line of JSONL. It may hold a lone surrogate, which goes out as the escape it came in as."""
+    """A row as a line of JSONL. A lone surrogate is written as its escape."""
     return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
@@ -72,9 +72,9 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`, which takes its name when the block ends without an exception.
+    """Yields a temporary path, which is renamed to `path` when the block ends without an exception.
 
-    `UserError` if the disk refuses (full, read-only, no permission); `path` is then as it was before.
+    `UserError` if the disk cannot be written (full, read-only, no permission); `path` then stays unchanged.
     """
     path = Path(path)
     try:

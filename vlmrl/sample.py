@@ -1,7 +1,7 @@
-"""Sample: one row of data, whatever its modality, with its own media, task and reward.
+"""Sample: one row of data of any modality, with its own media, task and reward.
 
-    sample_from_row(row, "train.jsonl:3")      validated; files of them: `vlmrl.data.sample_files`
-    row_from_sample(sample)                     the row again
+    sample_from_row(row, "train.jsonl:3")      the validated sample; `vlmrl.data.sample_files` reads whole files
+    row_from_sample(sample)                    the row of a sample
 
 A row:
 
@@ -10,9 +10,9 @@ A row:
      "media": {"images": ["img/17.png"]},
      "reward": [{"verifier": "counting", "target": 3}]}
 
-`<image>`, `<video>` and `<audio>` mark where the media stand, in order. Media are paths (relative to the
-file that names them) or data URIs. A last message of the assistant is the demonstration: supervised
-training learns it, `vlmrl data check` verifies that it earns reward 1, reinforcement learning ignores it.
+`<image>`, `<video>` and `<audio>` mark the places of the media, in order. Media are paths (relative to the file that
+names them) or data URIs. If the last message is from the assistant, it is the demonstration: supervised training learns
+it, `vlmrl data check` verifies that its reward is 1, reinforcement learning ignores it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class _Frozen(BaseModel):
 
 
 class Media(_Frozen):
-    """One image, video or audio clip: a path, or its bytes (a path beside bytes is only their name)."""
+    """One image, video or audio clip: a path or bytes. If both are given, the path is only a name."""
 
     path: str | None = None
     data: bytes | None = None
@@ -58,7 +58,7 @@ class Media(_Frozen):
         try:
             return {"data": base64.b64decode(body, validate=True)}
         except ValueError:
-            raise ValueError("data URI holds no valid base64") from None
+            raise ValueError("data URI does not hold valid base64") from None
 
     @model_validator(mode="after")
     def _has_one(self) -> Media:
@@ -68,11 +68,11 @@ class Media(_Frozen):
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """Its name in messages."""
         return self.path or f"<{len(self.data or b'')} bytes>"
 
     def read(self) -> bytes:
-        """Its bytes; `UserError` if the file is missing."""
+        """Its bytes; `UserError` if the file cannot be read."""
         if self.data is not None:
             return self.data
         assert self.path is not None
@@ -80,11 +80,11 @@ class Media(_Frozen):
             return Path(self.path).read_bytes()
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise UserError(f"{self.path}: {reason}; mend the path or drop the row") from None
+            raise UserError(f"{self.path}: {reason}; fix the path or drop the row") from None
 
 
 class MediaSet(_Frozen):
-    """The media of a sample, by modality, each list in the order of its marks."""
+    """The media of a sample by modality, each in the order of its marks."""
 
     images: tuple[Media, ...] = ()
     videos: tuple[Media, ...] = ()
@@ -92,18 +92,18 @@ class MediaSet(_Frozen):
 
 
 class Message(_Frozen):
-    """One chat turn; media stand where `<image>`, `<video>`, `<audio>` are."""
+    """One chat turn; `<image>`, `<video>` and `<audio>` mark the places of media."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
 class RewardSpec(_Frozen):
-    """One verifier with its target. A sample's reward is the weighted mean over its specs of kind `mean`, times
-    the scores of those of kind `product` (a veto, where that score is 0 or 1).
+    """One verifier with its target.
 
-    `target` may be left out where the verifier needs none. Box targets say in `params` which `coords` they use
-    (`pixels`, `relative_1000`, `relative_1`) and the `image_size` [width, height] in pixels.
+    A sample's reward is the weighted mean of its specs with `combine = "mean"`, times the scores of those with
+    `"product"` (a veto if that score is 0 or 1). `target` may be omitted if the verifier needs none. Box targets give
+    in `params` their `coords` (`pixels`, `relative_1000`, `relative_1`) and the `image_size` [width, height] in pixels.
     """
 
     verifier: str = Field(min_length=1)
@@ -120,7 +120,7 @@ class RewardSpec(_Frozen):
 
 
 class Sample(_Frozen):
-    """One row. Frozen, serialisable; `key` identifies its content, `id` its place in a data set."""
+    """One row, frozen and serialisable. `key` identifies its content, `id` the row in its data set."""
 
     id: str = Field(min_length=1)
     source: str = Field(min_length=1)
@@ -143,17 +143,17 @@ class Sample(_Frozen):
 
     @property
     def prompt(self) -> tuple[Message, ...]:
-        """The turns the model is asked with: all, but for a demonstration at the end."""
+        """The turns of the prompt: all except a demonstration at the end."""
         return self.messages[:-1] if self.messages[-1].role == "assistant" else self.messages
 
     @property
     def demonstration(self) -> str | None:
-        """The answer of a last assistant turn, if the row has one."""
+        """The content of the last turn if it is from the assistant, else None."""
         return self.messages[-1].content if self.messages[-1].role == "assistant" else None
 
     @cached_property
     def key(self) -> str:
-        """Hex digest of what the model sees and what is rewarded: prompt, media bytes, reward."""
+        """Hex digest of prompt, bytes of the media and reward."""
         digest = hashlib.sha256()
         digest.update(json.dumps([m.model_dump() for m in self.prompt], sort_keys=True).encode())
         digest.update(json.dumps([_fields(r) for r in self.reward], sort_keys=True).encode())
@@ -164,7 +164,7 @@ class Sample(_Frozen):
 
 
 def _fields(spec: RewardSpec) -> dict[str, Any]:
-    """What a key is made of; a field that came later counts where it is not at its default."""
+    """The fields in a key. A field that is newer than stored keys counts only if it differs from its default."""
     return spec.model_dump(exclude={"combine"} if spec.combine == "mean" else None)
 
 
@@ -172,7 +172,7 @@ def _fields(spec: RewardSpec) -> dict[str, Any]:
 
 
 def sample_from_row(row: Any, where: str, root: Path | None = None) -> Sample:
-    """A validated sample; `UserError` names `where` (file and row), the field, the value and the mend.
+    """A validated sample; `UserError` names `where` (file and row), the field, the value and the fix.
 
     Relative media paths are resolved against `root`.
     """
@@ -186,7 +186,7 @@ def sample_from_row(row: Any, where: str, root: Path | None = None) -> Sample:
 
 
 def with_media(sample: Sample, change: Callable[[Media], Media]) -> Sample:
-    """The sample with every image, video and audio clip changed."""
+    """The sample with `change` applied to every image, video and audio clip."""
     if sample.media == MediaSet():
         return sample
     changed = {kind: tuple(change(m) for m in getattr(sample.media, kind)) for kind in MARKS}
@@ -200,7 +200,7 @@ def _resolve(media: Media, root: Path) -> Media:
 
 
 def row_from_sample(sample: Sample) -> dict[str, Any]:
-    """The JSONL row: media with bytes become data URIs, empty fields are left out."""
+    """The JSONL row: media with bytes become data URIs; fields with default values are omitted."""
     row = sample.model_dump(exclude_defaults=True, exclude={"media"})
     media = {
         kind: [_media_text(m, MIME[kind]) for m in items] for kind in MARKS if (items := getattr(sample.media, kind))

@@ -1,24 +1,24 @@
-"""Verdict: what a verifier says of one response, and the protocol every file in verifiers/ keeps.
+"""Verdict: the judgement of one response by a verifier, and the protocol of the files in verifiers/.
 
 A verifier is a module with
 
     EXAMPLES: list[Example]                                  documentation, and the contract test
     verify(response: str, target, **params) -> Verdict       pure; never raises
     gold(target, **params) -> str                            a response that scores 1.0
-    check_target(target, **params) -> None                   raises ValueError if no answer could be judged
+    check_target(target, **params) -> None                   raises ValueError if the target is invalid
 
-`params` have defaults, so `verify(response, target)` always works; a verifier that needs no target gives it
-the default None. What only some verifiers have:
+All `params` have defaults, so `verify(response, target)` always works. A verifier that needs no target has the default
+`target=None`. A verifier may also have:
 
     verify_group(members: Sequence[Member], target, **params) -> list[Verdict]
-                                  a group-level verifier: a response is judged beside the others of its group
+                                  makes it a group-level verifier, which judges all responses of a group together
     question(response, target, **params) -> str | None
-                                  what the policy is asked before the verdict; its answer is the param `reply`,
-                                  with a group-level verifier the `reply` of the member. Runs in the trainer's
-                                  process, without a deadline; what it raises leaves the response unscored
-    RUNS = "thread"               waits for a server or holds a model
-    RUNS = "here"                 linear in the response and below about 50 microseconds: not worth a process
-                                  of its own; all others run in processes that can be killed
+                                  a question to the policy before the verdict. The answer is the param `reply`, or
+                                  the `reply` of the member in a group-level verifier. It runs in the trainer's
+                                  process without a deadline; an exception leaves the response unscored
+    RUNS = "thread"               it waits for a server or holds a model
+    RUNS = "here"                 it is linear in the response and takes less than about 50 microseconds, so that it
+                                  runs in this process; all others run in processes that can be killed
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ UNSCORED: tuple[Status, ...] = ("bad_target", "error", "timeout")
 class Verdict:
     """The judgement of one response.
 
-    `score` lies in [0, 1], or is None where the response could not be judged (`bad_target`, `error`,
-    `timeout`): an unscored response is left out of every mean, it never counts as zero.
+    `score` is in [0, 1], or None if the response could not be judged (`bad_target`, `error`, `timeout`). An unscored
+    response is excluded from every mean; it never counts as zero.
     """
 
     score: float | None
     status: Status = "ok"
     parts: dict[str, float] = field(default_factory=dict)
-    """Named sub-scores, for the ledger; a None sub-score is left out."""
+    """Named sub-scores for the ledger; one without a value is omitted."""
     answer: str | None = None
-    """What was extracted from the response, as text."""
+    """The answer that was extracted from the response, as text."""
     why: str = ""
-    """One line for a person who looks at the report."""
+    """One line of explanation for the report."""
 
     def __post_init__(self) -> None:
         assert (self.score is None) == (self.status in UNSCORED), f"{self.status} with score {self.score}"
@@ -54,17 +54,17 @@ class Verdict:
 
 
 def unparsed(why: str, parts: Iterable[str] = ()) -> Verdict:
-    """The response holds no answer of the expected form: scores 0, in the named parts too."""
+    """The verdict on a response without an answer of the expected form: 0, also in the named parts."""
     return Verdict(0.0, "unparsed", dict.fromkeys(parts, 0.0), why=why)
 
 
 def bad_target(why: str) -> Verdict:
-    """The target cannot be judged against: unscored."""
+    """The verdict if the target is invalid: unscored."""
     return Verdict(None, "bad_target", why=why)
 
 
 class Example(NamedTuple):
-    """One line of a verifier's documentation, and a case of its contract test."""
+    """One example in a verifier's documentation, and a case of its contract test."""
 
     response: str
     target: Any
@@ -73,19 +73,19 @@ class Example(NamedTuple):
 
 
 class Member(NamedTuple):
-    """One response of a group, as a group-level verifier sees it."""
+    """One response of a group, as input of a group-level verifier."""
 
     response: str
     tokens: int | None = None
-    """Its length in the policy's tokens; None where no tokenizer counted them."""
+    """Its length in tokens of the policy; None if unknown."""
     score: float | None = None
-    """The composite of the sample's other verifiers; None if there are none, or one could not judge."""
+    """The composite of the sample's other verifiers; None if there are none, or if one left it unscored."""
     reply: str | None = None
     """The policy's answer to the verifier's `question`."""
 
 
 class Verifier(Protocol):
-    """The shape of a module in verifiers/."""
+    """The protocol of a module in verifiers/."""
 
     EXAMPLES: list[Example]
 

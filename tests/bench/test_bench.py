@@ -14,7 +14,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration
 
 from vlmrl.bench import rollout, update
 from vlmrl.bench.geometry import Geometry, config_of, groups
-from vlmrl.bench.memory import in_a_child, peak_bytes
+from vlmrl.bench.memory import in_new_process, peak_bytes
 from vlmrl.bench.timing import estimate, take_turns
 from vlmrl.cli import main
 from vlmrl.config.model import ModelSettings
@@ -223,7 +223,7 @@ def _peaks(*megabytes: int) -> list[int | None]:
 @pytest.mark.slow
 def test_peak_memory_is_that_of_the_work_alone() -> None:
     ballast = torch.ones(400 << 18)  # in this process, not in the child
-    few, many = in_a_child(_peaks, 50, 250)
+    few, many = in_new_process(_peaks, 50, 250)
     # The kernel counts resident pages in batches of up to a megabyte.
     assert 49 << 20 <= few < 120 << 20
     assert 249 << 20 <= many < 320 << 20

@@ -247,7 +247,7 @@ def v_triune(**model: object) -> tuple[str, dict]:
         (*easyr1(images=[{"bytes": "@@@@"}]), "images: bytes: not valid base64"),
         (*easyr1(images=[{"bytes": 3}]), "images: data: input should be a valid bytes, got 3"),
         (*easyr1(images=["data:nonsense"]), "images: data URI starts with 'data:nonsense'"),
-        (*easyr1(images=["data:image/png;base64,@@@"]), "images: data URI holds no valid base64"),
+        (*easyr1(images=["data:image/png;base64,@@@"]), "images: data URI does not hold valid base64"),
         (
             *v_triune(verifier="mathverify", answer="3", format_ratio="0.1"),
             "format_ratio: expected a number, got '0.1",
@@ -278,7 +278,7 @@ def test_half_a_character_goes_out_as_it_came_in(tmp_path, capsys) -> None:
     (sample,) = read_samples(tmp_path / "out.jsonl")
     assert sample.messages[0].content == row["problem"]
     assert main(["data", "convert", file, "--from", "easyr1", "--out", str(tmp_path / "out.parquet")]) == 2
-    assert "vlmrl: sample 'x-1': holds half a character ('\\ud83d'); mend its text\n" in capsys.readouterr().err
+    assert "vlmrl: sample 'x-1': holds half a character ('\\ud83d'); fix its text\n" in capsys.readouterr().err
 
 
 def test_bare_unwraps_only_wrapping() -> None:

@@ -70,7 +70,7 @@ def test_memory_stays_under_its_bound_and_nothing_is_lost(model_folder, mixed_sa
     plenty, scarce = load(model_folder("qwen2_5_vl")), load(model_folder("qwen2_5_vl"), vision_cache_mb=0.02)
     assert torch.equal(logprobs(scarce, mixed_samples), logprobs(plenty, mixed_samples))
     assert cache_of(scarce)._bytes <= 0.02 * 2**20 < cache_of(plenty)._bytes
-    assert cache_of(scarce)._bytes == sum(kept.nbytes for kept in cache_of(scarce)._kept.values())
+    assert cache_of(scarce)._bytes == sum(kept.nbytes for kept in cache_of(scarce)._cached.values())
 
 
 def test_the_disk_tier_outlives_the_process_and_knows_the_weights(model_folder, mixed_samples, tmp_path):

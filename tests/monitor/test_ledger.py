@@ -30,7 +30,7 @@ from rich.progress import Progress
 
 from vlmrl import Media, UserError, Verdict
 from vlmrl.data.media import encode_png
-from vlmrl.monitor.ledger import PICTURED, Ledger
+from vlmrl.monitor.ledger import PICTURES_PER_SOURCE, Ledger
 from vlmrl.monitor.metrics import figures, step_metrics
 from vlmrl.monitor.summary import change, heldout_tables, print_summary, read_metrics, summarise
 from vlmrl.rollout.group import TokenStats, UpdateReport
@@ -257,10 +257,10 @@ def test_a_held_out_evaluation(tmp_path: Path) -> None:
 
 
 def test_held_out_rows_carry_the_pictures_of_the_first_samples(tmp_path: Path) -> None:
-    quiet(tmp_path).record_eval(0, "before", eval_rows([1.0] * (PICTURED + 2)))
+    quiet(tmp_path).record_eval(0, "before", eval_rows([1.0] * (PICTURES_PER_SOURCE + 2)))
     kept = pq.read_table(tmp_path / "heldout" / "step_000000.parquet").to_pylist()
-    assert len(kept) == 2 * (PICTURED + 2)
-    assert [row["image"] is not None for row in kept] == [True] * 2 * PICTURED + [False] * 4
+    assert len(kept) == 2 * (PICTURES_PER_SOURCE + 2)
+    assert [row["image"] is not None for row in kept] == [True] * 2 * PICTURES_PER_SOURCE + [False] * 4
     with Image.open(io.BytesIO(kept[5]["image"])) as image:
         assert (image.format, image.size) == ("PNG", (16, 12))
     assert json.loads(kept[0]["reward"])[0]["target"] == 3

@@ -173,7 +173,7 @@ def test_a_dry_run_names_the_hooks_that_no_sample_helps(run_file: Path, capsys: 
         assert main(["train", str(run_file), *flags]) == 0
         return [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
 
-    assert warnings(path) == ["warning: no sample looked at has meta.hint: hook 'guide' does nothing there"]
+    assert warnings(path) == ["warning: no checked sample has meta.hint, so hook 'guide' does nothing"]
     assert warnings(path, run_file.parent / "train.jsonl") == []
 
 

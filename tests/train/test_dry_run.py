@@ -19,7 +19,7 @@ from vlmrl.models.encoded_prompt import PromptSize
 from vlmrl.models.formatting import Formatter
 from vlmrl.rollout.prompt_check import PromptCheck, longest_response
 from vlmrl.sample import Media, row_from_sample
-from vlmrl.train.dry_run import LONGEST, LOOKED_AT
+from vlmrl.train.dry_run import CHECKED_PER_ENTRY, ENCODED_LONGEST
 
 RUN = """
 [run]
@@ -86,7 +86,7 @@ def picture(side: int) -> dict[str, Any]:
 
 def late(*last: dict[str, Any], answer: str = "") -> list[dict[str, Any]]:
     """Rows of which the first are many enough to hide the last from a look at the first."""
-    return [*(row(f"s{n}", answer=answer) for n in range(LOOKED_AT + 1)), *last]
+    return [*(row(f"s{n}", answer=answer) for n in range(CHECKED_PER_ENTRY + 1)), *last]
 
 
 BAD = {
@@ -179,6 +179,6 @@ def test_an_answer_that_is_forced_counts(model_folder) -> None:
 )
 def test_a_late_row_over_the_memory_budget_is_named(refused: Refused, bad: dict[str, Any]) -> None:
     """Beside prompts with a picture, of which there are more than are encoded."""
-    small = [row(f"s{n}", "<image>?", media=picture(56)) for n in range(LONGEST + 1)]
+    small = [row(f"s{n}", "<image>?", media=picture(56)) for n in range(ENCODED_LONGEST + 1)]
     line = refused([*small, bad, row("after")], "--learner.memory_mb", "17")
     assert line.startswith("vlmrl: learner.memory_mb = 17: one response of length 4 to sample 'bad'")

@@ -11,18 +11,18 @@ import torch
 from helpers.families import create
 from helpers.packed_rows import FAMILIES, make_items, plain_logprobs
 
-from vlmrl.bench.memory import in_a_child
+from vlmrl.bench.memory import in_new_process
 from vlmrl.bench.planner import Batches, peaks_of
 from vlmrl.config.learner import LearnerSettings
 from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.config.rollout import HfSettings, RolloutSettings
 from vlmrl.config.run_file import RunConfig
 from vlmrl.errors import UserError
-from vlmrl.models.attention.tree import no_tree
+from vlmrl.models.attention.tree import tree_unsupported
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.logprobs import score_row
-from vlmrl.models.packing import Item, TokenGauge, Work, arrange, build, work_of
+from vlmrl.models.packing import Item, TokenCost, Work, arrange, build, work_of
 from vlmrl.models.policy import Policy
 from vlmrl.rollout.engines import hf
 from vlmrl.rollout.prompt_check import check_length
@@ -57,29 +57,29 @@ def text_prompt(tokens: int) -> EncodedPrompt:
 # --- rows -------------------------------------------------------------------------------------------------
 
 
-def sizes(rows: list[list[Item]], gauge: TokenGauge) -> list[int]:
-    return [sum(work_of(item, gauge).tokens for item in row) for row in rows]
+def sizes(rows: list[list[Item]], costs: TokenCost) -> list[int]:
+    return [sum(work_of(item, costs).tokens for item in row) for row in rows]
 
 
 def test_rows_are_few_and_even_and_the_largest_is_first():
     """Filling one row after the other would give 90 and 45 tokens."""
     items = text_items([39, 29, 19, 14, 9, 19], [[2]] * 6)
-    gauge = TokenGauge(100)
-    assert sizes(arrange(items, gauge), gauge) == [70, 65]
-    assert arrange(items, gauge) == arrange(items, gauge)
+    costs = TokenCost(100)
+    assert sizes(arrange(items, costs), costs) == [70, 65]
+    assert arrange(items, costs) == arrange(items, costs)
 
 
 def test_rows_stay_few_where_even_ones_would_not_fit():
     """Always into the emptier row: 50 and 50, with 20 left over."""
-    gauge = TokenGauge(60)
-    assert sizes(arrange(text_items([29, 29, 19, 19, 19], [[2]] * 5), gauge), gauge) == [60, 60]
+    costs = TokenCost(60)
+    assert sizes(arrange(text_items([29, 29, 19, 19, 19], [[2]] * 5), costs), costs) == [60, 60]
 
 
 def test_a_group_too_large_repeats_its_prompt_as_few_times_as_possible():
     """In their order the responses would need three rows: 40, 40 + 30 and 30 tokens beside the prompt."""
     lengths = [41, 41, 31, 31]
-    rows = arrange(text_items([20], [lengths]), TokenGauge(90))
-    assert sizes(rows, TokenGauge(90)) == [90, 90]
+    rows = arrange(text_items([20], [lengths]), TokenCost(90))
+    assert sizes(rows, TokenCost(90)) == [90, 90]
     assert sorted(n for row in rows for item in row for n in item.numbers or ()) == [0, 1, 2, 3]
     for row in rows:
         for item in row:
@@ -92,14 +92,14 @@ def test_random_groups_all_have_their_place_within_the_bound():
     def draw(low: int, high: int, n: int) -> list[int]:
         return torch.randint(low, high, (n,), generator=generator).tolist()
 
-    gauge = TokenGauge(300)
+    costs = TokenCost(300)
     for _ in range(30):
         items = text_items(draw(1, 200, 6), [draw(2, 90, 5) for _ in range(6)])
-        rows = arrange(items, gauge)
-        assert max(sizes(rows, gauge)) <= 300
+        rows = arrange(items, costs)
+        assert max(sizes(rows, costs)) <= 300
         placed = sorted((item.name, n) for row in rows for item in row for n in item.numbers or range(5))
         assert placed == [(item, n) for item in range(6) for n in range(5)]
-        assert sizes(rows, gauge) == sorted(sizes(rows, gauge), reverse=True)
+        assert sizes(rows, costs) == sorted(sizes(rows, costs), reverse=True)
 
 
 # --- memory -----------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_checkpointing_freezing_and_adapters_take_less(model_folder):
 @pytest.mark.parametrize("variant", ["plain", "checkpointing"])
 def test_measured_memory_is_within_the_budget(model_folder, variant: str):
     settings = ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu", **VARIANTS[variant])
-    peaks = in_a_child(peaks_of, Batches(settings, count=20))
+    peaks = in_new_process(peaks_of, Batches(settings, count=20))
     assert all(peak.measured <= peak.predicted <= peak.budget * 1.0001 for peak in peaks)
     # The median: of rows of 10 MB the allocator may already hold half.
     assert statistics.median(peak.predicted / peak.measured for peak in peaks) < 1.6
@@ -206,11 +206,11 @@ class Layers:
         self.layer_types, self.sliding_window = kinds, window
 
 
-def test_which_layers_take_no_tree():
-    assert no_tree(Layers("full_attention")) is None
-    assert no_tree(Layers("full_attention", "sliding_attention")) is None
-    assert "windows of 99 tokens" in str(no_tree(Layers("full_attention", "sliding_attention", window=99)))
-    assert "linear_attention" in str(no_tree(Layers("linear_attention", "full_attention")))
+def test_which_layers_take_tree_unsupported():
+    assert tree_unsupported(Layers("full_attention")) is None
+    assert tree_unsupported(Layers("full_attention", "sliding_attention")) is None
+    assert "windows of 99 tokens" in str(tree_unsupported(Layers("full_attention", "sliding_attention", window=99)))
+    assert "linear_attention" in str(tree_unsupported(Layers("linear_attention", "full_attention")))
 
 
 def test_sliding_windows_fall_back_to_one_response_a_row(tmp_path, mixed_samples, capsys):

@@ -1,11 +1,11 @@
-"""The curriculum experiment: rollouts that each sampler needs to learn what uniform sampling learns.
+"""The curriculum experiment: how many rollouts each sampler needs to reach the reward of uniform sampling.
 
     vlmrl bench curriculum [--steps 300] [--seeds 3] [--prompts 4800]
 
-The data set is half prompts that the tiny model solved in 8 of 8 tries, a quarter that it never solved, a quarter in
-between, by grading. All samplers make the same number of updates, each from about eight groups with spread: uniform
-sampling pays for 32 groups to have them, the others for fewer. Those with grades get the ones that the data set was
-made by, whose rollouts are not counted. Each part is done once: what is there is not done again.
+The data set consists of graded prompts: half of them the tiny model solved in 8 of 8 tries, a quarter it never solved,
+a quarter are in between. All samplers make the same number of updates, each from about eight groups with spread.
+Uniform sampling generates 32 groups to get them, the others fewer. Graded samplers use the grades from which the data
+set was made; their rollouts are not counted. Parts that already exist are not computed again.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from vlmrl.sample import Sample
 RUN_FILE = "bench_curriculum"
 SOURCES = ("counting", "math", "caption")
 GRADED = "grades.parquet"
-KNOWN = ["--sampler.history", GRADED]
-SURE = ["--sampler.skip_solved.explore", "0.05"]
-"""A grade tells more than the first visit that p^z starts from."""
+HISTORY = ["--sampler.history", GRADED]
+EXPLORE = ["--sampler.skip_solved.explore", "0.05"]
+"""Lower exploration: a grade says more than the first visit, from which p^z starts."""
 GATE = ["--sampler.admit", "[0.2, 0.8]"]
 SAMPLERS: dict[str, list[str]] = {
     "uniform": ["--sampler.name", "uniform"],
     "skip_solved": ["--sampler.name", "skip_solved", "--rollout.prompts", "12"],
-    "skip_solved, graded": ["--sampler.name", "skip_solved", "--rollout.prompts", "11", *KNOWN, *SURE],
-    "skip_solved, gated": ["--sampler.name", "skip_solved", "--rollout.prompts", "11", *KNOWN, *SURE, *GATE],
+    "skip_solved, graded": ["--sampler.name", "skip_solved", "--rollout.prompts", "11", *HISTORY, *EXPLORE],
+    "skip_solved, gated": ["--sampler.name", "skip_solved", "--rollout.prompts", "11", *HISTORY, *EXPLORE, *GATE],
     "rlcs": ["--sampler.name", "rlcs", "--rollout.prompts", "8"],
-    "rlcs, graded": ["--sampler.name", "rlcs", "--rollout.prompts", "8", *KNOWN],
+    "rlcs, graded": ["--sampler.name", "rlcs", "--rollout.prompts", "8", *HISTORY],
 }
-"""Flags by sampler. `rlcs` pays for more prompts than `rollout.prompts` and trains on the useful ones."""
+"""Flags by sampler. `rlcs` generates groups for more than `rollout.prompts` prompts and trains on the useful ones."""
 SHARES = {"solved": 0.5, "hopeless": 0.25, "between": 0.25}
 
 
 def bench_curriculum(
     out: Path, samplers: Sequence[str] | None, steps: int, seeds: int, prompts: int, flags: Sequence[str]
 ) -> None:
-    """Does what is not done in the folder `out`, and prints its table; `flags` go to every run."""
+    """Completes the experiment in the folder `out` and prints its table; `flags` are passed to every run."""
     for name in samplers or ():
         if name not in SAMPLERS:
             raise UserError(f"--samplers {name!r}: not one of {', '.join(map(repr, SAMPLERS))}")
@@ -64,7 +64,7 @@ def bench_curriculum(
 
 
 def build_data(out: Path, prompts: int, flags: Sequence[str]) -> Path:
-    """The data set, of prompts that were graded; fewer of all kinds if the pool has too few of one."""
+    """The data set of graded prompts; it is smaller if the pool has too few of one kind."""
     data, pool = out / "train.parquet", out / "pool.parquet"
     if data.exists():
         return data
@@ -75,16 +75,16 @@ def build_data(out: Path, prompts: int, flags: Sequence[str]) -> Path:
         run_vlmrl("data", "grade", RUN_FILE, "--out", grades, "--data.train", json.dumps([str(pool)]), *flags)
     kinds = _by_kind(pool, grades)
     size = min(prompts, *(int(len(kinds[kind]) / share) for kind, share in SHARES.items()))
-    chosen = sorted(place for kind, share in SHARES.items() for place in kinds[kind][: int(size * share)])
-    wanted = set(chosen)
-    write_samples(data, (sample for place, sample in enumerate(read_samples(pool)) if place in wanted))
+    chosen = sorted(index for kind, share in SHARES.items() for index in kinds[kind][: int(size * share)])
+    chosen_indices = set(chosen)
+    write_samples(data, (sample for index, sample in enumerate(read_samples(pool)) if index in chosen_indices))
     counts = {kind: int(size * share) for kind, share in SHARES.items()}
     print(f"{data}: {counts} of {sum(map(len, kinds.values()))} graded prompts", file=sys.stderr)
     return data
 
 
 def _pool(prompts: int) -> Iterator[Sample]:
-    """Enough of each kind: one counting prompt in six is solved, and of the hard ones most are hopeless."""
+    """A pool with enough of each kind: one counting prompt in six is solved, and most hard prompts are never solved."""
     build = catalog.load("recipes", "synthetic").build
     yield from build(4 * prompts, sources=("counting",), seed=11)
     yield from build(prompts // 4, sources=("math", "caption"), seed=11)
@@ -92,16 +92,16 @@ def _pool(prompts: int) -> Iterator[Sample]:
 
 
 def _by_kind(pool: Path, grades: Path) -> dict[str, list[int]]:
-    """Places in the pool of the prompts of each kind, no prompt twice."""
+    """Indices in the pool of the prompts of each kind, without duplicates."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(grades, columns=["key", "pass_rate"]).to_pydict()
     rates = {int(key, 16): rate for key, rate in zip(table["key"], table["pass_rate"], strict=True)}
     keys, first = np.unique(content_keys(read_samples(pool)), return_index=True)
     kinds: dict[str, list[int]] = {kind: [] for kind in SHARES}
-    for key, place in sorted(zip(keys.tolist(), first.tolist(), strict=True), key=lambda pair: pair[1]):
+    for key, index in sorted(zip(keys.tolist(), first.tolist(), strict=True), key=lambda pair: pair[1]):
         rate = rates.get(key)
         if rate is not None:
-            kinds["solved" if rate == 1 else "hopeless" if rate == 0 else "between"].append(place)
+            kinds["solved" if rate == 1 else "hopeless" if rate == 0 else "between"].append(index)
     rng = np.random.default_rng(0)
-    return {kind: rng.permutation(places).tolist() for kind, places in kinds.items()}
+    return {kind: rng.permutation(indices).tolist() for kind, indices in kinds.items()}

@@ -16,11 +16,11 @@ from vlmrl.monitor.summary import read_metrics
 
 BASE = "uniform"
 Curve = list[tuple[float, float]]
-"""Rollouts paid for, held-out reward."""
+"""Points (rollouts so far, held-out reward)."""
 
 
 def write_results(out: Path, runs: Mapping[str, Sequence[Path]]) -> str:
-    """Writes results.json, .md and .svg; returns the Markdown. `runs`: folders by sampler, by seed."""
+    """Writes results.json, .md and .svg; returns the Markdown. `runs` has the folders of each sampler, by seed."""
     measured = {name: [measure(read_metrics(folder)) for folder in folders] for name, folders in runs.items()}
     rows = {name: summarise(seeds, measured[BASE]) for name, seeds in measured.items()}
     table = markdown(rows)
@@ -35,8 +35,8 @@ def write_results(out: Path, runs: Mapping[str, Sequence[Path]]) -> str:
 
 
 def measure(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """The held-out curve of a run over the rollouts paid for, those of flat groups up to each of its points, and the
-    share of flat groups paid for, in all and in the last quarter of the steps."""
+    """The held-out curve of a run over its rollouts, the rollouts in flat groups up to each point, and the share of
+    flat groups over the whole run and in the last quarter of its steps."""
     rollouts = flat = late = late_flat = 0.0
     curve, flat_curve = [], []
     last = max(row["step"] for row in rows)
@@ -45,13 +45,13 @@ def measure(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
             curve.append((rollouts, row["heldout/all/sampled/mean"]))
             flat_curve.append(flat)
         elif "all/groups" in row:
-            paid = row["all/rollouts"]
-            paid_flat = paid * row.get("all/zero_variance", 0.0)
-            rollouts += paid
-            flat += paid_flat
+            step_rollouts = row["all/rollouts"]
+            step_flat = step_rollouts * row.get("all/zero_variance", 0.0)
+            rollouts += step_rollouts
+            flat += step_flat
             if row["step"] > 3 * last / 4:
-                late += paid
-                late_flat += paid_flat
+                late += step_rollouts
+                late_flat += step_flat
     return {
         "curve": curve,
         "flat_curve": flat_curve,
@@ -63,7 +63,7 @@ def measure(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 
 def rollouts_to(curve: Curve, reward: float) -> float:
-    """Rollouts at which a curve first reaches a reward, linear between evaluations; infinite if it never does."""
+    """Rollouts at which a curve first reaches a reward, interpolated linearly; infinite if it never does."""
     before: tuple[float, float] | None = None
     for rollouts, value in curve:
         if value >= reward:
@@ -75,14 +75,17 @@ def rollouts_to(curve: Curve, reward: float) -> float:
 
 
 def flat_share(run: Mapping[str, Any], rollouts: float) -> float:
-    """Of a run's first rollouts, the share in flat groups, linear between evaluations."""
-    paid = [at for at, _ in run["curve"]]
-    return float(np.interp(rollouts, paid, run["flat_curve"])) / rollouts if rollouts else 0.0
+    """The share of a run's first rollouts that are in flat groups, interpolated linearly."""
+    points = [at for at, _ in run["curve"]]
+    return float(np.interp(rollouts, points, run["flat_curve"])) / rollouts if rollouts else 0.0
 
 
 def summarise(runs: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over seeds with their intervals. `cost`: rollouts to the base's final reward (its mean over seeds), as a
-    share of the base's rollouts; `flat_cost`: the share of these that went to flat groups."""
+    """Means over seeds with their intervals.
+
+    `cost` is the number of rollouts to the base's final reward (its mean over seeds), as a share of the base's
+    rollouts. `flat_cost` is the share of these rollouts in flat groups.
+    """
     target = float(np.mean([run["final"] for run in base]))
     needed = [rollouts_to(run["curve"], target) for run in runs]
     costs = [rollouts / other["rollouts"] for rollouts, other in zip(needed, base, strict=True)]
@@ -101,7 +104,7 @@ def summarise(runs: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any
 
 def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
-        "| sampler | final held-out reward | rollouts | flat groups paid for | in the last quarter "
+        "| sampler | final held-out reward | rollouts | flat groups | in the last quarter "
         "| rollouts to uniform's final reward | of these in flat groups | reached |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -151,7 +154,7 @@ def _axes(x_max: float, y_min: float, y_max: float) -> str:
         parts.append(
             _text(LEFT - 8, y + 4, f"{y_min + (y_max - y_min) * part / 4:.2f}", 'text-anchor="end" fill="#555"')
         )
-    parts.append(_text((LEFT + right) / 2, HEIGHT - 10, "rollouts paid for", 'text-anchor="middle"'))
+    parts.append(_text((LEFT + right) / 2, HEIGHT - 10, "rollouts", 'text-anchor="middle"'))
     parts.append(_text(LEFT, TOP - 12, "held-out reward", ""))
     return "\n".join(parts)
 

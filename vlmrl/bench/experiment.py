@@ -1,6 +1,6 @@
-"""Experiments: the same run with some settings changed, over several seeds; intervals over the seeds.
+"""Experiments: the same run with some settings changed, over several seeds, with intervals over the seeds.
 
-Each run is a `vlmrl train` of its own. A run that is done is not done again, one that was stopped goes on.
+Each run is a separate `vlmrl train`. Finished runs are not repeated; stopped runs are resumed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9
 
 
 def train(out: Path, run_file: str, name: str, steps: int, seed: int, data: Path, flags: Sequence[str]) -> Path:
-    """One run, from where it stands; its folder."""
+    """Starts or resumes one run; returns its folder."""
     run = f"{name.replace(', ', '-').replace(' ', '-')}-{steps}-{seed}"
     folder = out / run
     if (folder / "summary.json").exists():
@@ -34,26 +34,26 @@ def train(out: Path, run_file: str, name: str, steps: int, seed: int, data: Path
 
 
 def toml(value: Any) -> str:
-    """A setting's value as a flag takes it."""
+    """A setting's value as text of a flag."""
     return json.dumps(value) if isinstance(value, list) else str(value)
 
 
 def inline_table(value: Any) -> str:
-    """Nested tables, lists, numbers and texts as a flag takes them."""
+    """Nested tables, lists, numbers and texts as TOML text of a flag."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {inline_table(inner)}" for key, inner in value.items()) + "}"
     return json.dumps(value)
 
 
 def run_vlmrl(*arguments: object) -> None:
-    """One command of the toolkit, in its own process; where it fails, it has said why, and this one ends."""
+    """Runs one command of the toolkit in a new process. If it fails, this process exits with its code."""
     command = [sys.executable, "-m", "vlmrl.cli", *map(str, arguments)]
     if code := subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
         sys.exit(code)
 
 
 def interval(values: Sequence[float]) -> dict[str, float] | None:
-    """Mean and the 95 % interval of Student's t; none without values, no bounds with one."""
+    """Mean and the 95 % interval of Student's t; None without values, no bounds with one value."""
     if not values:
         return None
     centre = float(np.mean(values))
@@ -64,7 +64,7 @@ def interval(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def cell(value: Mapping[str, float] | None, form: str) -> str:
-    """An interval as a cell of a table; `form` is that of a number."""
+    """An interval as a cell of a table; `form` is the format of a number."""
     if value is None or math.isnan(value["mean"]):
         return "-"
     bounds = f" ({form.format(value['low'])} to {form.format(value['high'])})" if "low" in value else ""

@@ -1,5 +1,6 @@
-"""Geometry: the model, prompts and completions that an update or a rollout is measured on. Nothing here is learnt:
-weights, pixels, digits and completions are random, of the sizes asked for.
+"""Geometry: the model, prompts and completions of a measured update or rollout.
+
+Weights, pixels, digits and completions are random, in the given sizes. Nothing is trained here.
 """
 
 from __future__ import annotations
@@ -47,28 +48,28 @@ SHAPES: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
-"""Models that are built here, with random weights. The 3B model is that of Qwen2.5-VL (its config.json), but for the
-tokenizer. The small one follows its proportions: a patch costs the vision tower 0.2 times what a token costs the
-language layers. Its vocabulary is the embedded tokenizer's, so that the output head is a small part of the work for
-everyone: libraries that score prompt positions too would otherwise lose by that alone.
+"""Models that are built here with random weights. The 3B model has the config.json of Qwen2.5-VL, except for the
+tokenizer. The small one has similar proportions: a patch costs the vision tower 0.2 times what a token costs the
+language layers. Its vocabulary is that of the embedded tokenizer, so that the output head is a small part of the work.
+Otherwise libraries that also score prompt positions would be slower for that reason alone.
 """
 
 DRIFT = 0.1
-"""Standard deviation, in nats, between behaviour and policy logprobs: some tokens of every update are clipped."""
+"""Standard deviation, in nats, between behaviour and policy logprobs, so that every update clips some tokens."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """One cell of a table."""
+    """The sizes of one measurement."""
 
     model: str | None
-    """A folder or hub id; None before `create_model` has built one."""
+    """A folder or hub id; None until `create_model` has built one."""
     prompt_tokens: int
-    """Text tokens of a prompt with its chat template; the image's come on top."""
+    """Text tokens of a prompt with its chat template, without those of the image."""
     image: tuple[int, int] | None
-    """Width and height in pixels of the one image of a prompt."""
+    """Width and height in pixels of a prompt's image; None without images."""
     completion: int
-    """Tokens of every completion, the end of turn among them."""
+    """Tokens of every completion, with the end-of-turn token."""
     group: int
     groups: int
     gradient_checkpointing: bool = False
@@ -78,7 +79,7 @@ class Geometry:
             raise UserError(f"--group {self.group}: one completion has no advantage; give at least 2")
 
     def load(self) -> Policy:
-        """The policy as a run would load it."""
+        """Loads the policy as a run does."""
         assert self.model
         limits = ModelSettings(
             path=self.model, gradient_checkpointing=self.gradient_checkpointing, max_prompt_tokens=10**9
@@ -86,18 +87,18 @@ class Geometry:
         return Policy.load(limits)
 
     def describe(self) -> dict[str, Any]:
-        """For people and JSON."""
+        """The fields as JSON values."""
         return asdict(self) | {"image": "x".join(map(str, self.image)) if self.image else None}
 
 
 def samples(geometry: Geometry, formatter: Formatter, seed: int = 0) -> list[Sample]:
-    """One sample for each group. `UserError` where the chat template alone is longer than the prompt."""
+    """One sample for each group. `UserError` if the chat template alone is longer than the prompt."""
     random = np.random.default_rng(seed)
     media = [() if geometry.image is None else (_image(geometry.image, random),) for _ in range(geometry.groups)]
     mark = "" if geometry.image is None else "<image>"
     empty = _sample(0, mark, media[0])
     template = _text_tokens(formatter.encode([empty])[0])
-    # Every Qwen tokenizer spells numbers out, so that a digit is a token.
+    # In every Qwen tokenizer a digit is a token.
     digits = geometry.prompt_tokens - template
     if digits < 1:
         least = f"the chat template takes {template}; give at least {template + 1}"
@@ -107,13 +108,13 @@ def samples(geometry: Geometry, formatter: Formatter, seed: int = 0) -> list[Sam
 
 
 def groups(geometry: Geometry, policy: Policy, seed: int = 0) -> list[Group]:
-    """Groups as the learner gets them, with behaviour logprobs a little off the policy's and a spread of scores."""
+    """Groups for the learner, with behaviour logprobs near those of the policy and a spread of scores."""
     random = np.random.default_rng(seed)
     chosen = samples(geometry, policy.formatter, seed)
     prompts = policy.formatter.encode(chosen)
     text = _text_tokens(prompts[0])
     assert text == geometry.prompt_tokens, f"{text} text tokens"
-    found = []
+    made = []
     for sample, prompt in zip(chosen, prompts, strict=True):
         completions = _completions(policy.formatter, geometry, random)
         behaviour = _behaviour(policy, prompt, completions, random)
@@ -122,8 +123,8 @@ def groups(geometry: Geometry, policy: Policy, seed: int = 0) -> list[Group]:
             Rollout(tuple(ids), tuple(logprobs), policy.formatter.decode(ids), "stop", 0)
             for ids, logprobs in zip(completions, behaviour, strict=True)
         ]
-        found.append(Group(sample, prompt, rollouts, [Verdict(float(score)) for score in scores]))
-    return found
+        made.append(Group(sample, prompt, rollouts, [Verdict(float(score)) for score in scores]))
+    return made
 
 
 def _sample(number: int, text: str, images: Sequence[Media]) -> Sample:
@@ -132,7 +133,7 @@ def _sample(number: int, text: str, images: Sequence[Media]) -> Sample:
         source="bench",
         messages=(Message(role="user", content=text),),
         media=MediaSet(images=tuple(images)),
-        # Random text is more or less like any other: every group has a spread of scores.
+        # Edit similarity to random text: every group has a spread of scores.
         reward=(RewardSpec(verifier="ocr", target=text.removeprefix("<image>") or "?"),),
     )
 
@@ -160,17 +161,17 @@ def _completions(formatter: Formatter, geometry: Geometry, random: np.random.Gen
 def _behaviour(
     policy: Policy, prompt: EncodedPrompt, completions: list[list[int]], random: np.random.Generator
 ) -> list[list[float]]:
-    found: list[list[float]] = []
+    logprobs: list[list[float]] = []
     for row in pack([Item(0, prompt, completions)], row_tokens=8192):
         logprob_L = score_row(policy, row).logprob_L.cpu().numpy()
         logprob_L = np.minimum(logprob_L + random.normal(0, DRIFT, len(logprob_L)), 0)
-        found += [logprob_L[span.start : span.stop].tolist() for span in row.spans]
-    return found
+        logprobs += [logprob_L[span.start : span.stop].tolist() for span in row.spans]
+    return logprobs
 
 
 @contextmanager
 def model_folder(path: str | None) -> Iterator[str]:
-    """The model that was asked for, or one of `SHAPES` built for the occasion."""
+    """The model at `path`, or one of `SHAPES` in a temporary folder."""
     name = path or "random-7m"
     if name not in SHAPES:
         yield name
@@ -180,14 +181,14 @@ def model_folder(path: str | None) -> Iterator[str]:
 
 
 def create_model(folder: Path, shape: str = "random-7m", seed: int = 0) -> Path:
-    """Writes a Qwen2.5-VL of this shape with random float32 weights, made where there is most speed; returns it."""
+    """Writes a Qwen2.5-VL of this shape with random float32 weights; returns the folder."""
     from transformers import Qwen2_5_VLForConditionalGeneration
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     tiny.create(folder, seed)  # its tokenizer, processor and token ids
     torch.manual_seed(seed)
-    with torch.device(choose_device("auto")):
+    with torch.device(choose_device("auto")):  # a GPU initialises a large model much faster
         model = Qwen2_5_VLForConditionalGeneration(config_of(folder, shape))
     model.save_pretrained(folder, max_shard_size="100GB")
     _raise_pixel_limit(folder)
@@ -195,7 +196,7 @@ def create_model(folder: Path, shape: str = "random-7m", seed: int = 0) -> Path:
 
 
 def config_of(folder: Path, shape: str) -> Any:
-    """The config of a shape, with the token ids of the model in that folder."""
+    """The config of a shape, with the token ids of the model in `folder`."""
     from transformers import AutoConfig, Qwen2_5_VLConfig
 
     sizes = SHAPES[shape]
@@ -208,7 +209,7 @@ def config_of(folder: Path, shape: str) -> Any:
 
 
 def _raise_pixel_limit(folder: Path) -> None:
-    """Images up to 4096 pixels square pass unresized."""
+    """Raises the limit, so that images up to 4096 x 4096 pixels are not resized."""
     from transformers import AutoProcessor
 
     processor: Any = AutoProcessor.from_pretrained(folder)

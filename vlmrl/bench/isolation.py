@@ -1,4 +1,4 @@
-"""vlmrl bench isolation: what answers that hang or grow without end cost a batch of 1,000."""
+"""vlmrl bench isolation: the time that hanging or exploding answers add to a batch of 1,000."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vlmrl.verdict import Member, Verdict
 
 
 class Isolation(NamedTuple):
-    """What ten hostile answers cost a batch of 1,000, in seconds."""
+    """Seconds of a batch of 1,000 answers without and with ten hostile ones."""
 
     hostile: str
     clean_s: float
@@ -25,11 +25,11 @@ class Isolation(NamedTuple):
     unscored: int
     deadline_s: float
     bound_s: float
-    """1.5 times the clean batch, and the deadlines that were waited for, shared by the workers."""
+    """1.5 times the clean batch, plus the deadlines of unscored answers divided by the number of workers."""
 
 
 _HANGS = '''
-"""Hangs in C for the response `hang`, as a regular expression or a number can; else it is `math`."""
+"""The verifier `math`, but the response `hang` hangs in C code, as a regular expression or a number can."""
 import ctypes
 from vlmrl import catalog
 from vlmrl.verdict import Example
@@ -44,7 +44,7 @@ _TOWERS = (r"\boxed{9^{9^{9^{9^9}}}}", r"\boxed{" + r"\sqrt{1+" * 60 + "1" + "}"
 
 
 def bench_isolation(as_json: bool) -> None:
-    """Prints what exponent towers and nested radicals, and what a verifier that never returns, cost a batch."""
+    """Prints the cost of exponent towers and nested radicals, and of a verifier that never returns."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench_hangs.py"
         path.write_text(_HANGS)
@@ -53,11 +53,11 @@ def bench_isolation(as_json: bool) -> None:
         clean = [Call("bench_hangs", (Member(response),), target, {}) for response, target in answers]
         with Workers(2, deadline=1.0) as workers:
             workers(clean)
-            found = [_isolation(kind, clean, workers) for kind in ("towers", "hangs")]
+            results = [_isolation(kind, clean, workers) for kind in ("towers", "hangs")]
     if as_json:
-        print(json.dumps([one._asdict() for one in found], indent=2))
+        print(json.dumps([one._asdict() for one in results], indent=2))
         return
-    for one in found:
+    for one in results:
         print(
             f"{one.hostile}: clean {one.clean_s:.2f} s, with 10 hostile {one.with_hostile_s:.2f} s "
             f"(bound {one.bound_s:.2f} s), {one.unscored} unscored"
@@ -72,6 +72,6 @@ def _isolation(kind: str, clean: list[Call], workers: Workers) -> Isolation:
     clean_s = statistics.median(seconds(lambda: workers(clean)) for _ in range(3))
     verdicts: list[list[Verdict]] = []
     with_hostile_s = seconds(lambda: verdicts.extend(workers(hostile)))
-    unscored = sum(of_call[0].score is None for of_call in verdicts)
+    unscored = sum(call_verdicts[0].score is None for call_verdicts in verdicts)
     bound = 1.5 * clean_s + unscored * workers.deadline / workers.count
     return Isolation(kind, clean_s, with_hostile_s, unscored, workers.deadline, bound)

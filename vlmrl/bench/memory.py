@@ -1,7 +1,6 @@
-"""Peak memory of one side's update, in a process of its own, above the loaded model and its inputs.
+"""Peak memory of one side's update in a separate process, beyond the loaded model and its inputs.
 
-`vlmrl.train.device_memory` says what is measured, from the first update on: activations, gradients and optimizer
-state count.
+`vlmrl.train.device_memory` measures from the first update on, so activations, gradients and optimizer state count.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ import torch
 from vlmrl.train import device_memory
 
 UPDATES = 2
-"""The second has the optimizer's state in memory."""
+"""Number of updates; from the second on, the optimizer's state is in memory."""
 
 
-def in_a_child(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function's result, computed in a fresh process; both must pickle."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_aside) as pool:
+def in_new_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function's result, computed in a new process; function and arguments must pickle."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_log_to_stderr) as pool:
         return pool.submit(function, *arguments).result()
 
 
-def _aside() -> None:
-    """Libraries log to standard output as they load; it is for the figures."""
+def _log_to_stderr() -> None:
+    """Sends the log lines of libraries to standard error, because standard output is for the figures."""
     sys.stdout = sys.stderr
 
 
 def peak_bytes(update: Callable[[], Any], device: torch.device) -> int | None:
-    """Peak of `UPDATES` calls above what is in memory before the first."""
+    """Peak bytes of `UPDATES` calls beyond those in use before the first; None where they cannot be measured."""
     if not device_memory.measurable(device):
         return None
     gc.collect()

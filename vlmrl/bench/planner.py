@@ -1,11 +1,11 @@
-"""vlmrl bench planner: does the micro-batch planner keep its promises?
+"""vlmrl bench planner: predictions of the micro-batch planner beside measurements.
 
     vlmrl bench planner                         200 random batches on the 7.3 M parameters of the other benches
     vlmrl bench planner --batches 20 --model Qwen/Qwen2.5-VL-3B-Instruct --json
 
-A batch mixes text, one image, several images and video, lengths and group sizes, under a memory budget drawn between
-the least it can be trained in and what it takes in one row. Measured are the peak of each update above the weights
-and the optimizer's state, in a process of its own, and the seconds of each.
+A batch mixes text, one image, several images and video, with random lengths and group sizes. Its memory budget is drawn
+between the smallest possible one and that of a single row. The bench measures the peak of each update beyond the
+weights and the optimizer's state, in a separate process, and the seconds of each update.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from vlmrl.bench.geometry import model_folder
-from vlmrl.bench.memory import in_a_child
+from vlmrl.bench.memory import in_new_process
 from vlmrl.config.learner import LearnerSettings
 from vlmrl.config.model import ModelSettings
 from vlmrl.config.objective import ObjectiveSettings
@@ -43,7 +43,7 @@ MALLOC_MMAP_THRESHOLD = -3  # malloc.h
 
 @dataclass(frozen=True)
 class Batches:
-    """What is drawn: `size` scales images, prompts and responses."""
+    """The random batches; `size` scales images, prompts and responses."""
 
     model: ModelSettings
     count: int
@@ -52,7 +52,7 @@ class Batches:
 
 
 class Peak(NamedTuple):
-    """Bytes of one batch's update."""
+    """Bytes of one batch's update, and its number of rows."""
 
     budget: float
     predicted: float
@@ -61,10 +61,10 @@ class Peak(NamedTuple):
 
 
 def measure(batches: Batches) -> dict[str, Any]:
-    """Figures of `--json`."""
+    """The figures of `--json`."""
     if not device_memory.measurable(torch.device(choose_device(batches.model.device))):
         raise UserError("bench planner: peak memory is measured on Linux and on CUDA only")
-    peaks = [Peak(*peak) for peak in in_a_child(peaks_of, batches)]
+    peaks = [Peak(*peak) for peak in in_new_process(peaks_of, batches)]
     costs, times = map(np.array, zip(*_times(batches), strict=True))
     use = [peak.measured / peak.budget for peak in peaks]
     accuracy = [peak.predicted / peak.measured for peak in peaks]
@@ -83,40 +83,40 @@ def measure(batches: Batches) -> dict[str, Any]:
 
 
 def peaks_of(batches: Batches) -> list[Peak]:
-    """In a process of its own: predicted and measured peak of every batch's update."""
+    """Predicted and measured peak of every batch's update; call it in a new process."""
     if choose_device(batches.model.device) == "cpu":
-        # Freed blocks go back to the system at once, or the high-water mark would be that of earlier batches.
+        # Returns freed blocks to the system at once. Otherwise the high-water mark would be that of earlier batches.
         ctypes.CDLL(None).mallopt(MALLOC_MMAP_THRESHOLD, 1 << 16)
-    found = []
+    results = []
     for learner, groups, budget in _updates(batches):
         planner = learner.planner
-        if not found:
-            learner.update(groups)  # the optimizer's state, and what libraries set up once
+        if not results:
+            learner.update(groups)  # allocates the optimizer's state and the buffers of libraries
             planner.metrics()
         gc.collect()
         learner.update(groups)
-        told = planner.metrics()
-        measured = told["seconds/plan/memory_mb"] * MB
-        found.append(Peak(budget, told["plan/memory_mb"] * MB, measured, round(told["plan/rows"])))
-    return found
+        metrics = planner.metrics()
+        measured = metrics["seconds/plan/memory_mb"] * MB
+        results.append(Peak(budget, metrics["plan/memory_mb"] * MB, measured, round(metrics["plan/rows"])))
+    return results
 
 
 def _times(batches: Batches) -> list[tuple[float, float]]:
-    """Predicted cost of the planned rows and seconds of every batch's update; on CPU those of the processor."""
+    """Predicted cost of the rows and seconds of every batch's update; on CPU it is processor time."""
     clock = time.process_time if choose_device(batches.model.device) == "cpu" else time.perf_counter
-    found: list[tuple[float, float]] = []
+    results: list[tuple[float, float]] = []
     for learner, groups, _ in _updates(batches):
-        if not found:
+        if not results:
             learner.update(groups)
         cost = sum(learner.planner.cost(work) for _, work in learner.planner.plan(_items(groups)))
         started = clock()
         learner.update(groups)
-        found.append((cost, clock() - started))
-    return found
+        results.append((cost, clock() - started))
+    return results
 
 
 def _updates(batches: Batches) -> Iterator[tuple[Learner, list[Group], float]]:
-    """One learner, and for each batch its groups and a budget in bytes, which the learner's planner keeps to."""
+    """For each batch the learner, the groups and the memory budget in bytes, which is set in the learner's planner."""
     random = np.random.default_rng(batches.seed)
     torch.manual_seed(batches.seed)
     policy = Policy.load(batches.model)
@@ -124,11 +124,11 @@ def _updates(batches: Batches) -> Iterator[tuple[Learner, list[Group], float]]:
     footprint = learner.planner.footprint
     for _ in range(batches.count):
         groups = [_group(policy, batches.size, random) for _ in range(random.integers(1, 5))]
-        unbound, items = Planner(policy, learner.settings), _items(groups)
+        unlimited, items = Planner(policy, learner.settings), _items(groups)
         singles = [item.part([n]) for item in items for n in range(len(item.responses))]
-        unbound.footprint = footprint
-        least = max(unbound.memory(work_of(single, unbound)) for single in singles)
-        budget = random.uniform(least, unbound.memory(unbound.plan(items)[0][1]))
+        unlimited.footprint = footprint
+        least = max(unlimited.memory(work_of(single, unlimited)) for single in singles)
+        budget = random.uniform(least, unlimited.memory(unlimited.plan(items)[0][1]))
         settings = learner.settings.model_copy(update={"memory_mb": budget / MB, "row_tokens": 2**20})
         learner.planner = Planner(policy, settings)
         learner.planner.footprint = footprint
@@ -140,7 +140,7 @@ def _items(groups: list[Group]) -> list[Item]:
 
 
 def _group(policy: Policy, size: float, random: np.random.Generator) -> Group:
-    """Random pixels, words, lengths and scores."""
+    """A group with random pixels, lengths and scores."""
     kind = random.choice(["text", "image", "images", "video"])
     prompt = _prompt(policy, str(kind), size, random)
     lengths = 1 + random.geometric(1 / (48 * size), random.integers(2, 9)).clip(max=int(256 * size))
@@ -160,10 +160,10 @@ def _group(policy: Policy, size: float, random: np.random.Generator) -> Group:
 def _prompt(policy: Policy, kind: str, size: float, random: np.random.Generator) -> EncodedPrompt:
     config = policy.core.config
     vision, merge = config.vision_config, config.vision_config.spatial_merge_size
-    most = max(3, int(16 * size**0.5))
+    largest = max(3, int(16 * size**0.5))
 
     def sides() -> list[int]:
-        return [int(n) * merge for n in random.integers(2, most, 2)]
+        return [int(n) * merge for n in random.integers(2, largest, 2)]
 
     grids = {
         "text": [],
@@ -173,7 +173,7 @@ def _prompt(policy: Policy, kind: str, size: float, random: np.random.Generator)
     }[kind]
     name, number = ("video", 2) if kind == "video" else ("image", 1)
     token = getattr(config, f"{name}_token_id")
-    # Every frame of a video stands apart, as Qwen3-VL wants it; the others see no difference.
+    # The frames of a video are separate, as Qwen3-VL needs them; for the other families it makes no difference.
     counts = [h * w // merge**2 for t, h, w in grids for _ in range(t)]
     word = int(policy.formatter.tokenizer.eos_token_id)
     ids = [word] * int(random.integers(8, int(160 * size)))
@@ -192,7 +192,7 @@ def _prompt(policy: Policy, kind: str, size: float, random: np.random.Generator)
 
 
 def bench_planner(path: str | None, batches: int, checkpointing: bool, as_json: bool, out: TextIO) -> None:
-    """Prints the figures."""
+    """Measures random batches and prints the figures."""
     with model_folder(path) as folder:
         settings = ModelSettings(path=folder, gradient_checkpointing=checkpointing, max_prompt_tokens=10**9)
         figures = measure(Batches(settings, batches))

@@ -3,8 +3,8 @@
     vlmrl bench rollout                                        decoding alone, tokens a second
     vlmrl bench rollout --against trl --model tiny --groups 4  rollout, reward, update and weight sync
 
-Both sides sample at temperature 1 from the same model and stop at the same tokens. Greedy decoding of the same
-prompts must give the same tokens on both sides, or there is no figure.
+Both sides sample at temperature 1 from the same model and stop at the same tokens. If greedy decoding of the same
+prompts gives different tokens, the bench fails.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vlmrl.rollout import Sampling
 from vlmrl.rollout.engines.hf import HfEngine
 
 Decode = Callable[[int], list[list[int]]]
-"""Token ids of every response, its stop token among them; the argument is a seed."""
+"""Takes a seed; returns the token ids of every response, with its stop token."""
 
 
 def bench_rollout(cells: Sequence[Geometry], against: str, rounds: int, as_json: bool, out: TextIO) -> None:
@@ -39,7 +39,7 @@ def bench_rollout(cells: Sequence[Geometry], against: str, rounds: int, as_json:
 
 
 def measure(geometry: Geometry, against: str, rounds: int) -> dict[str, Any]:
-    """Figures of one geometry. The speed-up is of tokens a second, because draws differ in length."""
+    """Figures of one geometry. The speed-up is in tokens per second, because sampled responses differ in length."""
     if against == "trl":
         with steps(geometry, rounds) as (ours, theirs):
             table = _measure(ours, theirs, rounds)
@@ -80,7 +80,7 @@ def _measure(ours: Callable[[int], int], theirs: Callable[[int], int], rounds: i
 
 
 def engine(policy: Policy, prompts: Sequence[EncodedPrompt], group: int, sampling: Sampling) -> Decode:
-    """The hf engine."""
+    """Decoding by the hf engine."""
     hf = HfEngine(HfSettings(), policy)
 
     def decode(seed: int) -> list[list[int]]:
@@ -91,7 +91,7 @@ def engine(policy: Policy, prompts: Sequence[EncodedPrompt], group: int, samplin
 
 
 def generate(policy: Policy, prompts: Sequence[EncodedPrompt], geometry: Geometry, sample: bool) -> Decode:
-    """transformers' `generate`: prompts padded on the left, G responses a prompt, its own attention (sdpa)."""
+    """Decoding by transformers' `generate`: left-padded prompts, G responses to each, its own attention (sdpa)."""
     from transformers import AutoModelForImageTextToText, GenerationConfig
 
     assert geometry.model
@@ -145,7 +145,7 @@ def _count(responses: Sequence[Sequence[int]]) -> int:
 
 
 def _compare(policy: Policy, prompts: Sequence[EncodedPrompt], geometry: Geometry) -> None:
-    """`RuntimeError` unless both write the same text greedily (in float32; bfloat16 rounds near-ties apart)."""
+    """`RuntimeError` if greedy decoding differs in float32; in bfloat16, rounding may change the order of near-ties."""
     greedy = Sampling(temperature=0.0, max_new_tokens=geometry.completion)
     ours, theirs = engine(policy, prompts, 1, greedy)(0), generate(policy, prompts, geometry, False)(0)
     if policy.compute == torch.float32 and ours != theirs:

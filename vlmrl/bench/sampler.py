@@ -1,9 +1,9 @@
-"""What samplers cost at size: time of `next` and `observe`, and memory, each sampler in a process of its own.
+"""Cost of samplers at scale: time of `next` and `observe`, and memory, each sampler in a separate process.
 
     vlmrl bench sampler rlcs --prompts 10000000
 
-The prompts are of three sources, all graded, and four in five were visited. `memory_mb` is the largest resident memory
-of the process, Python and numpy included; `new_epoch_ms` is the `next` at which an epoch begins.
+The prompts have three sources, all are graded, and four in five were visited. `memory_mb` is the peak resident memory
+of the process, with Python and numpy; `new_epoch_ms` is the time of a `next` that starts an epoch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROUNDS = 100
 
 
 def bench_sampler(names: Sequence[str], prompts: int, draw: int, as_json: bool) -> None:
-    """Prints what these samplers cost, all of them if there is no name; `UserError` for an unknown one."""
+    """Prints the cost of these samplers, or of all if no name is given; `UserError` for an unknown one."""
     for name in names:
         catalog.load("samplers", name)
     context = multiprocessing.get_context("spawn")
@@ -43,16 +43,16 @@ def bench_sampler(names: Sequence[str], prompts: int, draw: int, as_json: bool) 
         print(json.dumps(results, indent=2))
         return
     for one in results:
-        took = ", ".join(f"{key} {value:.2f}" for key, value in one["next_ms"].items())
+        times = ", ".join(f"{key} {value:.2f}" for key, value in one["next_ms"].items())
         print(
-            f"{one['sampler']}: next({draw}) {took} ms; a new epoch {one['new_epoch_ms']:.0f} ms; "
+            f"{one['sampler']}: next({draw}) {times} ms; a new epoch {one['new_epoch_ms']:.0f} ms; "
             f"{one['memory_mb']:.0f} MB"
         )
 
 
 def measure(name: str, prompts: int, draw: int) -> dict[str, Any]:
-    """Measures one sampler in this process; milliseconds and 10^6 bytes."""
-    memory = _known_memory(prompts)
+    """Measures one sampler in this process, in milliseconds and 10^6 bytes."""
+    memory = _filled_memory(prompts)
     started = time.perf_counter()
     sampler = create_sampler(SamplerSettings(name=name), memory, seed=0)
     create_s = time.perf_counter() - started
@@ -90,8 +90,8 @@ def _new_epoch_ms(sampler: Any, draw: int) -> float:
     return (time.perf_counter() - started) * 1e3
 
 
-def _known_memory(prompts: int) -> PromptMemory:
-    """A memory as it is in the middle of a run; half of the prompts are flat."""
+def _filled_memory(prompts: int) -> PromptMemory:
+    """A prompt memory as in the middle of a run; half of the prompts are flat."""
     rng = np.random.default_rng(0)
     memory = PromptMemory(rng.integers(0, 3, prompts, dtype=np.int16), ("a", "b", "c"))
     for start in range(0, prompts, 1_000_000):

@@ -1,4 +1,4 @@
-"""A whole training step: our trainer's and TRL's, on the same model, prompts, group size, length and verifier."""
+"""Whole training steps of our trainer and of TRL, on the same model, prompts, group size, length and verifier."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from vlmrl.train.run_folder import RunFolder
 from vlmrl.train.trainer import Trainer
 
 Step = Callable[[int], int]
-"""Does one step; returns the tokens it generated."""
+"""Does one step; returns the number of generated tokens."""
 
 
 @contextmanager
 def steps(geometry: Geometry, rounds: int) -> Iterator[tuple[Step, Step]]:
-    """Ours and TRL's. Ours is the trainer's own step with its records; TRL's is without its logging."""
+    """Our step and TRL's. Ours includes its metrics and records, TRL's is without its logging."""
     assert geometry.model
     with tempfile.TemporaryDirectory(prefix="vlmrl-bench-") as name:
         config = _config(geometry, rounds, Path(name))
@@ -52,8 +52,8 @@ def steps(geometry: Geometry, rounds: int) -> Iterator[tuple[Step, Step]]:
 def _our_step(trainer: Trainer) -> int:
     trainer.step += 1
     trainer.reinforcement_step()
-    written = read_metrics(trainer.folder.path)[-1]
-    return round(written["all/length"] * written["all/rollouts"])
+    metrics = read_metrics(trainer.folder.path)[-1]
+    return round(metrics["all/length"] * metrics["all/rollouts"])
 
 
 def _config(geometry: Geometry, rounds: int, folder: Path) -> RunConfig:

@@ -1,4 +1,4 @@
-"""The geometries that were asked for, measured one after the other, on the model asked for or one built here."""
+"""Measures several geometries one after the other, on the given model or a temporary one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def print_table(
     as_json: bool,
     out: TextIO,
 ) -> None:
-    """Writes a line for each geometry as soon as it is measured; as JSON an object, a list for several geometries."""
-    found: list[Figures] = []
+    """Prints a line for each geometry when it is measured; with `as_json` one object, or a list for several."""
+    results: list[Figures] = []
     with model_folder(cells[0].model) as folder:
         for cell in cells:
-            found.append(measure(replace(cell, model=folder)))
+            results.append(measure(replace(cell, model=folder)))
             if not as_json:
-                print(line(found[-1]), file=out, flush=True)
+                print(line(results[-1]), file=out, flush=True)
     if as_json:
-        print(json.dumps(found[0] if len(found) == 1 else found, indent=2), file=out)
+        print(json.dumps(results[0] if len(results) == 1 else results, indent=2), file=out)

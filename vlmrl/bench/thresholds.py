@@ -2,9 +2,9 @@
 
     vlmrl bench thresholds [--steps 150] [--seeds 3]
 
-The tiny model locates one shape. What it sees is a third of the picture's size, so that a box in its whole pixels
-cannot be exact, as with any resized picture. Arms differ in the reward's threshold alone; held-out boxes are scored by
-IoU, always the same way.
+The tiny model locates one shape. It sees the picture at a third of its size, so that a box in its whole pixels cannot
+be exact, as with any resized picture. The arms differ only in the threshold of the reward. Held-out boxes are always
+scored by IoU.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from vlmrl.sample import Media, MediaSet, RewardSpec, Sample
 
 RUN_FILE = "bench_thresholds"
 FINER = 3
-"""Pixels of the picture for one of those the model sees."""
+"""Pixels of the picture for each pixel of the model's input."""
 PUBLISHED = [[0.0, 0.85], [0.10, 0.95], [0.25, 0.99]]
 """V-Triune, arXiv 2505.18129, section 4.2."""
 UNCAPPED = {"reachable_cap": [[0.0, 0.0]]}
@@ -47,7 +47,7 @@ STRICT = (0.5, 0.75, 0.85, 0.95)
 
 
 def bench_thresholds(out: Path, arms: Sequence[str] | None, steps: int, seeds: int, flags: Sequence[str]) -> None:
-    """Does what is not done in the folder `out`, and prints its table; `flags` go to every run."""
+    """Completes the experiment in the folder `out` and prints its table; `flags` are passed to every run."""
     for name in arms or ():
         if name not in ARMS:
             raise UserError(f"--arms {name!r}: not one of {', '.join(map(repr, ARMS))}")
@@ -64,15 +64,15 @@ def bench_thresholds(out: Path, arms: Sequence[str] | None, steps: int, seeds: i
 
 
 def pictures(n: int, split: str, seed: int) -> Iterator[Sample]:
-    """Synthetic grounding, each picture `FINER` times as large and moved by a part of one of the model's pixels."""
+    """Synthetic grounding samples, enlarged `FINER` times and shifted by less than one pixel of the model's input."""
     rng = np.random.default_rng(seed)
     for sample in catalog.load("recipes", "synthetic").build(n, sources=("grounding",), split=split, seed=seed):
         image = load_image(sample.media.images[0])
         across, down = (int(v) for v in rng.integers(FINER, size=2))
         (spec,) = sample.reward
-        found: Any = spec.target[0]  # pyright: ignore - its target is a list of one box
-        x1, y1, x2, y2 = (FINER * edge for edge in found["bbox_2d"])
-        target: Any = [{**found, "bbox_2d": [x1 - across, y1 - down, x2 - across, y2 - down]}]
+        box: Any = spec.target[0]  # pyright: ignore - its target is a list of one box
+        x1, y1, x2, y2 = (FINER * edge for edge in box["bbox_2d"])
+        target: Any = [{**box, "bbox_2d": [x1 - across, y1 - down, x2 - across, y2 - down]}]
         finer = _moved(image, across, down)
         params = spec.params | {"image_size": list(finer.size)}
         yield sample.model_copy(
@@ -85,14 +85,14 @@ def pictures(n: int, split: str, seed: int) -> Iterator[Sample]:
 
 
 def _moved(image: Image.Image, across: int, down: int) -> Image.Image:
-    """The picture enlarged, its content `across` and `down` pixels further left and up."""
+    """The enlarged picture, its content shifted by `across` pixels to the left and `down` pixels up."""
     pixels = np.asarray(image).repeat(FINER, axis=0).repeat(FINER, axis=1)
     padded = np.pad(pixels, ((0, down), (0, across), (0, 0)), mode="edge")
     return Image.fromarray(padded[down:, across:])
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """A run's share of flat groups, and its held-out boxes before and after, by decoding."""
+    """A run's share of flat groups, and the scores of its held-out boxes before and after, by decoding mode."""
     rows = read_metrics(folder)
     groups = [(row["all/groups"], row["all/zero_variance"]) for row in rows if "all/groups" in row]
     last = int(max(row["step"] for row in rows))
@@ -104,20 +104,20 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def _boxes(folder: Path, step: int) -> dict[str, dict[str, float]]:
-    """Mean IoU and the shares of answers that reach each of `STRICT`, by decoding."""
+    """Mean IoU, and the share of answers that reach each threshold of `STRICT`, by decoding mode."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(folder / "heldout" / f"step_{step:06d}.parquet", columns=["mode", "score", "parts"])
     scored = [row for row in table.to_pylist() if row["score"] is not None]
-    found: dict[str, dict[str, float]] = {}
+    by_mode: dict[str, dict[str, float]] = {}
     for mode in ("sampled", "greedy"):
         ious = np.array([json.loads(row["parts"])["dynamic_iou/iou"] for row in scored if row["mode"] == mode])
-        found[mode] = {"iou": float(ious.mean())} | {f"iou_{100 * t:.0f}": float((ious >= t).mean()) for t in STRICT}
-    return found
+        by_mode[mode] = {"iou": float(ious.mean())} | {f"iou_{100 * t:.0f}": float((ious >= t).mean()) for t in STRICT}
+    return by_mode
 
 
 def write_results(out: Path, runs: Mapping[str, Sequence[Path]]) -> str:
-    """Writes thresholds.json and .md; returns the Markdown, a row for each arm, intervals over seeds."""
+    """Writes thresholds.json and .md; returns the Markdown: a row for each arm, with intervals over seeds."""
     measured = {name: [measure(folder) for folder in folders] for name, folders in runs.items()}
     before = next(iter(measured.values()))[:1]
     rows = [_row("before training", before, "before"), *(_row(name, m, "after") for name, m in measured.items())]

@@ -1,4 +1,4 @@
-"""Timing: rounds in which the things compared take turns, and the median of their ratio with its interval."""
+"""Timing: the compared sides alternate in rounds; the result is the median of their ratio with its interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 
 class Estimate(NamedTuple):
-    """A median, and the bounds of its confidence interval."""
+    """A median and the bounds of its confidence interval."""
 
     median: float
     low: float
@@ -25,7 +25,7 @@ def seconds(run: Callable[[], Any]) -> float:
 
 
 def take_turns(runs: Sequence[Callable[[], Any]], rounds: int, warmups: int = 2) -> list[list[float]]:
-    """Seconds of each run in each of `rounds` rounds A B ... A B ..., after `warmups` rounds that do not count."""
+    """Seconds of each run in each of `rounds` rounds (A B ... A B ...), after `warmups` rounds without timing."""
     for run in [*runs] * warmups:
         run()
     table = [[seconds(run) for run in runs] for _ in range(rounds)]
@@ -33,14 +33,16 @@ def take_turns(runs: Sequence[Callable[[], Any]], rounds: int, warmups: int = 2)
 
 
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate:
-    """The median of the rounds' ratios with its 95 % interval."""
+    """The median of the ratios of all rounds, with its 95 % interval."""
     return estimate([a / b for a, b in zip(numerators, denominators, strict=True)])
 
 
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Median with the interval between two order statistics, which holds for any distribution: the k-th smallest
-    and k-th largest of n values enclose the median with probability 1 - 2 P(Binomial(n, 1/2) < k). The innermost
-    pair that reaches `confidence` is taken; the extremes where none does (n < 6).
+    """Median with an interval between two order statistics, which is valid for any distribution.
+
+    The k-th smallest and the k-th largest of n values enclose the median with probability
+    1 - 2 P(Binomial(n, 1/2) < k). The result is the innermost pair that reaches `confidence`, or the extremes if none
+    does (n < 6).
     """
     ordered, n = sorted(values), len(values)
     tail, k = 0.0, 0

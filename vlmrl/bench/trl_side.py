@@ -1,15 +1,15 @@
-"""TRL's side of `vlmrl bench`: its own GRPOTrainer on the groups of ours. Needs the extra `bench`.
+"""TRL's side of `vlmrl bench`: its GRPOTrainer on our groups. It needs the extra `bench`.
 
-What is measured is TRL's code from end to end: `GRPOTrainer` builds its batch from data rows with images, our
-completions and our scores come in through its `rollout_func` and a reward function, and an update is its
-`training_step` (loss and backward pass), gradient clipping and optimizer. Settings are TRL's defaults (loss `dapo`,
-no KL term, images through the processor, prompts left-padded, completions right-padded) but for these:
+The whole update is TRL's code: `GRPOTrainer` builds its batch from data rows with images, it gets our completions and
+scores through its `rollout_func` and a reward function, and an update is its `training_step` (loss and backward pass),
+gradient clipping and optimizer. The settings are TRL's defaults (loss `dapo`, no KL term, images through the processor,
+prompts left-padded, completions right-padded) except for these:
 
-    epsilon_high, Adam's betas, learning rate    those of our objective and learner, so that both learn the same
-    gradient_checkpointing                       as on our side; TRL's default, on, is slower and smaller
+    epsilon_high, Adam's betas, learning rate    those of our objective and learner, so that the updates are equal
+    gradient_checkpointing                       as on our side; TRL's default, on, is slower and needs less memory
     bf16                                         as on our side: off on CPU
-    per_device_train_batch_size                  of several, the fastest here; gradients accumulate over the rest
-    attn_implementation                          of several, the fastest here; with FlashAttention where it is installed
+    per_device_train_batch_size                  the fastest of several on this machine; gradients are accumulated
+    attn_implementation                          the fastest of several on this machine; FlashAttention if installed
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ATTENTION = {
 
 
 def require() -> None:
-    """`UserError` where TRL is not installed."""
+    """`UserError` if TRL is not installed."""
     try:
         import trl  # noqa: F401
     except ImportError:
@@ -48,7 +48,7 @@ def require() -> None:
 
 
 class TrlUpdate:
-    """TRL's update on these groups, as a call that returns (loss, gradient norm). All groups are of one size."""
+    """TRL's update on these groups; a call returns (loss, gradient norm). All groups have the same size."""
 
     def __init__(
         self,
@@ -68,18 +68,18 @@ class TrlUpdate:
         self.trainer.buffer([row for group in groups for row in rows(group.sample, size)])
 
     def share(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Holds weights and optimizer state of that model instead of its own, so that a GPU need not hold both."""
-        theirs = dict(self.trainer.model.named_parameters())
+        """Uses the weights and optimizer state of that model instead of its own, so that a GPU holds only one model."""
+        trl_parameters = dict(self.trainer.model.named_parameters())
         for name, parameter in model.named_parameters():
-            theirs[name].data = parameter.data
-            self.trainer.optimizer.state[theirs[name]] = optimizer.state[parameter]
+            trl_parameters[name].data = parameter.data
+            self.trainer.optimizer.state[trl_parameters[name]] = optimizer.state[parameter]
 
     def __call__(self) -> tuple[float, float]:
         return optimizer_step(self.trainer, [])
 
 
 class TrlStep:
-    """TRL's whole training step on these samples, as a call: generation by transformers, reward, update."""
+    """TRL's whole training step on these samples: generation by transformers, reward, update."""
 
     def __init__(
         self,
@@ -97,18 +97,18 @@ class TrlStep:
         total = group * len(samples)
         settings |= _batch(total, total, group, completion) | _learning(learner, objective)
         self.trainer = GRPOTrainer(reward_funcs=reward, **_parts(path, "sdpa", settings))
-        _ready(self.trainer)
+        _prepare_for_steps(self.trainer)
         self.rows = [row for sample in samples for row in rows(sample, group)]
 
     def __call__(self) -> int:
-        """Returns the number of completion tokens generated."""
+        """Does one step; returns the number of generated completion tokens."""
         optimizer_step(self.trainer, self.rows)
         batches: Any = self.trainer._buffered_inputs
         return sum(int(batch["completion_mask"].sum()) for batch in batches)
 
 
 def optimizer_step(trainer: Any, batch: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """As transformers' training loop does it: backward passes, clipping, optimizer; (loss, gradient norm)."""
+    """One step of transformers' training loop: backward passes, clipping, optimizer. Returns (loss, gradient norm)."""
     losses = [
         trainer.training_step(trainer.model, batch, None) for _ in range(trainer.args.gradient_accumulation_steps)
     ]
@@ -119,7 +119,7 @@ def optimizer_step(trainer: Any, batch: Sequence[dict[str, Any]]) -> tuple[float
 
 
 def rows(sample: Sample, copies: int) -> list[dict[str, Any]]:
-    """Data rows as TRL's sampler repeats them, with the sample's reward as JSON text."""
+    """Data rows, repeated as by TRL's sampler, with the sample's reward as JSON text."""
     prompt = [{"role": turn.role, "content": turn.content.replace("<image>", "")} for turn in sample.prompt]
     row: dict[str, Any] = {"prompt": prompt, "reward": json.dumps([spec.model_dump() for spec in sample.reward])}
     if sample.media.images:
@@ -128,11 +128,11 @@ def rows(sample: Sample, copies: int) -> list[dict[str, Any]]:
 
 
 def _replayed(path: str, groups: Sequence[Group], attention: str, settings: dict[str, Any]) -> Any:
-    """A trainer whose completions and scores are those of the groups."""
+    """A trainer with the completions and scores of the groups."""
     from trl.trainer.grpo_trainer import GRPOTrainer
 
     class Replayed(GRPOTrainer):
-        """Generates once, and updates on that batch again and again, in its own order."""
+        """A trainer that generates one batch and repeats updates on it, in its own order."""
 
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             batch = super()._generate_and_score_completions(inputs)
@@ -156,18 +156,18 @@ def _replayed(path: str, groups: Sequence[Group], attention: str, settings: dict
             "logprobs": None,
         }
 
-    def score(**told: Any) -> list[float | None]:
+    def score(**columns: Any) -> list[float | None]:
         return [verdict.score for group in groups for verdict in group.verdicts]
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are using 'rollout_func'")
         trainer = Replayed(reward_funcs=score, rollout_func=replay, **_parts(path, attention, settings))
-    _ready(trainer)
+    _prepare_for_steps(trainer)
     return trainer
 
 
 def _parts(path: str, attention: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a GRPOTrainer on the model in that folder."""
+    """Arguments of a GRPOTrainer for the model in that folder."""
     from datasets import Dataset
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from trl.trainer.grpo_config import GRPOConfig
@@ -184,8 +184,8 @@ def _parts(path: str, attention: str, settings: dict[str, Any]) -> dict[str, Any
     }
 
 
-def _ready(trainer: Any) -> None:
-    """What transformers' training loop sets up before the first step; to prepare the model is what makes it bf16."""
+def _prepare_for_steps(trainer: Any) -> None:
+    """The setup of transformers' training loop before the first step; `prepare_model` also makes the model bf16."""
     trainer.model = trainer.accelerator.prepare_model(trainer.model)
     trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
     trainer.create_optimizer()

@@ -1,12 +1,12 @@
-"""vlmrl bench update: the learner's update of the policy beside another one on the same prompts and completions.
+"""vlmrl bench update: the learner's update beside another one on the same prompts and completions.
 
-    vlmrl bench update                                   against our own plain path: the prompt once a completion
+    vlmrl bench update                                   against our plain path, which repeats the prompt
     vlmrl bench update --against trl --completion 32 128 --group 8 16
     vlmrl bench update --model random-3b --image 896 --completion 512 --gradient-checkpointing --json    on a GPU
 
-An update is forward pass, backward pass, clipping and optimizer step from groups with behaviour logprobs. Both sides
-hold the same weights and optimizer state, which a learning rate close to zero leaves as they are; loss and gradient
-norm of their first update must agree, or there is no figure.
+An update is forward pass, backward pass, clipping and optimizer step on groups with behaviour logprobs. Both sides have
+the same weights and optimizer state; a learning rate close to zero does not change them. The bench fails unless loss
+and gradient norm of their first update agree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import torch
 
 from vlmrl.bench import trl_side
 from vlmrl.bench.geometry import Geometry, groups
-from vlmrl.bench.memory import in_a_child, peak_bytes
+from vlmrl.bench.memory import in_new_process, peak_bytes
 from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, seconds, take_turns
 from vlmrl.config.learner import LearnerSettings
@@ -35,41 +35,42 @@ from vlmrl.train.flops import update_flops
 from vlmrl.train.learner import Learner
 
 LEARNER = LearnerSettings(warmup_steps=0, learning_rate=1e-30, row_tokens=16384)
-"""Rows that hold the groups of the figures whole, as TRL gets its best micro-batch."""
+"""Rows large enough for whole groups of the published figures, because TRL gets its best micro-batch too."""
 OBJECTIVE = ObjectiveSettings(epsilon=1e-4)
-"""TRL's epsilon, which it has no setting for."""
+"""TRL's epsilon, which is not a setting there."""
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 3e-2}
-"""Of the gradient norm, relative; of the loss, absolute: it is a mean of terms of about 1 that nearly cancel."""
+"""Relative for the gradient norm, absolute for the loss, a mean of terms of about 1 that nearly cancel."""
 
 PEAK_FLOPS = {
     "NVIDIA A100-SXM4-80GB": 312e12,
     "NVIDIA H100 80GB HBM3": 989e12,
     "NVIDIA H200": 989e12,
 }
-"""Of bfloat16 a second on tensor cores, without sparsity: NVIDIA's data sheets of the A100, H100 and H200 (SXM)."""
+"""bfloat16 FLOPs per second on tensor cores, without sparsity: NVIDIA's data sheets of A100, H100 and H200 (SXM)."""
 
 Update = Callable[[], tuple[float, float]]
 """Does one optimizer step; returns the loss and the gradient norm before clipping."""
 
 
 def measure(geometry: Geometry, against: str, rounds: int, with_memory: bool) -> dict[str, Any]:
-    """Figures of one geometry: the contract of `--json`, in seconds, bytes and FLOPs."""
+    """Figures of one geometry in seconds, bytes and FLOPs: the contract of `--json`."""
     policy = _without_bans(geometry)
     dtype, device = policy.compute, policy.device
-    made = groups(geometry, policy)
-    flops = {kind: update_flops(policy.core, made, kind == "unique") for kind in ("unique", "plain")}
-    setting = _fastest_trl(geometry, made, policy) if against == "trl" else {}
-    difference, ours_s, theirs_s = _race(geometry, against, made, policy, setting, rounds)
+    bench_groups = groups(geometry, policy)
+    flops = {kind: update_flops(policy.core, bench_groups, kind == "unique") for kind in ("unique", "plain")}
+    setting = _fastest_trl(geometry, bench_groups, policy) if against == "trl" else {}
+    difference, ours_s, theirs_s = _race(geometry, against, bench_groups, policy, setting, rounds)
     speedup = ratio(theirs_s, ours_s)
     bound = flops["plain"].total / flops["unique"].total
-    rates = [flops["unique"].total / statistics.median(seconds) for seconds in (ours_s, theirs_s)]
+    flops_per_s = [flops["unique"].total / statistics.median(seconds) for seconds in (ours_s, theirs_s)]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     peak = PEAK_FLOPS.get(name) if dtype == torch.bfloat16 else None
     del policy
     _free()
-    peaks = _peaks(geometry, against, made, dtype, setting) if with_memory else {}
+    peaks = _peaks(geometry, against, bench_groups, dtype, setting) if with_memory else {}
     return {
-        "geometry": geometry.describe() | {"prompt": len(made[0].prompt), "patches": made[0].prompt.patches},
+        "geometry": geometry.describe()
+        | {"prompt": len(bench_groups[0].prompt), "patches": bench_groups[0].prompt.patches},
         "against": against,
         "device": name,
         "speedup": speedup.median,
@@ -83,31 +84,36 @@ def measure(geometry: Geometry, against: str, rounds: int, with_memory: bool) ->
         "ours_s": statistics.median(ours_s),
         "theirs_s": statistics.median(theirs_s),
         **{f"{side}_peak_bytes": peaks.get(side) for side in ("ours", "theirs", "theirs_whole")},
-        "unique_tokens": sum(group.tokens for group in made),
-        "plain_tokens": sum(len(g.prompt) + len(r.token_ids) for g in made for r in g.rollouts),
+        "unique_tokens": sum(group.tokens for group in bench_groups),
+        "plain_tokens": sum(len(g.prompt) + len(r.token_ids) for g in bench_groups for r in g.rollouts),
         "flops": {kind: part._asdict() | {"total": part.total} for kind, part in flops.items()},
-        "ours_flops_per_s": rates[0],
-        "ours_mfu": rates[0] / peak if peak else None,
-        "theirs_mfu": rates[1] / peak if peak else None,
+        "ours_flops_per_s": flops_per_s[0],
+        "ours_mfu": flops_per_s[0] / peak if peak else None,
+        "theirs_mfu": flops_per_s[1] / peak if peak else None,
         "theirs_settings": setting,
         "rounds": rounds,
     }
 
 
 def _race(
-    geometry: Geometry, against: str, made: Sequence[Group], policy: Policy, setting: dict[str, Any], rounds: int
+    geometry: Geometry,
+    against: str,
+    bench_groups: Sequence[Group],
+    policy: Policy,
+    setting: dict[str, Any],
+    rounds: int,
 ) -> tuple[dict[str, float], list[float], list[float]]:
-    """How far loss and gradient norm differ, and the seconds of both sides' updates."""
+    """Differences of loss and gradient norm, and the seconds of both sides' updates."""
     learner = _learner(policy, share_prompt=True)
-    ours = _learner_update(learner, made)
-    theirs = _other_update(geometry, against, made, policy.compute, setting, learner)
-    difference = _compare(ours(), theirs(), TOLERANCE[policy.compute])  # and warms both up
+    ours = _learner_update(learner, bench_groups)
+    theirs = _other_update(geometry, against, bench_groups, policy.compute, setting, learner)
+    difference = _compare(ours(), theirs(), TOLERANCE[policy.compute])  # these calls also warm up
     ours_s, theirs_s = take_turns([ours, theirs], rounds, warmups=0)
     return difference, ours_s, theirs_s
 
 
 def _without_bans(geometry: Geometry) -> Policy:
-    """The policy, without bans: TRL gives placeholder tokens their mass, so that the losses would differ."""
+    """The policy without banned tokens: TRL bans no placeholders, so the losses would differ."""
     policy = geometry.load()
     policy.formatter.placeholder_ids = np.zeros(0, dtype=np.int64)  # pyright: ignore[reportAttributeAccessIssue]
     return policy
@@ -117,9 +123,9 @@ def _learner(policy: Policy, share_prompt: bool) -> Learner:
     return Learner(policy, LEARNER, OBJECTIVE, run_updates=1, share_prompt=share_prompt)
 
 
-def _learner_update(learner: Learner, made: Sequence[Group]) -> Update:
+def _learner_update(learner: Learner, bench_groups: Sequence[Group]) -> Update:
     def update() -> tuple[float, float]:
-        report = learner.update(made)
+        report = learner.update(bench_groups)
         _synchronise()
         return report.loss, report.grad_norm
 
@@ -129,62 +135,63 @@ def _learner_update(learner: Learner, made: Sequence[Group]) -> Update:
 def _other_update(
     geometry: Geometry,
     against: str,
-    made: Sequence[Group],
+    bench_groups: Sequence[Group],
     dtype: torch.dtype,
     setting: dict[str, Any],
-    beside: Learner | None = None,
+    shared_with: Learner | None = None,
 ) -> Update:
-    """`beside`: whose weights and optimizer state it holds, as a GPU has no room for both sides' of a large model."""
+    """The other side's update. It uses the weights and optimizer state of the learner `shared_with`, if given, because
+    a GPU cannot hold a large model twice."""
     if against == "plain":
-        learner = _learner(beside.policy if beside else _without_bans(geometry), share_prompt=False)
-        if beside:
-            learner.optimizer, learner.scheduler = beside.optimizer, beside.scheduler
-        return _learner_update(learner, made)
+        learner = _learner(shared_with.policy if shared_with else _without_bans(geometry), share_prompt=False)
+        if shared_with:
+            learner.optimizer, learner.scheduler = shared_with.optimizer, shared_with.scheduler
+        return _learner_update(learner, bench_groups)
     assert geometry.model
     run = trl_side.TrlUpdate(
         geometry.model,
-        made,
+        bench_groups,
         LEARNER,
         OBJECTIVE,
         gradient_checkpointing=geometry.gradient_checkpointing,
         bf16=dtype == torch.bfloat16,
         **setting,
     )
-    if beside:
-        run.share(beside.policy.model, beside.optimizer)
+    if shared_with:
+        run.share(shared_with.policy.model, shared_with.optimizer)
 
     def update() -> tuple[float, float]:
-        told = run()
+        result = run()
         _synchronise()
-        return told
+        return result
 
     return update
 
 
-def _fastest_trl(geometry: Geometry, made: Sequence[Group], policy: Policy) -> dict[str, Any]:
-    """TRL's best attention for its whole batch at once; then whether one completion at a time is faster."""
-    beside = _learner(policy, share_prompt=True)
+def _fastest_trl(geometry: Geometry, bench_groups: Sequence[Group], policy: Policy) -> dict[str, Any]:
+    """TRL's fastest settings: its best attention for the whole batch, with that batch or one completion at a time."""
+    learner = _learner(policy, share_prompt=True)
 
     def timed(attention: str, micro_batch: int) -> tuple[float, dict[str, Any]]:
         setting: dict[str, Any] = {"attention": attention, "micro_batch": micro_batch}
         _free()
         try:
-            return seconds(_other_update(geometry, "trl", made, policy.compute, setting, beside)), setting
-        except torch.cuda.OutOfMemoryError:  # what does not fit is not the fastest
+            return seconds(_other_update(geometry, "trl", bench_groups, policy.compute, setting, learner)), setting
+        except torch.cuda.OutOfMemoryError:  # does not fit
             return math.inf, setting
 
     whole = geometry.group * geometry.groups
     timed("sdpa", 1)  # warm-up
-    names = [name for name in trl_side.ATTENTION if name != "eager" or _scores_fit(made, policy)]
+    names = [name for name in trl_side.ATTENTION if name != "eager" or _scores_fit(bench_groups, policy)]
     best = min((timed(name, whole) for name in names), key=itemgetter(0))
     return min(best, timed(best[1]["attention"], 1), key=itemgetter(0))[1]
 
 
-def _scores_fit(made: Sequence[Group], policy: Policy) -> bool:
-    """Whether main memory holds all scores of eager attention, their softmax and its gradient: Linux ends a process
-    that asks for too much, with no error to catch."""
-    config, rows = policy.formatter.config.text_config, sum(len(group.rollouts) for group in made)
-    longest = max(len(group.prompt) + len(rollout.token_ids) for group in made for rollout in group.rollouts)
+def _scores_fit(bench_groups: Sequence[Group], policy: Policy) -> bool:
+    """Whether main memory can hold all scores of eager attention, their softmax and its gradient. Linux kills a process
+    that needs more, without an exception to catch."""
+    config, rows = policy.formatter.config.text_config, sum(len(group.rollouts) for group in bench_groups)
+    longest = max(len(group.prompt) + len(rollout.token_ids) for group in bench_groups for rollout in group.rollouts)
     scores = 4 * rows * config.num_hidden_layers * config.num_attention_heads * longest**2
     return policy.device.type == "cuda" or 3 * scores < psutil.virtual_memory().available
 
@@ -202,7 +209,7 @@ def _synchronise() -> None:
 
 
 def _free() -> None:
-    """Hands back what cycles of dead objects hold, as trainers are."""
+    """Frees the memory of unreachable reference cycles, such as trainers."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -212,14 +219,16 @@ def _free() -> None:
 
 
 def _peaks(
-    geometry: Geometry, against: str, made: Sequence[Group], dtype: torch.dtype, setting: dict[str, Any]
+    geometry: Geometry, against: str, bench_groups: Sequence[Group], dtype: torch.dtype, setting: dict[str, Any]
 ) -> dict[str, int | None]:
-    """Peak bytes of our update and of theirs, each in a process of its own; of TRL's with the whole batch at once too,
-    if one completion at a time is its fastest setting."""
+    """Peak bytes of our update and of theirs, each in a separate process. If TRL is fastest with one completion at a
+    time, its peak with the whole batch is measured too."""
     sides = {"ours": ("ours", setting), "theirs": (against, setting)}
     if setting.get("micro_batch") == 1:
         sides["theirs_whole"] = (against, setting | {"micro_batch": geometry.group * geometry.groups})
-    return {name: in_a_child(_peak, geometry, side, made, dtype, how) for name, (side, how) in sides.items()}
+    return {
+        name: in_new_process(_peak, geometry, side, bench_groups, dtype, how) for name, (side, how) in sides.items()
+    }
 
 
 def _ratio(peaks: dict[str, int | None], other: str) -> float | None:
@@ -228,12 +237,12 @@ def _ratio(peaks: dict[str, int | None], other: str) -> float | None:
 
 
 def _peak(
-    geometry: Geometry, side: str, made: Sequence[Group], dtype: torch.dtype, setting: dict[str, Any]
+    geometry: Geometry, side: str, bench_groups: Sequence[Group], dtype: torch.dtype, setting: dict[str, Any]
 ) -> int | None:
     device = torch.device(choose_device("auto"))
     if side == "ours":
-        return peak_bytes(_learner_update(_learner(_without_bans(geometry), share_prompt=True), made), device)
-    return peak_bytes(_other_update(geometry, side, made, dtype, setting), device)
+        return peak_bytes(_learner_update(_learner(_without_bans(geometry), share_prompt=True), bench_groups), device)
+    return peak_bytes(_other_update(geometry, side, bench_groups, dtype, setting), device)
 
 
 # --- the command ------------------------------------------------------------------------------------------
@@ -242,7 +251,7 @@ def _peak(
 def bench_update(
     cells: Sequence[Geometry], against: str, rounds: int, with_memory: bool, as_json: bool, out: TextIO
 ) -> None:
-    """Prints the figures of each geometry."""
+    """Measures each geometry and prints the figures."""
     if against == "trl":
         trl_side.require()
     print_table(cells, lambda cell: measure(cell, against, rounds, with_memory), _line, as_json, out)

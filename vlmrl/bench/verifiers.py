@@ -1,5 +1,5 @@
-"""vlmrl bench verifiers: answers per second on one core, isolation off and on, and the domain library called
-directly where there is one."""
+"""vlmrl bench verifiers: answers per second on one core, without and with isolation, and by direct calls of the
+domain library if there is one."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Speed(NamedTuple):
     per_second: float
     per_second_isolated: float
     isolation_cost: float
-    """1 - isolated / not isolated: the median of the rounds' ratios."""
+    """1 - isolated / not isolated, as the median over rounds."""
     direct_call_per_second: float | None
-    """The domain library on the bare answer and target, without a verifier around it."""
+    """The domain library called directly, without the verifier; None if there is none."""
 
 
 def bench_verifiers(names: Sequence[str], as_json: bool) -> None:
-    """Prints the speed of these verifiers, all of them if there is no name; `UserError` for an unknown one."""
+    """Prints the speed of these verifiers, or of all if no name is given; `UserError` for an unknown one."""
     names = names or [name for name in catalog.names("verifiers") if catalog.place(name) != "thread"]
     batches = {name: _batch(name) for name in names}
     with Workers(1, deadline=60) as workers:
@@ -58,11 +58,11 @@ def _measure(name: str, calls: list[Call], workers: Workers) -> Speed:
     return Speed(name, per_second[0], per_second[1], cost, per_second[2] if direct else None)
 
 
-# --- what is judged ---------------------------------------------------------------------------------------
+# --- answers ----------------------------------------------------------------------------------------------
 
 
 def _batch(name: str) -> list[Call]:
-    """256 answers as a model writes them, half of them wrong, no two alike where a cache would answer."""
+    """256 answers in the style of a model, half of them wrong, and all different where the verifier has a cache."""
     if name in _ANSWERS:
         return [Call(name, (Member(response),), target, {}) for response, target in map(_ANSWERS[name], range(BATCH))]
     examples = [e for e in catalog.load("verifiers", name).EXAMPLES if e.score is not None]
@@ -74,7 +74,7 @@ def _batch(name: str) -> list[Call]:
 
 
 def _reasoned(answer: str) -> str:
-    """The answer after a short reasoning, unless it brings its own."""
+    """The answer after a short reasoning, unless it has its own."""
     return answer if "<" in answer else f"<think>{'We look at the figure. ' * 20}</think>{answer}"
 
 
@@ -87,9 +87,9 @@ def math_answer(i: int) -> tuple[str, str]:
 
 def _boxes(i: int) -> tuple[str, Any]:
     boxes = [[10 * k + i % 5, 20, 10 * k + 90, 100 + i] for k in range(4)]
-    said = [{"bbox_2d": [x + i % 3, y, right, bottom], "label": "car"} for x, y, right, bottom in boxes]
+    answered = [{"bbox_2d": [x + i % 3, y, right, bottom], "label": "car"} for x, y, right, bottom in boxes]
     true = [{"bbox_2d": box, "label": "car"} for box in boxes]
-    return _reasoned(json.dumps(said)), true
+    return _reasoned(json.dumps(answered)), true
 
 
 _ANSWERS: dict[str, Callable[[int], tuple[str, Any]]] = {"math": math_answer, "dynamic_iou": _boxes}
@@ -98,7 +98,7 @@ _ANSWERS: dict[str, Callable[[int], tuple[str, Any]]] = {"math": math_answer, "d
 def _math_verify(response: str, target: str) -> Any:
     from math_verify import parse, verify
 
-    # Its timeouts are signals, off here; the verifier has none either.
+    # Its timeouts use signals. They are off here, as in the verifier.
     gold = parse(f"${target}$", parsing_timeout=None)  # pyright: ignore[reportArgumentType]
     return verify(gold, parse(response, parsing_timeout=None), timeout_seconds=None)  # pyright: ignore[reportArgumentType]
 
@@ -106,8 +106,8 @@ def _math_verify(response: str, target: str) -> Any:
 def _coco_iou(response: str, target: list[dict[str, Any]]) -> Any:
     from pycocotools.mask import iou
 
-    said = json.loads(response[response.index("[") : response.rindex("]") + 1])
-    corners = [[box["bbox_2d"] for box in boxes] for boxes in (said, target)]
+    answered = json.loads(response[response.index("[") : response.rindex("]") + 1])
+    corners = [[box["bbox_2d"] for box in boxes] for boxes in (answered, target)]
     said_xywh, true_xywh = (np.array([[x, y, r - x, b - y] for x, y, r, b in boxes], float) for boxes in corners)
     return iou(said_xywh, true_xywh, [0] * len(target))
 
@@ -121,7 +121,7 @@ def _levenshtein(response: str, target: str | list[str]) -> Any:
 _DIRECT: dict[str, Callable[[str, Any], Any]] = {"math": _math_verify, "dynamic_iou": _coco_iou, "ocr": _levenshtein}
 
 
-# --- how it is shown --------------------------------------------------------------------------------------
+# --- output -----------------------------------------------------------------------------------------------
 
 
 def _print(speeds: Sequence[Speed]) -> None:

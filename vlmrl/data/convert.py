@@ -1,4 +1,4 @@
-"""Rows of other toolkits as samples: `vlmrl data convert FILE --from v_triune|easyr1|trl|verl --out FILE`.
+"""Converts rows of other toolkits to samples: `vlmrl data convert FILE --from v_triune|easyr1|trl|verl --out FILE`.
 
     v_triune  data_source, images, prompt, ability, reward_model{answer, ground_truth, accuracy_ratio,
               format_ratio, verifier, verifier_parm}, extra_info{id}
@@ -6,10 +6,10 @@
     trl       prompt (text or chat), image | images, and solution | answer | ground_truth | target
     verl      data_source, prompt, images, videos, audios, ability, reward_model{ground_truth}, extra_info
 
-Only V-Triune's rows say how they are judged: `mathverify` becomes `math`, `detection` becomes `dynamic_iou`,
-and a `format_ratio` above 0 adds `format` with that weight. Elsewhere the answer is judged by one verifier
-for the whole file (`--verifier`, default `math`). Columns without a place go to `meta` if they are scalars.
-Media marks are put in front of the first user turn where the text has none.
+Only V-Triune's rows name their verifier: `mathverify` becomes `math`, `detection` becomes `dynamic_iou`, and a
+`format_ratio` above 0 adds `format` with that weight. In the other schemas one verifier judges the answers of the
+whole file (`--verifier`, default `math`). Other columns go to `meta` if they are scalars. If the text has no media
+marks, they are added before the first user turn.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from vlmrl.sample import MARKS, Media, Sample, sample_from_row
 
 ANSWER_COLUMNS = ("solution", "answer", "ground_truth", "target")
 BOX_VERIFIERS = ("dynamic_iou",)
-"""Verifiers whose target is a list of boxes: other toolkits keep it as text."""
+"""Verifiers whose target is a list of boxes, which other toolkits store as text."""
 LAYOUT = "think_answer"
-"""What V-Triune's prompts ask for: reasoning in think tags, then the answer in answer tags."""
+"""The layout in V-Triune's prompts: reasoning in think tags, then the answer in answer tags."""
 
 
 def convert_file(path: str, schema: str, verifier: str = "math") -> Iterator[Sample]:
@@ -47,7 +47,7 @@ def convert_file(path: str, schema: str, verifier: str = "math") -> Iterator[Sam
         yield sample_from_row(converted, where)
 
 
-# --- one reader a schema ----------------------------------------------------------------------------------
+# --- a reader for each schema -----------------------------------------------------------------------------
 
 
 def read_v_triune(row: Row, _verifier: str) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def read_v_triune(row: Row, _verifier: str) -> dict[str, Any]:
     elif kind == "detection":
         spec = _detection(row, model, media)
     else:
-        known = "'mathverify' or 'detection'"
-        raise UserError(f"{row.where}: reward_model.verifier: expected {known}, got {kind!r}")
+        expected = "'mathverify' or 'detection'"
+        raise UserError(f"{row.where}: reward_model.verifier: expected {expected}, got {kind!r}")
     reward = [spec | {"weight": model.get("accuracy_ratio", 1.0)}]
     layout_weight = model.get("format_ratio", 0.0)
     if not isinstance(layout_weight, int | float):
@@ -79,7 +79,7 @@ def read_v_triune(row: Row, _verifier: str) -> dict[str, Any]:
 
 
 def _detection(row: Row, model: dict[str, Any], media: dict[str, list[Media]]) -> dict[str, Any]:
-    # Normalised rows hold boxes on a grid of 0 to 1000 while the model answers in pixels of its image.
+    # Normalised rows hold boxes in 0 to 1000, but the model answers in pixels of its image.
     field = f"{row.where}: reward_model.verifier_parm"
     parameters = fields_of(model.get("verifier_parm"), field)
     ratio = fields_of(parameters.get("det_reward_ratio"), f"{field}.det_reward_ratio")
@@ -111,7 +111,7 @@ def read_easyr1(row: Row, verifier: str) -> dict[str, Any]:
 
 
 def read_trl(row: Row, verifier: str) -> dict[str, Any]:
-    """TRL: a prompt, and whichever column its reward function reads."""
+    """TRL: a prompt, and the first column of `ANSWER_COLUMNS` in the row."""
     media = row.media()
     return {
         "id": row.get("id"),
@@ -122,7 +122,7 @@ def read_trl(row: Row, verifier: str) -> dict[str, Any]:
 
 
 def read_verl(row: Row, verifier: str) -> dict[str, Any]:
-    """verl: the ground truth of the reward model; `verifier` takes the place of its scorers by source."""
+    """verl: the ground truth of the reward model; `verifier` replaces verl's scorers by source."""
     media = row.media()
     model = row.struct("reward_model")
     if "ground_truth" not in model:
@@ -143,7 +143,7 @@ READERS = {"v_triune": read_v_triune, "easyr1": read_easyr1, "trl": read_trl, "v
 
 
 def chat(row: Row, column: str) -> list[dict[str, Any]]:
-    """The turns of a prompt: text is one user turn; content in parts becomes text with marks."""
+    """The turns of a prompt. Plain text is one user turn; parts of content become text with marks."""
     prompt = row.need(column)
     if isinstance(prompt, str):
         return [{"role": "user", "content": prompt}]
@@ -175,7 +175,7 @@ def _part(part: Any, field: str) -> str:
 
 
 def with_marks(turns: list[dict[str, Any]], media: dict[str, list[Media]]) -> list[dict[str, Any]]:
-    """The turns with marks in front of the first user turn, for each modality whose marks are absent."""
+    """The turns, with marks before the first user turn for each modality without marks."""
     text = "".join(turn["content"] for turn in turns)
     missing = "".join(MARKS[kind] * len(items) for kind, items in media.items() if MARKS[kind] not in text)
     for turn in turns:
@@ -192,13 +192,13 @@ def reward_spec(answer: Any, verifier: str, where: str) -> dict[str, Any]:
 
 
 def bare(answer: Any) -> Any:
-    r"""A true answer without its wrapping: `<answer>\boxed{4}</answer>` and `\boxed{4}` become `4`."""
-    found = extract(answer) if isinstance(answer, str) else None
-    return found.text if found else answer
+    r"""A true answer without its markup: `<answer>\boxed{4}</answer>` and `\boxed{4}` become `4`."""
+    extracted = extract(answer) if isinstance(answer, str) else None
+    return extracted.text if extracted else answer
 
 
 def boxes(text: Any, field: str) -> Any:
-    """The boxes in a true answer, which is JSON or a Python literal, perhaps in answer tags."""
+    """The boxes in a true answer, which is JSON or a Python literal, possibly in answer tags."""
     value = bare(text)
     if isinstance(value, str):
         value = literal(value)

@@ -1,9 +1,9 @@
-"""Dataset: the samples of a run, from files and recipes, memory-mapped on disk and read by number.
+"""Dataset: the samples of a run, from files and recipes, memory-mapped on disk and read by index.
 
     dataset = open_dataset(config.data.train, run_folder / "data" / "train")
     sample = dataset[17]
 
-Every entry is validated once, as it streams by, and stored as an Arrow table; a million rows stay on disk.
+Every sample is validated once while it is streamed into an Arrow table. The rows stay on disk.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Dataset:
         return (self[index] for index in range(len(self)))
 
     def sources(self) -> tuple[np.ndarray, tuple[str, ...]]:
-        """The number of each sample's source (int16, [N]), and the sources' names, in the order of their appearance."""
+        """The index of each sample's source (int16, [N]), and the names of the sources in order of appearance."""
         encoded = self._table.data.column("source").dictionary_encode().unify_dictionaries()
         numbers = [chunk.indices.to_numpy().astype(np.int16) for chunk in encoded.chunks]
         return np.concatenate(numbers), tuple(encoded.chunk(0).dictionary.to_pylist())
@@ -46,11 +46,11 @@ class Dataset:
 
 
 def open_dataset(entries: Sequence[Source], folder: Path) -> Dataset:
-    """All samples of the entries, in order. `UserError` if there are none, or one is wrong."""
+    """All samples of the entries, in order. `UserError` if there are none, or if one is invalid."""
     import datasets
     from datasets.exceptions import DatasetGenerationError
 
-    # The table is a working copy of one run: nothing must be found again by another.
+    # The table is a working copy of one run, which no other run reads.
     datasets.disable_progress_bars()
     try:
         table = datasets.Dataset.from_generator(
@@ -60,7 +60,7 @@ def open_dataset(entries: Sequence[Source], folder: Path) -> Dataset:
             cache_dir=str(folder),
         )
     except DatasetGenerationError as error:
-        # Only what our own generator raised is of interest.
+        # The cause is the exception of our own generator.
         raise (error.__cause__ or error) from None
     return Dataset(table)
 
@@ -73,7 +73,7 @@ def _rows(entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def _check(sample: Sample) -> None:
-    """What would stop a run hours later and is cheap to see now; `vlmrl data check` also decodes all media."""
+    """Cheap checks of what would stop a run hours later; `vlmrl data check` also decodes all media."""
     for spec in sample.reward:
         try:
             check_spec(spec)
@@ -82,7 +82,7 @@ def _check(sample: Sample) -> None:
     for kind in MARKS:
         for media in getattr(sample.media, kind):
             if media.path is not None and not Path(media.path).is_file():
-                raise UserError(f"sample {sample.id!r}: {media.path}: no such file; mend the path or drop the row")
+                raise UserError(f"sample {sample.id!r}: {media.path}: no such file; fix the path or drop the row")
 
 
 def entry_samples(entry: Source) -> Iterator[Sample]:

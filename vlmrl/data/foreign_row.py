@@ -1,7 +1,7 @@
-"""A row of another toolkit, as `vlmrl.data.convert` reads it: its columns, and a word on each that is wrong.
+"""Row: the columns of another toolkit's row, read by `vlmrl.data.convert`, with errors that name the column.
 
 row = Row({"answer": "3", "images": ["a.png"], "level": 2}, "geo.jsonl:7", Path("data"))
-row.need("answer")      "3"; `UserError` names file, row and column if there is none
+row.need("answer")      "3"; `UserError` names file, row and column if it is missing
 row.media()             {"images": [Media(path="data/a.png")]}
 row.leftover()          {"level": 2}
 """
@@ -24,7 +24,7 @@ MEDIA_COLUMNS = {"images": ("images", "image"), "videos": ("videos", "video"), "
 
 
 class Row:
-    """A row being converted: remembers which columns have been used, and says what is wrong with it."""
+    """A row in conversion. It records which columns were read."""
 
     def __init__(self, columns: dict[str, Any], where: str, root: Path) -> None:
         self.columns, self.where, self.root = columns, where, root
@@ -36,7 +36,7 @@ class Row:
         return self.columns.get(name)
 
     def need(self, *names: str) -> Any:
-        """The first of these columns that is there."""
+        """The first of these columns with a value; `UserError` if there is none."""
         for name in names:
             value = self.get(name)
             if value is not None:
@@ -44,18 +44,18 @@ class Row:
         raise UserError(f"{self.where}: {' | '.join(names)}: missing; is --from the right one?")
 
     def struct(self, name: str) -> dict[str, Any]:
-        """A column of named fields, without its nulls; text that holds JSON is read as such."""
+        """A column of named fields, without nulls; text is parsed as JSON."""
         return fields_of(self.get(name), f"{self.where}: {name}")
 
     def media(self) -> dict[str, list[Media]]:
         """All media columns, paths resolved against the folder of the file."""
-        found: dict[str, list[Media]] = {}
+        media: dict[str, list[Media]] = {}
         for kind, names in MEDIA_COLUMNS.items():
             values = [value for name in names if (value := self.get(name)) is not None]
             entries = [entry for value in values for entry in (value if isinstance(value, list) else [value])]
             if entries:
-                found[kind] = [self._medium(kind, entry) for entry in entries]
-        return found
+                media[kind] = [self._medium(kind, entry) for entry in entries]
+        return media
 
     def _medium(self, kind: str, entry: Any) -> Media:
         if isinstance(entry, dict):
@@ -79,7 +79,7 @@ class Row:
         return Media(path=os.path.normpath(self.root / path.removeprefix("file://")))
 
     def leftover(self) -> dict[str, Any]:
-        """The scalar columns that no field of a sample took."""
+        """The scalar columns that were not read."""
         return {
             name: value
             for name, value in self.columns.items()
@@ -88,12 +88,12 @@ class Row:
 
 
 def first_given(fields: dict[str, Any], *names: str) -> Any:
-    """The first of these fields that is there: 0 is, while null and empty text stand for nothing; else None."""
+    """The first of these fields with a value. Null and empty text are not values, 0 is; None if there is none."""
     return next((fields[name] for name in names if fields.get(name) not in (None, "")), None)
 
 
 def fields_of(value: Any, field: str) -> dict[str, Any]:
-    """An object without its nulls; text that holds JSON is read as such, and null or empty text is empty."""
+    """An object without nulls. Text is parsed as JSON; null or empty text is an empty object."""
     if isinstance(value, str):
         value = literal(value) if value.strip() else None
     if value is not None and not isinstance(value, dict):
@@ -102,7 +102,7 @@ def fields_of(value: Any, field: str) -> dict[str, Any]:
 
 
 def literal(text: str) -> Any:
-    """The value written in JSON or as a Python literal; the text itself if it is neither."""
+    """The value of text in JSON or of a Python literal; the text itself if it is neither."""
     for parse in (json.loads, ast.literal_eval):
         try:
             return parse(text)

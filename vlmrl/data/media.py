@@ -1,4 +1,4 @@
-"""Images as they come in a sample (a path, bytes, a data URI) to PIL, with errors that say which file is broken."""
+"""Images of samples (a path, bytes, a data URI) as PIL images, with errors that name the broken file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def load_image(media: Media) -> Image:
-    """The whole image decoded, as RGB. `UserError` for a missing, foreign or truncated file."""
+    """The fully decoded image in RGB. `UserError` for a missing or truncated file, or one that is not an image."""
     from PIL import Image
 
     try:
@@ -27,7 +27,7 @@ def load_image(media: Media) -> Image:
 
 
 def image_size(media: Media) -> tuple[int, int]:
-    """(width, height) in pixels, from the header alone."""
+    """(width, height) in pixels, from the header only."""
     from PIL import Image
 
     try:
@@ -40,7 +40,7 @@ def image_size(media: Media) -> tuple[int, int]:
 
 
 def _broken() -> tuple[type[Exception], ...]:
-    """What Pillow raises of images: that are none, are cut off, have odd headers or are far too large."""
+    """Exceptions of Pillow for files that are not images, are truncated, have invalid headers or are too large."""
     from PIL.Image import DecompressionBombError
 
     return OSError, SyntaxError, ValueError, TypeError, DecompressionBombError
@@ -51,7 +51,7 @@ def _unreadable(media: Media, error: Exception) -> UserError:
 
 
 def encode_png(image: Image) -> bytes:
-    """The image as PNG bytes, for a sample that carries its own media."""
+    """The image as PNG bytes, for a sample with media in memory."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()

@@ -1,10 +1,10 @@
-"""Files of samples: JSONL or parquet, by their suffix, streaming.
+"""Files of samples, JSONL or parquet by their suffix, read and written as streams.
 
     for sample in read_samples("train.jsonl"): ...      validated one by one
-    write_samples("train.parquet", samples)              atomic: a temporary file, then a rename
+    write_samples("train.parquet", samples)             atomic: a temporary file, then a rename
 
-JSONL holds the rows of `vlmrl.sample`. Parquet has the same columns, media as structs of bytes and path, `target`,
-`params` and `meta` as JSON text.
+JSONL holds the rows of `vlmrl.sample`. Parquet has the same columns, with media as structs of bytes and path, and with
+`target`, `params` and `meta` as JSON text.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_samples(path: str | Path) -> Iterator[Sample]:
 
 
 def parse_row(row: Any, where: str, path: str | Path) -> Sample:
-    """The sample of a row that `read_rows(path)` gave; `UserError` as of `sample_from_row`."""
+    """The sample of a row from `read_rows(path)`; `UserError` as in `sample_from_row`."""
     path = Path(path)
     if path.suffix == ".parquet":
         row = from_parquet_row(row, where)
@@ -37,9 +37,9 @@ def parse_row(row: Any, where: str, path: str | Path) -> Sample:
 
 
 def write_samples(path: str | Path, samples: Iterable[Sample]) -> int:
-    """Writes .jsonl or .parquet (by the suffix), streaming, whole or not at all; returns the number of rows.
+    """Streams samples to .jsonl or .parquet (by the suffix), whole or not at all; returns the number of rows.
 
-    Media inside the folder of `path` are written relative to it, so that the folder can be moved.
+    Paths of media inside the folder of `path` are written relative to it, so that the folder can be moved.
     """
     path = Path(path)
     if path.suffix not in (".jsonl", ".parquet"):
@@ -69,7 +69,7 @@ def _write_jsonl(path: Path, samples: Iterable[Sample]) -> int:
 
 
 def parquet_schema() -> pa.Schema:
-    """The columns of a parquet data set; media are structs of bytes and path, as `datasets` has them."""
+    """The columns of a parquet data set; media are structs of bytes and path, as in `datasets`."""
     import pyarrow as pa
 
     media = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
@@ -110,7 +110,7 @@ def _write_parquet(path: Path, samples: Iterable[Sample]) -> int:
 
 
 def to_parquet_row(sample: Sample) -> dict[str, Any]:
-    """`UserError` for text that parquet cannot hold."""
+    """The parquet row of a sample; `UserError` for text that parquet cannot hold."""
     row = sample.model_dump(exclude={"media", "reward", "meta"})
     for kind in MARKS:
         row[kind] = [{"bytes": m.data, "path": m.path} for m in getattr(sample.media, kind)]
@@ -123,11 +123,12 @@ def to_parquet_row(sample: Sample) -> dict[str, Any]:
         json.dumps({name: value for name, value in row.items() if name not in MARKS}, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         surrogate = ascii(error.object[error.start])
-        raise UserError(f"sample {sample.id!a}: holds half a character ({surrogate}); mend its text") from None
+        raise UserError(f"sample {sample.id!a}: holds half a character ({surrogate}); fix its text") from None
     return row
 
 
 def from_parquet_row(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """The JSONL form of a parquet row; `UserError` names `where` if it is not one of `to_parquet_row`."""
     try:
         row = dict(row)
         row["media"] = {

@@ -4,10 +4,10 @@
     vlmrl data grade run.toml --out grades_7b.parquet --model.path Qwen/Qwen2.5-VL-7B-Instruct --rollout.group 16
     vlmrl train run.toml --sampler.name rlcs --sampler.history '["grades.parquet"]'
 
-Every prompt of `data.train` is answered `rollout.group` times, with the run's engine, decoding and verifiers. Batches
-that are done are kept in `grades.parquet.parts/`, and the same command goes on where it was stopped. The result is a
-history as a run writes it (`curriculum/memory.py` names its columns), by the content of the prompts: it also serves
-a part of the data, or the same data in another order.
+Every prompt of `data.train` is answered `rollout.group` times with the run's engine, decoding and verifiers. Finished
+batches are stored in `grades.parquet.parts/`, and the same command resumes after a stop. The result is a history as
+runs write it (`curriculum/memory.py` names its columns). Its key is the content of the prompts, so that it also fits a
+part of the data, or the same data in another order.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from vlmrl.rollout.rollouter import Rollouter
 
 
 def grade(files: Sequence[str], overrides: Sequence[str], out: str) -> int:
-    """Writes the grades of a run's training data to `out`; returns how many prompts have one.
+    """Writes the grades of a run's training data to `out`; returns the number of graded prompts.
 
-    `UserError` if `out` exists, or its unfinished parts are of other settings.
+    `UserError` if `out` exists, or if its unfinished parts have other settings.
     """
     config = load_run(files, overrides)
     if config.reward.verifiers_path:
@@ -43,7 +43,7 @@ def grade(files: Sequence[str], overrides: Sequence[str], out: str) -> int:
     if Path(out).exists():
         raise UserError(f"{out}: already there; delete it, or name another --out")
     parts = Path(f"{out}.parts")
-    _claim(parts, config)
+    _prepare_parts(parts, config)
     grader = Grader(config, parts)
     try:
         grader.run()
@@ -54,24 +54,24 @@ def grade(files: Sequence[str], overrides: Sequence[str], out: str) -> int:
     return count
 
 
-def _claim(parts: Path, config: RunConfig) -> None:
-    """Takes the folder of unfinished work, new or with the same settings."""
-    graded_by = {"run": {"seed"}, "data": {"train"}, "model": True, "rollout": True, "reward": True}
-    # A part is named after the prompt that its batch begins with, and holds pass rates.
-    graded_by |= {"sampler": {"pass_score"}}
-    settings = config.model_dump_json(include=graded_by)
+def _prepare_parts(parts: Path, config: RunConfig) -> None:
+    """Creates the folder of unfinished work; `UserError` if it exists with other settings."""
+    included = {"run": {"seed"}, "data": {"train"}, "model": True, "rollout": True, "reward": True}
+    # Parts depend on it: they hold pass rates.
+    included |= {"sampler": {"pass_score"}}
+    settings = config.model_dump_json(include=included)
     path = parts / "settings.json"
     if path.exists() and json.loads(path.read_text()) != json.loads(settings):
         raise UserError(f"{parts}: grading was begun with other settings; put them back, or delete the folder")
     if not any(parts.glob("*.parquet")):
-        # Nothing is graded of the copy of the data that an earlier try has left; the files may have been mended since.
+        # An earlier try has graded nothing of its copy of the data, and the files may have been fixed since.
         shutil.rmtree(parts / "data", ignore_errors=True)
     with whole_file(path) as partial:
         partial.write_text(settings)
 
 
 class Grader:
-    """Rolls the training data out, batch by batch."""
+    """Generates and judges answers to the training data, batch by batch."""
 
     def __init__(self, config: RunConfig, parts: Path) -> None:
         self.config, self.parts = config, parts
@@ -83,7 +83,7 @@ class Grader:
         self.rollouter.sync(0)
 
     def run(self) -> None:
-        """Grades what has no part yet. A batch's draw depends on its place alone."""
+        """Grades the batches without a part. The answers of a batch depend only on its place."""
         starts = range(0, len(self.data), evaluate.BATCH)
         done = sum(self._part(start).exists() for start in starts)
         if done:

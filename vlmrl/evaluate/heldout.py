@@ -1,7 +1,7 @@
-"""Held-out evaluation inside a run: the same prompts, decoding and verifier settings every time.
+"""Held-out evaluation inside a run: always the same prompts, decoding and verifier settings.
 
-Sampled at the run's temperature and greedily; the sampling seed never changes, so that two evaluations differ
-by the policy alone.
+Responses are sampled at the run's temperature and decoded greedily. The sampling seed never changes, so that two
+evaluations differ only by the policy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Evaluator:
         self.quiet = "console" not in config.run.sinks
 
     def run(self, step: int, name: str) -> Table:
-        """Evaluates the policy as it is now: {source: {mode: {mean, low, high, n}}}; empty without held-out data."""
+        """Evaluates the current policy: {source: {mode: {mean, low, high, n}}}; empty without held-out data."""
         if self.data is None:
             return {}
         started = time.monotonic()

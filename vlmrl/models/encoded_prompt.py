@@ -1,4 +1,4 @@
-"""A prompt as rollout and learner take it: token ids, positions, pixels; `formatting` makes it of a sample."""
+"""EncodedPrompt: the token ids, positions and pixels that rollout and learner both consume; `formatting` makes it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ MEDIA = (
     ("image", "pixel_values", "image_grid_thw"),
     ("video", "pixel_values_videos", "video_grid_thw"),
 )
-"""Each kind of media, in the order of its number in `token_types`, and its two entries in `EncodedPrompt.vision`."""
+"""Each kind of media, in the order of its number in `token_types`, with its two keys of `EncodedPrompt.vision`."""
 
 
 @dataclass(frozen=True)
 class MediaInput:
-    """One image or video as the vision tower takes it."""
+    """One image or video as input of the vision tower."""
 
     kind: str
     pixels: torch.Tensor
-    """[N, C]: patches."""
+    """Patches [N, C]."""
     grid: torch.Tensor
-    """[3]: patches in time, height and width."""
+    """Numbers of patches in time, height and width [3]."""
 
     @cached_property
     def digest(self) -> bytes:
-        """Identifies it by its content, and so by its file and the settings of the processor."""
+        """Hash of the content, which depends on the file and on the settings of the processor."""
         digest = hashlib.blake2b(f"{self.kind}{self.grid.tolist()}{self.pixels.dtype}".encode(), digest_size=16)
         digest.update(self.pixels.contiguous().view(torch.uint8).numpy().data)
         return digest.digest()
@@ -44,26 +44,26 @@ class MediaInput:
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """A prompt as the model takes it. P tokens, N patches of C values."""
+    """The model's input for one prompt: P tokens, N patches of C values."""
 
     sample_id: str
     input_ids: torch.Tensor
-    """[P] int64, media placeholders already expanded."""
+    """Token ids [P] int64; media placeholders are expanded."""
     token_types: torch.Tensor
-    """[P] int64: 0 text, 1 image, 2 video (`mm_token_type_ids`)."""
+    """Types [P] int64: 0 text, 1 image, 2 video (`mm_token_type_ids`)."""
     positions: torch.Tensor
-    """[3, P] int64 multimodal rotary positions."""
+    """Multimodal rotary positions [3, P] int64."""
     next_position: int
     """The position, on all three axes, of the first response token."""
     vision: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Model inputs of the media: `pixel_values` [N, C], `image_grid_thw` [images, 3] and their video twins."""
+    """Model inputs of the media: `pixel_values` [N, C], `image_grid_thw` [images, 3] and those of videos."""
 
     def __len__(self) -> int:
         return self.input_ids.shape[0]
 
     @cached_property
     def modality(self) -> str:
-        """`text`, `image`, `images` or `video`: the key under which agreement is reported."""
+        """`text`, `image`, `images` or `video`: agreement is reported by modality."""
         if "video_grid_thw" in self.vision:
             return "video"
         images = len(self.vision.get("image_grid_thw", ()))
@@ -71,7 +71,7 @@ class EncodedPrompt:
 
     @cached_property
     def media(self) -> list[MediaInput]:
-        """Its images, then its videos."""
+        """The images, then the videos."""
         return [
             MediaInput(kind, pixels, grid)
             for kind, values, grids in MEDIA
@@ -83,19 +83,19 @@ class EncodedPrompt:
 
     @cached_property
     def patches(self) -> int:
-        """Number of vision patches, the unit of vision-tower work."""
+        """Number of vision patches, the unit of work of the vision tower."""
         return sum(len(self.vision[k]) for k in ("pixel_values", "pixel_values_videos") if k in self.vision)
 
 
 @dataclass(frozen=True, slots=True)
 class PromptSize:
-    """What an `EncodedPrompt` will hold."""
+    """The size that an `EncodedPrompt` will have."""
 
     sample_id: str
     tokens: int
     patches: int
     videos: int
-    """Each counts as one token and no patch: how many frames it gives is known once it is decoded."""
+    """Each video counts as one token and no patch: its number of frames is known only once it is decoded."""
 
     def __len__(self) -> int:
         return self.tokens

@@ -2,10 +2,10 @@
 
     formatter = Formatter.load("Qwen/Qwen2.5-VL-3B-Instruct", settings)
     prompts = formatter.encode(samples)
-    size = formatter.size(sample)                   how long a prompt will be, from headers and text alone
+    size = formatter.size(sample)                   the length of the prompt, from image headers and text alone
 
-The model family's own processor turns messages and media into token ids and pixel values, and the family's
-own `get_rope_index` gives the positions, so no model-specific arithmetic lives here.
+The processor of the model family turns messages and media into token ids and pixel values, and `get_rope_index` of
+the family computes the positions. So this module has no model-specific arithmetic.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DEFAULTS = ModelSettings()
 class Formatter:
     """Turns samples into prompts with the processor of one model.
 
-    Images are resized to the limits; a prompt that is still too long is refused, never cut.
+    Images are resized to the limits. A prompt that is still too long raises `UserError`; it is never cut.
     """
 
     def __init__(self, processor: ProcessorMixin, config: PreTrainedConfig, settings: ModelSettings = DEFAULTS) -> None:
@@ -64,7 +64,7 @@ class Formatter:
 
     @classmethod
     def load(cls, path: str, settings: ModelSettings = DEFAULTS) -> Formatter:
-        """From a local folder or a hub id; `UserError` if it is not a Qwen-VL model."""
+        """The formatter of a local folder or a hub id; `UserError` if it is not a Qwen-VL model."""
         from transformers import AutoProcessor
 
         config = load_config(path)
@@ -81,7 +81,7 @@ class Formatter:
 
     @cached_property
     def placeholder_ids(self) -> list[int]:
-        """Ids that stand for media or delimit them: no engine may sample them, the learner gives them no mass."""
+        """Ids that stand for media or delimit them: engines never sample them, the learner gives them probability 0."""
         names = (
             "image",
             "video",
@@ -93,7 +93,7 @@ class Formatter:
             "audio_end",
         )
         ids = {getattr(self.config, f"{name}_token_id", None) for name in names}
-        # The tokenizer may know more of them than the config does.
+        # The tokenizer may have more of them than the config names.
         pattern = re.compile(r"<\|(image|video|audio|vision)_?\w*\|>")
         ids |= {i for token, i in self.tokenizer.get_added_vocab().items() if pattern.fullmatch(token)}
         return sorted(i for i in ids if i is not None)
@@ -102,12 +102,12 @@ class Formatter:
     def stop_ids(self) -> list[int]:
         """Ids that end a turn."""
         tokens = (self.tokenizer.eos_token, "<|im_end|>", "<|endoftext|>")
-        known = self.tokenizer.get_vocab()
-        return sorted({known[token] for token in tokens if token in known})
+        vocabulary = self.tokenizer.get_vocab()
+        return sorted({vocabulary[token] for token in tokens if token in vocabulary})
 
     @property
     def answer_coords(self) -> str:
-        """The coordinates this family writes boxes in."""
+        """The coordinates in which this family writes boxes."""
         return FAMILIES[self.config.model_type]
 
     def decode(self, token_ids: Sequence[int]) -> str:
@@ -115,11 +115,11 @@ class Formatter:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def encode_response(self, text: str) -> list[int]:
-        """Token ids of a demonstration, ended as the model ends its turn."""
+        """Token ids of a response, with the end-of-turn token."""
         return [*self.tokenizer(text, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
 
     def encode_demonstration(self, sample: Sample, transform: Callable[[str], str] = str) -> list[int]:
-        """Token ids of the sample's demonstration. `UserError` if it has none, or one that a model cannot say."""
+        """Token ids of the sample's demonstration. `UserError` if it has none, or one that holds media placeholders."""
         if sample.demonstration is None:
             raise UserError(
                 f"sample {sample.id!r}: no demonstration to learn; end its messages with the assistant's turn"
@@ -129,12 +129,12 @@ class Formatter:
             token = self.tokenizer.convert_ids_to_tokens(min(media))
             raise UserError(
                 f"sample {sample.id!r}: its demonstration holds {token!r}, which stands for media and can never be "
-                "said; take it out or drop the row"
+                "generated; remove it or drop the row"
             )
         return ids
 
     def encode(self, samples: Sequence[Sample]) -> list[EncodedPrompt]:
-        """Prompts in the order of the samples, preprocessed as one batch. `UserError` names a sample it refuses."""
+        """Prompts in the order of the samples, preprocessed as one batch. `UserError` names an invalid sample."""
         texts = [self._chat(sample) for sample in samples]
         images = [image for sample in samples for image in self._read(sample, self._image)]
         videos = [self._video(media) for sample in samples for media in sample.media.videos]
@@ -153,7 +153,7 @@ class Formatter:
         return self._split(samples, batch)
 
     def size(self, sample: Sample) -> PromptSize:
-        """Of the sample's prompt. No image is decoded; what is refused is what `encode` refuses, videos aside."""
+        """Size of the sample's prompt, without decoding images. It raises what `encode` raises, except for videos."""
         ids = self.tokenizer(self._chat(sample)).input_ids
         patches = self._read(sample, self._patches)
         tokens = len(ids) + sum(n // self._merge - 1 for n in patches)
@@ -171,7 +171,7 @@ class Formatter:
         return text
 
     def _read(self, sample: Sample, read: Callable[[Media], _T]) -> list[_T]:
-        """What `read` makes of each image; a refusal names the sample too."""
+        """`read` of each image; a `UserError` gets the sample's id."""
         try:
             return [read(media) for media in sample.media.images]
         except UserError as error:
@@ -183,18 +183,18 @@ class Formatter:
         return image
 
     def _patches(self, media: Media, size: tuple[int, int] | None = None) -> int:
-        """Of the image as the processor resizes it; `size` is (width, height), read from its header if not given."""
+        """Patches of the resized image. `size` is (width, height); None: read from the image header."""
         width, height = size or image_size(media)
         try:
             return self.processor.image_processor.get_number_of_image_patches(height, width, {})
-        except ValueError as error:  # of an image more than 200 times as long as wide
+        except ValueError as error:  # raised for an image more than 200 times as long as wide
             raise UserError(
                 f"{media.name}: {width} x {height} pixels ({error}); crop the image or drop the row"
             ) from None
 
     def _video(self, media: Media) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Frames [F, 3, H, W] sampled at `video_fps` and resized, with the metadata that gives their times."""
-        # Of the readers that qwen-vl-utils tries, decord alone is a declared dependency of this project.
+        """Frames [frames, 3, height, width], sampled at `video_fps` and resized, and metadata with their times."""
+        # decord is the only reader of qwen-vl-utils that this project depends on.
         os.environ.setdefault("FORCE_QWENVL_VIDEO_READER", "decord")
         from qwen_vl_utils import fetch_video
 
@@ -211,7 +211,7 @@ class Formatter:
                     {"video": path, **request}, image_patch_size=patch, return_video_metadata=True
                 )
                 return fetched
-            except Exception as error:  # the reader raises bare exceptions of its own C++ library
+            except Exception as error:  # the reader raises bare exceptions of its C++ library
                 raise UserError(f"{media.name}: cannot read the video ({error}); replace it or drop the row") from None
 
     def _split(self, samples: Sequence[Sample], batch: Any) -> list[EncodedPrompt]:
@@ -254,23 +254,23 @@ class Formatter:
             )
 
     def _check_placeholders(self, sample: Sample, text: str) -> None:
-        """One for each image and video: the processor gives a batch's n-th image to its n-th, whosever that is."""
+        """Each image and video needs one placeholder, or the processor would use the media of another sample."""
         for kind, _, _ in MEDIA:
             media = getattr(sample.media, f"{kind}s")
             marks = text.count(getattr(self.processor, f"{kind}_token"))
             if marks == len(media):
                 continue
-            features = [1] * len(media)  # of a video: it is not decoded for this
+            features = [1] * len(media)  # a video counts as 1, because it is not decoded here
             if kind == "image":
                 features = [patches // self._merge for patches in self._read(sample, self._patches)]
             raise _mismatch(sample, kind, sum(features[:marks]) + max(0, marks - len(media)), sum(features))
 
     def _check_text(self, sample: Sample, ids: Sequence[int] | torch.Tensor) -> None:
-        """`ids` are those of the prompt without its media."""
+        """`ids` are the prompt's token ids without those of its media."""
         check_prompt(sample, self.tokenizer.decode(ids, clean_up_tokenization_spaces=False), self._ending)
 
     def _check_features(self, sample: Sample, input_ids: torch.Tensor, vision: dict[str, torch.Tensor]) -> None:
-        """Placeholders in the text and features of the tower must match, or training would be silently wrong."""
+        """The numbers of placeholders and of features must be equal, or training would be silently wrong."""
         merge = self.config.vision_config.spatial_merge_size**2
         for kind, _, grid in MEDIA:
             tokens = int((input_ids == getattr(self.config, f"{kind}_token_id")).sum())
@@ -307,7 +307,7 @@ def load_config(path: str) -> PreTrainedConfig:
 
 
 def _rope_index(config: Any) -> Any:
-    """The family's own `get_rope_index`, bound to a weightless one-layer skeleton of the model."""
+    """`get_rope_index` of the family, bound to a one-layer model without weights."""
     from copy import deepcopy
 
     from transformers import AutoModelForImageTextToText
@@ -328,7 +328,7 @@ def _take(batch: Any, key: str, count: int, cursors: dict[str, int]) -> torch.Te
 
 @contextmanager
 def _as_file(media: Media) -> Any:
-    """A path to the media: video readers take no bytes."""
+    """A path of the media, because video readers do not take bytes."""
     if media.path is not None:
         yield media.path
         return

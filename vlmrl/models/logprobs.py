@@ -1,13 +1,12 @@
-"""Logprobs of responses under a policy, without ever holding the [tokens, vocabulary] logits.
+"""Logprobs of responses under a policy. The [L, V] logits never exist as a whole.
 
-One definition serves every pass: logits / temperature in float32, the banned placeholder ids at -inf,
-log-softmax. It is the distribution the engines sample from, so the two agree to rounding. The operands of the head
-are of the compute type, their products are summed and kept in float32: in bfloat16 the head runs on tensor cores (in
-float32 it would take longer than the rest of a 3B model), and no logit is rounded.
+All passes use one definition: logits / temperature in float32, banned placeholder ids at -inf, log-softmax. The engines
+sample from the same distribution, so the two agree to rounding. The operands of the head have the compute type; their
+products are summed and stored in float32. In bfloat16 the head runs on tensor cores (in float32 it would take longer
+than the rest of a 3B model), and no logit is rounded.
 
-The backward pass computes a chunk's logits again and turns them into their own gradient in place. A fused
-linear cross-entropy kernel does not serve here: it returns a reduced loss, and the weight of a token is known
-only after its logprob.
+The backward pass computes the logits of a chunk again and turns them into their own gradient in place. A fused linear
+cross-entropy kernel cannot be used: it returns a reduced loss, but the weight of a token depends on its logprob.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from vlmrl.models.packing import Row
 from vlmrl.models.policy import Policy
 
 CHUNK = 512
-"""Tokens whose logits exist at one time."""
+"""Tokens whose logits exist at the same time."""
 
 
 class Scores(NamedTuple):
-    """Of the L scored tokens of a row, both float32 with gradient."""
+    """Scores of the L response tokens of a row, in float32 with gradient."""
 
     logprob_L: torch.Tensor
     entropy_L: torch.Tensor
-    """In nats."""
+    """Entropy, in nats, of the distribution of each token."""
 
 
 def score_row(policy: Policy, row: Row, temperature: float = 1.0) -> Scores:
-    """One forward pass over a packed row."""
+    """Scores of a packed row from one forward pass."""
     hidden_LH = hidden_states(policy, row)[row.predictor_L.to(policy.device)]
     banned = torch.tensor(policy.formatter.placeholder_ids, dtype=torch.long, device=policy.device)
     target_L = row.target_L.to(policy.device)
@@ -43,7 +42,7 @@ def score_row(policy: Policy, row: Row, temperature: float = 1.0) -> Scores:
 def hidden_states(policy: Policy, row: Row) -> torch.Tensor:
     """Last hidden state [T, H] of a row, in the compute type."""
     inputs = {key: _move(value, policy.device) for key, value in row.inputs.items()}
-    with policy.pass_over([item.prompt for item in row.items]):
+    with policy.forward_context([item.prompt for item in row.items]):
         return policy.core.model(**inputs, use_cache=False).last_hidden_state[0]
 
 
@@ -59,16 +58,16 @@ def token_scores(
     temperature: float = 1.0,
     compute: torch.dtype | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logprob of each target and entropy of its distribution, both [L], in at least float32.
+    """Logprob of each target and entropy of its distribution in nats, both [L], in at least float32.
 
-    Operands of the head are rounded to `compute`; None: to the type of the hidden states.
+    The operands of the head are rounded to `compute`; None: to the type of the hidden states.
     """
     compute = compute or hidden_LH.dtype
     return _TokenScores.apply(hidden_LH, weight_VH, target_L, banned, temperature, compute)  # pyright: ignore[reportReturnType]
 
 
 class _TokenScores(torch.autograd.Function):
-    """Saves one log-sum-exp and one entropy a token."""
+    """Saves one log-sum-exp and one entropy for each token, instead of the logits."""
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -82,10 +81,11 @@ class _TokenScores(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         rounded_LH, rounded_VH, parts = hidden_LH.to(compute), weight_VH.to(compute), []
         for hidden, target in zip(rounded_LH.split(CHUNK), target_L.split(CHUNK), strict=True):
+            # 1. The logits of a chunk and the logprob of each target.
             logits_LV = _logits(hidden, rounded_VH, banned, temperature)
             lse_L = logits_LV.logsumexp(-1)
             logprob_L = logits_LV.gather(1, target[:, None])[:, 0] - lse_L
-            # H = lse - sum p * logit; a banned id has p = 0, so any finite logit serves.
+            # 2. Entropy = lse - sum of p * logit. A banned id has p = 0; its logit becomes 0, because 0 * -inf is NaN.
             p_LV = torch.exp(logits_LV - lse_L[:, None])
             entropy_L = lse_L - torch.linalg.vecdot(p_LV, logits_LV.index_fill_(1, banned, 0.0))
             parts.append((logprob_L, entropy_L, lse_L))
@@ -98,28 +98,32 @@ class _TokenScores(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         hidden_LH, weight_VH, target_L, banned, entropy_L, lse_L = ctx.saved_tensors
-        of_logprob_L, of_entropy_L = grads
+        dlogprob_L, dentropy_L = grads
         compute, rounded_VH = hidden_LH.dtype, weight_VH.to(hidden_LH.dtype)
-        of_hidden = torch.empty_like(hidden_LH, dtype=ctx.hidden_dtype) if ctx.needs_input_grad[0] else None
-        of_weight = torch.zeros_like(weight_VH, dtype=lse_L.dtype) if ctx.needs_input_grad[1] else None
+        dhidden = torch.empty_like(hidden_LH, dtype=ctx.hidden_dtype) if ctx.needs_input_grad[0] else None
+        dweight = torch.zeros_like(weight_VH, dtype=lse_L.dtype) if ctx.needs_input_grad[1] else None
         for start in range(0, len(target_L), CHUNK):
             part = slice(start, start + CHUNK)
+            # 1. The logprobs of the chunk, computed again.
             logprob_LV = _logits(hidden_LH[part], rounded_VH, banned, ctx.temperature).sub_(lse_L[part, None])
-            of_logits_LV = logprob_LV.exp()
-            of_target_L = torch.zeros_like(lse_L[part]) if of_logprob_L is None else of_logprob_L[part]
-            if of_entropy_L is None:  # d logprob / d logit = [is the target] - p
-                of_logits_LV.mul_(-of_target_L[:, None])
-            else:  # d entropy / d logit = -p (log p + entropy)
-                surprise_LV = logprob_LV.index_fill_(1, banned, 0.0).add_(entropy_L[part, None])
-                of_logits_LV.mul_(surprise_LV.mul_(-of_entropy_L[part, None]).sub_(of_target_L[:, None]))
-            of_logits_LV.scatter_add_(1, target_L[part, None], of_target_L[:, None]).div_(ctx.temperature)
-            rounded_LV = of_logits_LV.to(compute)
-            if of_hidden is not None:
-                of_hidden[part] = wide_product(rounded_LV, rounded_VH)
-            if of_weight is not None:
-                _add_product(of_weight, rounded_LV.T, hidden_LH[part])
-        of_weight = None if of_weight is None else of_weight.to(weight_VH.dtype)
-        return of_hidden, of_weight, None, None, None, None
+            # 2. The gradient of the logits, in place of the probabilities p:
+            #    d logprob / d logit = [is the target] - p,   d entropy / d logit = -p (log p + entropy).
+            dlogits_LV = logprob_LV.exp()
+            dtarget_L = torch.zeros_like(lse_L[part]) if dlogprob_L is None else dlogprob_L[part]
+            if dentropy_L is None:
+                dlogits_LV.mul_(-dtarget_L[:, None])
+            else:
+                centred_LV = logprob_LV.index_fill_(1, banned, 0.0).add_(entropy_L[part, None])
+                dlogits_LV.mul_(centred_LV.mul_(-dentropy_L[part, None]).sub_(dtarget_L[:, None]))
+            dlogits_LV.scatter_add_(1, target_L[part, None], dtarget_L[:, None]).div_(ctx.temperature)
+            # 3. Through the head, with operands of the compute type.
+            rounded_LV = dlogits_LV.to(compute)
+            if dhidden is not None:
+                dhidden[part] = wide_product(rounded_LV, rounded_VH)
+            if dweight is not None:
+                _add_product(dweight, rounded_LV.T, hidden_LH[part])
+        dweight = None if dweight is None else dweight.to(weight_VH.dtype)
+        return dhidden, dweight, None, None, None, None
 
 
 def _logits(hidden_LH: torch.Tensor, weight_VH: torch.Tensor, banned: torch.Tensor, temperature: float) -> torch.Tensor:
@@ -135,7 +139,7 @@ def wide_product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    """total += a @ b, where the total has the type of `wide_product`."""
+    """total += a @ b; the total has the type of `wide_product`."""
     if a.is_cuda and a.dtype != total.dtype:
         torch.addmm(total, a, b, out_dtype=total.dtype, out=total)
     else:
@@ -143,5 +147,5 @@ def _add_product(total: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
 
 
 def log_distribution(logits_LV: torch.Tensor, banned: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Log-probabilities [L, V] in float32 that rollouts are drawn from; `temperature` > 0."""
+    """Logprobs [L, V], in float32, of the distribution that rollouts are sampled from; `temperature` > 0."""
     return (logits_LV.float() / temperature).index_fill(-1, banned, float("-inf")).log_softmax(-1)

@@ -1,11 +1,10 @@
 """Group-once packing: each prompt, with its media, stands once in a row for all of its responses.
 
     rows = pack(items, row_tokens=4096)          share_prompt=False repeats the prompt: the reference path
-    batches = arrange(items, gauge)              the same with a gauge of its own, before any tensor is built
+    plan = arrange(items, costs)                 the items of each row, by any cost model; it builds no tensors
 
-A row is [prompt 1, response 1.1, ..., response 1.G, prompt 2, ...] without padding. Positions of every
+A row is [prompt 1, response 1.1, ..., response 1.G, prompt 2, ...] without padding. The positions of every
 response continue its prompt. The last token of a response predicts nothing, so it is not in the row.
-Tensor suffixes: T tokens of the row, L scored response tokens.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ from vlmrl.models.encoded_prompt import EncodedPrompt
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A prompt and the responses to be scored on it; `name` finds them again in the row's spans."""
+    """A prompt and the responses to score on it; `name` identifies the item in the spans of a row."""
 
     name: int
     prompt: EncodedPrompt
     responses: Sequence[Sequence[int]]
     """Token ids, each with its stop token; empty responses are not allowed."""
     numbers: Sequence[int] | None = None
-    """Of these responses, where they are a part of a group; None: counted from 0."""
+    """Numbers of these responses in their group; None: from 0."""
 
     def part(self, chosen: Sequence[int]) -> Item:
         """The same prompt with some of the responses."""
@@ -40,11 +39,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a pass computes, in units that add up."""
+    """What a pass computes, in additive units."""
 
     tokens: int = 0
     pairs: int = 0
-    """Of a query and a key it sees."""
+    """Pairs of a query and a key that it sees."""
     scored: int = 0
     patches: int = 0
     vision: float = 0.0
@@ -59,28 +58,28 @@ class Work:
 
     @classmethod
     def of_response(cls, prompt: EncodedPrompt, tokens: int) -> Work:
-        """Of a response of so many tokens, the prompt's own work aside."""
-        fed = tokens - 1
-        return cls(tokens=fed, pairs=fed * len(prompt) + _causal(fed), scored=tokens)
+        """Work of a response with this number of tokens, without its prompt."""
+        computed = tokens - 1
+        return cls(tokens=computed, pairs=computed * len(prompt) + _causal(computed), scored=tokens)
 
 
-class Gauge(Protocol):
-    """What `arrange` goes by."""
+class CostModel(Protocol):
+    """What rows cost and what they can hold."""
 
     def prompt(self, prompt: EncodedPrompt) -> Work: ...
 
     def cost(self, work: Work) -> float:
-        """What is to be alike for all rows."""
+        """What `arrange` makes equal for all rows."""
         ...
 
     def fits(self, work: Work) -> bool:
-        """Whether a row may hold it. More work never fits where less does not."""
+        """Whether a row can hold this work. If it cannot, it cannot hold more either."""
         ...
 
 
 @dataclass(frozen=True)
-class TokenGauge:
-    """Rows of at most so many tokens."""
+class TokenCost:
+    """Cost by tokens; a row holds at most `row_tokens`."""
 
     row_tokens: int
 
@@ -96,7 +95,7 @@ class TokenGauge:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where the tokens of one response stand in the L scored tokens of a row."""
+    """The place of one response in the L scored tokens of a row."""
 
     item: int
     response: int
@@ -124,70 +123,72 @@ class Row:
 
 
 def pack(items: Sequence[Item], row_tokens: int, *, share_prompt: bool = True) -> list[Row]:
-    """Rows of at most `row_tokens` tokens where that is possible: one response with its prompt is never cut."""
-    return [build(row) for row in arrange(items if share_prompt else repeat(items), TokenGauge(row_tokens))]
+    """Rows of at most `row_tokens` tokens, except that a single response with its prompt is never cut."""
+    return [build(row) for row in arrange(items if share_prompt else repeat(items), TokenCost(row_tokens))]
 
 
 def repeat(items: Sequence[Item]) -> list[Item]:
-    """Each response with a prompt of its own."""
+    """One item for each response."""
     return [item.part([n]) for item in items for n in range(len(item.responses))]
 
 
-def arrange(items: Sequence[Item], gauge: Gauge) -> list[list[Item]]:
-    """The items of each row, the costliest first: few rows that fit, of even cost.
+def arrange(items: Sequence[Item], costs: CostModel) -> list[list[Item]]:
+    """The items of each row, the most expensive row first: few rows, of even cost.
 
-    A group too large for a row is split into as few parts as fit. What fits no row alone gets one of its own.
+    A group too large for a row is split into as few parts as possible. A response that fits in no row gets its own.
     """
-    pieces = [piece for item in items for piece in _split(item, gauge)]
-    works = [work_of(piece, gauge) for piece in pieces]
-    rows = [sorted(row) for row in _spread(works, gauge, Work())]
-    rows.sort(key=lambda row: (-gauge.cost(_total(works, row)), row))
+    pieces = [piece for item in items for piece in _split(item, costs)]
+    works = [work_of(piece, costs) for piece in pieces]
+    rows = [sorted(row) for row in _pack_bins(works, costs, Work())]
+    rows.sort(key=lambda row: (-costs.cost(_total(works, row)), row))
     return [[pieces[n] for n in row] for row in rows]
 
 
-def work_of(item: Item, gauge: Gauge) -> Work:
-    """Of the item's prompt and responses."""
-    return sum((Work.of_response(item.prompt, len(r)) for r in item.responses), start=gauge.prompt(item.prompt))
+def work_of(item: Item, costs: CostModel) -> Work:
+    """Work of the item's prompt and responses."""
+    return sum((Work.of_response(item.prompt, len(r)) for r in item.responses), start=costs.prompt(item.prompt))
 
 
-def _split(item: Item, gauge: Gauge) -> Iterator[Item]:
-    if gauge.fits(work_of(item, gauge)):
+def _split(item: Item, costs: CostModel) -> Iterator[Item]:
+    if costs.fits(work_of(item, costs)):
         yield item
         return
     works = [Work.of_response(item.prompt, len(response)) for response in item.responses]
-    for chosen in _spread(works, gauge, gauge.prompt(item.prompt)):
+    for chosen in _pack_bins(works, costs, costs.prompt(item.prompt)):
         yield item.part(sorted(chosen))
 
 
-def _spread(works: Sequence[Work], gauge: Gauge, base: Work) -> list[list[int]]:
-    """Numbers of the works in each of few bins, which hold `base` already.
-
-    First fit of the largest first finds how many bins there are. The largest, into the bin with the least, then makes
-    them even (longest processing time first: Graham, SIAM J. Appl. Math. 17 (1969), 416-429), where that still fits.
-    """
-    order = sorted(range(len(works)), key=lambda n: -gauge.cost(works[n]))
+def _pack_bins(works: Sequence[Work], costs: CostModel, base: Work) -> list[list[int]]:
+    """Numbers of the works in each bin. Every bin holds `base` already."""
+    # 1. The number of bins: first fit in decreasing order.
+    order = sorted(range(len(works)), key=lambda n: -costs.cost(works[n]))
     bins: list[tuple[list[int], Work]] = []
     for n in order:
-        for number, (held, work) in enumerate(bins):
-            if gauge.fits(work + works[n]):
-                bins[number] = [*held, n], work + works[n]
+        for number, (chosen, work) in enumerate(bins):
+            if costs.fits(work + works[n]):
+                bins[number] = [*chosen, n], work + works[n]
                 break
         else:
             bins.append(([n], base + works[n]))
-    even = _even(order, works, gauge, base, len(bins))
-    return [held for held, _ in even or bins]
+    # 2. The same number of bins with even costs, where that still fits.
+    balanced = _balance(order, works, costs, base, len(bins))
+    return [chosen for chosen, _ in balanced or bins]
 
 
-def _even(
-    order: Sequence[int], works: Sequence[Work], gauge: Gauge, base: Work, count: int
+def _balance(
+    order: Sequence[int], works: Sequence[Work], costs: CostModel, base: Work, count: int
 ) -> list[tuple[list[int], Work]] | None:
-    """`count` bins of even cost; None if something would not fit."""
+    """`count` bins of even cost; None if a work does not fit.
+
+    The most expensive work goes into the cheapest bin (longest processing time first: Graham, SIAM J. Appl. Math. 17
+    (1969), 416-429).
+    """
     bins: list[tuple[list[int], Work]] = [([], base)] * count
     for n in order:
-        for number in sorted(range(count), key=lambda number: gauge.cost(bins[number][1])):
-            held, work = bins[number]
-            if not held or gauge.fits(work + works[n]):
-                bins[number] = [*held, n], work + works[n]
+        for number in sorted(range(count), key=lambda number: costs.cost(bins[number][1])):
+            chosen, work = bins[number]
+            if not chosen or costs.fits(work + works[n]):
+                bins[number] = [*chosen, n], work + works[n]
                 break
         else:
             return None
@@ -203,34 +204,40 @@ def _causal(tokens: int) -> int:
 
 
 def build(items: list[Item], *, tree: bool = True) -> Row:
-    """The tensors of a row. Without a tree it is one prompt with one response, and the model masks by itself."""
+    """The tensors of a row. `tree=False`, for one prompt with one response, uses the model's own causal mask."""
     assert tree or [len(item.responses) for item in items] == [1]
     ids, types, positions, predictors, targets, spans = [], [], [], [], [], []
     cursor = scored = 0
     for item in items:
+        # 1. The prompt, once for all of its responses.
         prompt = item.prompt
         ids.append(prompt.input_ids)
         types.append(prompt.token_types)
         positions.append(prompt.positions)
         cursor += len(prompt)
         last = cursor - 1
+        # 2. Its responses. All start at the position after the prompt, as if each were alone. All of their tokens are
+        # scored, but the last one is not computed, because it predicts nothing.
         numbers = item.numbers or range(len(item.responses))
         for offset, response in enumerate(item.responses):
-            fed = len(response) - 1
-            ids.append(torch.tensor(response[:fed], dtype=torch.long))
-            types.append(torch.zeros(fed, dtype=torch.long))
-            positions.append((torch.arange(fed) + prompt.next_position).expand(3, -1))
-            predictors.append(torch.tensor([last, *range(cursor, cursor + fed)]))
+            computed = len(response) - 1
+            ids.append(torch.tensor(response[:computed], dtype=torch.long))
+            types.append(torch.zeros(computed, dtype=torch.long))
+            positions.append((torch.arange(computed) + prompt.next_position).expand(3, -1))
+            # The first token is predicted by the last one of the prompt, each other one by the token before it.
+            predictors.append(torch.tensor([last, *range(cursor, cursor + computed)]))
             targets.append(torch.tensor(response, dtype=torch.long))
-            spans.append(Span(item.name, numbers[offset], scored, scored + fed + 1))
-            cursor += fed
-            scored += fed + 1
+            spans.append(Span(item.name, numbers[offset], scored, scored + computed + 1))
+            cursor += computed
+            scored += computed + 1
+    # 3. The model's arguments: a batch of one row, and the media of each prompt once.
     inputs: dict[str, torch.Tensor | Tree] = {
         "input_ids": torch.cat(ids)[None],
         "mm_token_type_ids": torch.cat(types)[None],
         "position_ids": torch.cat(positions, dim=1)[:, None],
         **_media(items),
     }
+    # 4. Which tokens see which: the tree takes the place of a mask.
     if tree:
         branches = (Branch(len(item.prompt), tuple(len(r) - 1 for r in item.responses)) for item in items)
         inputs["tree"] = Tree(tuple(branches))

@@ -1,4 +1,4 @@
-"""Policy: the model that learns, with its formatter; how it is loaded, frozen, adapted and handed to an engine.
+"""Policy: the model in training, with its formatter. It loads, freezes, adapts and exports the weights.
 
 Any Qwen2-VL, Qwen2.5-VL or Qwen3-VL folder or hub id loads through `Policy.load`; "tiny" is the embedded one.
 """
@@ -37,11 +37,11 @@ class Policy:
     path: str
     compute: torch.dtype
     vision_cache: VisionCache | None = None
-    """Of a frozen tower; made if it is not given."""
+    """Cache of a frozen vision tower; created if it is not given."""
 
     @classmethod
     def load(cls, settings: ModelSettings) -> Policy:
-        """`UserError` for a path that is no Qwen-VL model."""
+        """The model that the settings name; `UserError` if its path is not a Qwen-VL model."""
         from transformers import AutoModelForImageTextToText
         from transformers.utils import logging
 
@@ -76,12 +76,14 @@ class Policy:
 
     @property
     def core(self) -> Any:
-        """The transformers model under any adapter."""
+        """The transformers model, without the wrapper of an adapter."""
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
 
     def train(self, dropout: bool) -> None:
-        """Training mode, in which transformers checkpoints. Engines sample without dropout: so must be scored what
-        they sampled."""
+        """Sets training mode, the only one in which transformers checkpoints gradients.
+
+        `dropout` is separate: engines sample without dropout, so their responses must be scored without it.
+        """
         self.model.train()
         for module in self.model.modules():
             if isinstance(module, torch.nn.Dropout):
@@ -91,31 +93,31 @@ class Policy:
         return torch.autocast(self.device.type, self.compute, enabled=self.compute != torch.float32)
 
     @contextmanager
-    def pass_over(self, prompts: Sequence[EncodedPrompt]) -> Iterator[None]:
-        """Surrounds a forward call of the model: the compute type, and these prompts' media from the cache."""
-        with self.autocast(), self.vision_cache.serving(prompts) if self.vision_cache else nullcontext():
+    def forward_context(self, prompts: Sequence[EncodedPrompt]) -> Iterator[None]:
+        """Context of a forward call: the compute type, and the embeddings of these prompts' media from the cache."""
+        with self.autocast(), self.vision_cache.forward_from_cache(prompts) if self.vision_cache else nullcontext():
             yield
 
     def embeddings(self, prompt: EncodedPrompt) -> list[torch.Tensor] | None:
-        """Embeddings [tokens, hidden x levels] of a prompt's media; None without a cache."""
+        """Embeddings [tokens, hidden x levels] of a prompt's media; None if there is no cache."""
         if self.vision_cache is None:
             return None
         with self.autocast():
             return self.vision_cache.embeddings(prompt.media)
 
     def frozen_copy(self) -> Policy:
-        """The policy as it is now, out of reach of the optimizer; a frozen tower and its cache serve both."""
+        """A copy of the policy that does not train; a frozen tower and its cache are shared with it."""
         tower = self.core.model.visual
         shared = {} if _trains(tower) else {id(tower): tower}
         model = deepcopy(self.model, shared).eval().requires_grad_(False)
         return Policy(model, self.formatter, self.settings, self.path, self.compute, self.vision_cache)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """The weights that train."""
+        """The trainable weights."""
         return {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Takes the weights of `state_dict`."""
+        """Copies the weights of a `state_dict` into the model."""
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 if parameter.requires_grad:
@@ -124,20 +126,20 @@ class Policy:
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Name and value of every weight as the base model names them, adapters merged in.
 
-        A tied output head is there under its own name too: vLLM does not carry the tie over to new weights.
+        A tied output head is listed under its own name too: vLLM does not tie it to new weights.
         """
         for name, value in self.core.state_dict().items():
             if ".lora_" in name:
                 continue
-            plain = name.replace(".base_layer.", ".")
-            if plain == name:
+            plain_name = name.replace(".base_layer.", ".")
+            if plain_name == name:
                 yield name, value
                 continue
             layer = self.core.get_submodule(name.split(".base_layer.")[0])
-            yield plain, value + layer.get_delta_weight("default") if name.endswith(".weight") else value
+            yield plain_name, value + layer.get_delta_weight("default") if name.endswith(".weight") else value
 
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-        """A folder that transformers and vLLM load: config, weights (adapters merged), tokenizer, processor."""
+        """Writes a folder that transformers and vLLM load: config, weights (adapters merged), tokenizer, processor."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -156,21 +158,21 @@ def _trains(module: torch.nn.Module) -> bool:
 
 
 def choose_device(wanted: str) -> str:
-    """`cuda` or `cpu`; `UserError` for a GPU that is not there."""
+    """`cuda` or `cpu`; `UserError` if a GPU is wanted and there is none."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UserError('model.device "cuda": no CUDA device on this machine; use "auto" or "cpu"')
     return ("cuda" if torch.cuda.is_available() else "cpu") if wanted == "auto" else wanted
 
 
 def resolve(path: str) -> str:
-    """The folder behind "tiny" or "tiny-untrained"; any other path as it is."""
+    """The folder of "tiny" or "tiny-untrained"; any other path unchanged."""
     if path == "tiny-untrained":
         folder = tempfile.mkdtemp(prefix="vlmrl-tiny-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         tiny.create(Path(folder))
         return folder
     if path == "tiny" and not (tiny.FOLDER / "model.safetensors").exists():
-        raise UserError("model.path 'tiny': its weights are not here; build them with scripts/build_tiny_model.sh")
+        raise UserError("model.path 'tiny': its weights are missing; build them with scripts/build_tiny_model.sh")
     return str(tiny.FOLDER) if path == "tiny" else path
 
 

@@ -10,7 +10,7 @@ import torch
 
 
 class Generators:
-    """The state of every random generator a run may draw from."""
+    """The state of every random generator that a run may use."""
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -29,9 +29,9 @@ class Generators:
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds every random generator; on CPU it also fixes the order in which threads add up gradients."""
+    """Seeds every random generator. On CPU it also makes torch deterministic."""
     if not torch.cuda.is_available():
-        # The backward of a gather adds with atomics otherwise, in whichever order the threads arrive.
+        # By default the backward pass of a gather adds with atomics, in an order that varies between threads.
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     random.seed(seed)

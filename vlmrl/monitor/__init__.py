@@ -1,1 +1,1 @@
-"""What a run did: the ledger, its metrics and sinks, the summary and the report page."""
+"""Monitoring of a run: the ledger, its metrics and sinks, the summary and the report page."""

@@ -1,8 +1,8 @@
-"""Curves: the charts of the report as plotly.js takes them, made from the lines of `metrics.jsonl`.
+"""Curves: the charts of the report for plotly.js, from the lines of `metrics.jsonl`.
 
     charts(read_metrics(run_folder), ["counting", "ocr"])  -> [{"title", "note", "traces", "layout"}, ...]
 
-A trace says by `tint` which colour of the page's palette it has; a source has one tint in all charts.
+`tint` is the index of a trace's colour in the page's palette; a source has the same tint in all charts.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Rows = Sequence[Mapping[str, float]]
 Trace = dict[str, Any]
 
 EMA_DECAY = 0.9
-"""Of the smoothed curves, for each step in which the source took part."""
+"""Decay of the smoothed curves for each step in which the source has prompts."""
 
 
 def charts(rows: Rows, sources: Sequence[str]) -> list[dict[str, Any]]:
-    """All charts that have something to show."""
+    """All charts that have data."""
     shares, amounts = {"yaxis": {"range": [-0.02, 1.02]}}, {"yaxis": {"rangemode": "tozero"}}
     legend = {"showlegend": True}
 
@@ -32,7 +32,7 @@ def charts(rows: Rows, sources: Sequence[str]) -> list[dict[str, Any]]:
     agreement = _agreement(rows)
     by_phase = _stacked(rows, [f"seconds/{phase}" for phase in PHASES])
     by_source = _stacked(rows, [f"seconds/source/{source}" for source in sources])
-    made = [
+    candidates = [
         ("Training reward", "thin: each step; thick: moving average", reward, shares),
         ("Loss", "supervised training", _loss(rows), amounts),
         ("Held-out reward", "sampled, with 95 % interval; dotted: greedy", _heldout(rows, sources), shares),
@@ -40,7 +40,7 @@ def charts(rows: Rows, sources: Sequence[str]) -> list[dict[str, Any]]:
         ("Entropy", "nats per token, moving average", smooth("entropy"), amounts),
         (
             "Groups without spread",
-            "share that teaches nothing, moving average",
+            "share of groups, moving average",
             smooth("zero_variance"),
             shares,
         ),
@@ -55,18 +55,18 @@ def charts(rows: Rows, sources: Sequence[str]) -> list[dict[str, Any]]:
     ]
     return [
         {"title": title, "note": note, "traces": traces, "layout": layout}
-        for title, note, traces, layout in made
+        for title, note, traces, layout in candidates
         if traces
     ]
 
 
 def _series(rows: Rows, key: str) -> tuple[list[int], list[float]]:
-    found = [(int(row["step"]), row[key]) for row in rows if key in row]
-    return [step for step, _ in found], [value for _, value in found]
+    points = [(int(row["step"]), row[key]) for row in rows if key in row]
+    return [step for step, _ in points], [value for _, value in points]
 
 
 def _line(name: str, x: list[int], y: list[float], tint: int, **style: Any) -> Trace:
-    # A curve of one point is invisible without a marker.
+    # A line through one point is invisible.
     mode = "lines" if len(x) > 1 else "markers"
     return {"name": name, "x": x, "y": y, "mode": mode, "tint": tint, "line": {"width": 2}} | style
 
@@ -82,13 +82,13 @@ def _by_source(rows: Rows, sources: Sequence[str], metric: str, smoothed: bool) 
 
 
 def _loss(rows: Rows) -> list[Trace]:
-    """The loss of supervised steps. That of a policy gradient says nothing about progress."""
+    """The loss of supervised steps. The loss of a policy gradient does not show progress."""
     x, y = _series([row for row in rows if row.get("all/groups") == 0], "all/loss")
     return [_line("loss", x, y, 0)] if x else []
 
 
 def _ema(values: Iterable[float]) -> list[float]:
-    """Exponential moving average, corrected for its start."""
+    """Exponential moving average with correction of the initial bias."""
     averages, total, weight = [], 0.0, 0.0
     for value in values:
         total = EMA_DECAY * total + (1 - EMA_DECAY) * value
@@ -118,17 +118,17 @@ def _heldout(rows: Rows, sources: Sequence[str]) -> list[Trace]:
 
 
 def _agreement(rows: Rows) -> list[Trace]:
-    found = {key for row in rows for key in row if key.startswith("modality/") and key.endswith("/diff_max")}
+    keys = {key for row in rows for key in row if key.startswith("modality/") and key.endswith("/diff_max")}
     traces = []
-    for tint, key in enumerate(sorted(found)):
+    for tint, key in enumerate(sorted(keys)):
         x, y = _series(rows, key)
-        # Zero has no place on a logarithmic axis.
+        # A logarithmic axis cannot show zero.
         traces.append(_line(key.split("/")[1], x, [max(value, 1e-12) for value in y], tint))
     return traces
 
 
 def _decades(traces: Sequence[Trace]) -> dict[str, Any]:
-    """A logarithmic axis from power of ten to power of ten, so that it always has two ticks."""
+    """A logarithmic axis between powers of ten, so that it always has two ticks."""
     values = [value for trace in traces for value in trace["y"]] or [1.0]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     ticks = {"dtick": 1, "exponentformat": "power"}

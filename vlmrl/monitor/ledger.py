@@ -1,4 +1,4 @@
-"""The ledger: every metric by data source, reward part and modality; every rollout kept with its verdict.
+"""The ledger: metrics by data source, reward part and modality, and all rollouts with their verdicts.
 
     ledger = Ledger(run_folder, total_steps=300)
     ledger.truncate(step)                                # only after a resume from the checkpoint of `step`
@@ -6,11 +6,11 @@
     ledger.record(step, groups, update, seconds)         # each step, from 1
     ledger.close()
 
-A run folder then holds `metrics.jsonl` (one object for each step and each evaluation, keys
+The run folder then holds `metrics.jsonl` (one object for each step and each evaluation, keys
 `source/<name>/<metric>`, `all/<metric>`, `modality/<name>/<metric>`, `heldout/<source>/<mode>/<metric>`),
-`rollouts/step_*.parquet`, `heldout/step_*.parquet` and `tensorboard/`. Wall-clock figures stand under
-`seconds/` and nowhere else: all other values of two runs with one seed are equal. A metric that has no
-value at a step (a source without prompts, no wrong answer to take the length of) has no key there.
+`rollouts/step_*.parquet`, `heldout/step_*.parquet` and `tensorboard/`. Wall-clock times are only under `seconds/`: all
+other values of two runs with one seed are equal. A metric without a value at a step (a source without prompts, the
+length of wrong answers if there are none) has no key in that row.
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
 
 EvalRow = tuple[Sample, "Rollout", Verdict, Literal["sampled", "greedy"]]
 
-PICTURED = 40
-"""Held-out samples of each source that are kept with their picture."""
+PICTURES_PER_SOURCE = 40
+"""Number of held-out samples of each source that are stored with their image."""
 _PICTURE_SIDE, _PNG_BYTES = 640, 60_000
 
 
 class Ledger:
-    """Writes down what a run does, in `folder`, as it happens.
+    """Records a run in `folder` while it happens.
 
     `rollouts_mb` (10^6 bytes) bounds `rollouts/`: the oldest steps are deleted, never the newest.
-    `UserError` for an unknown sink, a sink that is not installed, and a disk that refuses to write.
+    `UserError` for an unknown sink, a sink that is not installed, and a disk that cannot be written.
     """
 
     def __init__(
@@ -79,9 +79,8 @@ class Ledger:
     ) -> dict[str, float]:
         """Writes the metrics and rollouts of a step; returns the metrics as `metrics.jsonl` has them.
 
-        `groups` are all that were paid for in the step, `trained` those of the update, if they are not the same.
-
-        `seconds` by phase (`rollout`, `reward`, `update`, `sync`); `extra` keys are written as they are.
+        `groups` are all groups that the step generated, `trained` those of the update (default: the same). `seconds`
+        are by phase (`rollout`, `reward`, `update`, `sync`). The keys of `extra` are written unchanged.
         """
         metrics = step_metrics(groups, trained) | {
             "all/loss": update.loss,
@@ -91,21 +90,21 @@ class Ledger:
             "all/optimizer_steps": update.optimizer_steps,
             "all/skipped_steps": update.skipped_steps,
         }
-        metrics |= self._keep_rollouts(step, groups) | dict(extra) | _seconds(seconds, groups)
+        metrics |= self._write_rollouts(step, groups) | dict(extra) | _seconds(seconds, groups)
         return self._write(step, metrics)
 
     def record_eval(self, step: int, name: str, rows: Sequence[EvalRow], seconds: Mapping[str, float] = {}) -> Table:
-        """Writes a held-out evaluation and its rows; `name` is what the console calls it.
+        """Writes a held-out evaluation and its rows; the console shows `name`.
 
-        Step 0 is before training. Keys `heldout/<source>/<mode>/`: `mean`, `low`, `high`, `n` of the reward,
-        and the rest of `verdict_metrics`. `seconds`, as `{"eval": 12.3}`, count into the run's split.
+        Step 0 is before training. Keys under `heldout/<source>/<mode>/` are `mean`, `low`, `high` and `n` of the reward
+        and the other `verdict_metrics`. `seconds`, such as `{"eval": 12.3}`, count in the summary's times.
         """
-        parted: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
+        by_source_and_mode: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
         for sample, _, verdict, mode in rows:
-            parted[sample.source, mode].append(verdict)
-            parted["all", mode].append(verdict)
+            by_source_and_mode[sample.source, mode].append(verdict)
+            by_source_and_mode["all", mode].append(verdict)
         metrics: Metrics = {}
-        for (source, mode), verdicts in sorted(parted.items()):
+        for (source, mode), verdicts in sorted(by_source_and_mode.items()):
             values = figures(v.score for v in verdicts) | verdict_metrics(verdicts)
             del values["reward"]
             metrics |= {f"heldout/{source}/{mode}/{key}": value for key, value in values.items()}
@@ -115,9 +114,9 @@ class Ledger:
         return heldout_tables([written]).get(step, {})
 
     def truncate(self, step: int, finished: bool = False) -> None:
-        """Forgets all that was recorded after `step`, and a half-written last line.
+        """Deletes everything recorded after `step`, and a half-written last line.
 
-        `finished`: it is the last step, whose evaluation is recorded again.
+        `finished`: `step` is the last step. Its evaluation is deleted too, because it will be recorded again.
         """
         rows = [row for row in read_metrics(self.folder) if row["step"] <= step]
         rows = [row for row in rows if not finished or row["step"] < step or "all/groups" in row]
@@ -133,11 +132,11 @@ class Ledger:
                 self._delete_oldest(int(row["step"]), int(row["all/rollout_bytes"]))
 
     def close(self) -> None:
-        """Ends the progress bar and closes the files."""
+        """Stops the progress bar and closes the files."""
         for sink in self._sinks:
             sink.close()
 
-    def _keep_rollouts(self, step: int, groups: Sequence[Group]) -> Metrics:
+    def _write_rollouts(self, step: int, groups: Sequence[Group]) -> Metrics:
         rows = [
             _rollout_row(step, group.sample, rollout, verdict)
             for group in groups
@@ -149,7 +148,7 @@ class Ledger:
         return {"all/rollout_bytes": size, "all/rollout_steps_deleted": self._delete_oldest(step, size)}
 
     def _delete_oldest(self, step: int, size: int) -> int:
-        """Steps deleted so far: a function of the recorded sizes, so a resumed run counts like any other."""
+        """Number of steps deleted so far. It depends only on recorded sizes, so a resumed run has the same count."""
         self._sizes[step] = size
         while sum(self._sizes.values()) > self._rollouts_bytes and len(self._sizes) > 1:
             oldest = min(self._sizes)
@@ -166,7 +165,7 @@ class Ledger:
 
 
 def _seconds(seconds: Mapping[str, float], groups: Sequence[Group]) -> Metrics:
-    """Seconds by phase, and each source's share, by tokens, of rollout + reward + update."""
+    """Seconds by phase, and the seconds of rollout + reward + update divided among the sources by tokens."""
     spent = sum(seconds.get(phase, 0.0) for phase in ("rollout", "reward", "update"))
     total = sum(group.tokens for group in groups)
     metrics: Metrics = {f"seconds/{phase}": value for phase, value in seconds.items()}
@@ -204,16 +203,16 @@ def _rollout_row(step: int, sample: Sample, rollout: Rollout, verdict: Verdict) 
 
 
 def _utf8(text: str) -> str:
-    # A JSON answer may hold a lone surrogate ("\ud800"), which Python reads and no file can store.
+    # A JSON answer may hold a lone surrogate ("\ud800"). Python reads it, but parquet cannot store it.
     return text.encode("utf-8", "replace").decode()
 
 
 def _eval_rows(step: int, rows: Sequence[EvalRow]) -> list[dict[str, Any]]:
     pictures: dict[str, dict[str, bytes | None]] = defaultdict(dict)
     for sample, *_ in rows:
-        drawn = pictures[sample.source]
-        if sample.key not in drawn and len(drawn) < PICTURED:
-            drawn[sample.key] = _picture(sample)
+        stored = pictures[sample.source]
+        if sample.key not in stored and len(stored) < PICTURES_PER_SOURCE:
+            stored[sample.key] = _picture(sample)
     return [
         _rollout_row(step, sample, rollout, verdict)
         | {
@@ -239,12 +238,12 @@ def _picture(sample: Sample) -> bytes | None:
     return min(png, jpeg.getvalue(), key=len)
 
 
-_WHOLE = ("step", "tokens", "forced_tokens", "version")
-_COLUMNS = {**dict.fromkeys(_WHOLE, "int64"), "score": "float64", "image": "binary"}
+_INTEGERS = ("step", "tokens", "forced_tokens", "version")
+_COLUMNS = {**dict.fromkeys(_INTEGERS, "int64"), "score": "float64", "image": "binary"}
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> int:
-    """Writes whole or not at all; returns the size in bytes."""
+    """Writes the file whole or not at all; returns its size in bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

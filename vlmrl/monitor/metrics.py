@@ -1,8 +1,8 @@
-"""Metrics: what a step's groups say, by data source and modality. Pure functions; `monitor` writes them down.
+"""Metrics of a step's groups by data source and modality: pure functions. The ledger writes their results.
 
     step_metrics(groups)   -> {"all/reward": 0.53, "source/counting/reward": 0.61, ...}
 
-A metric without a value (no wrong answer to take the length of) is None.
+A metric without a value (the length of wrong answers if there are none) is None.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from vlmrl.verdict import Verdict
 
 Metrics = dict[str, float | None]
 Figures = dict[str, float]
-"""A reward's `mean`, `low`, `high` (95 % interval), `n`. No interval if n < 2, no mean if n = 0."""
+"""`mean`, `low`, `high` (95 % interval) and `n` of a reward. No interval if n < 2, no mean if n = 0."""
 
 PERFECT = 1 - 1e-9
 
@@ -30,7 +30,7 @@ def mean(values: Iterable[float], weights: Iterable[float] | None = None) -> flo
 
 
 def figures(scores: Iterable[float | None]) -> Figures:
-    """Mean of the scored, its 95 % interval (mean +- 1.96 s / sqrt(n), clipped to [0, 1]) and n."""
+    """Mean of the scores, its 95 % interval (mean +- 1.96 s / sqrt(n), clipped to [0, 1]) and n."""
     scored = [score for score in scores if score is not None]
     n, centre = len(scored), mean(scored)
     if centre is None:
@@ -42,7 +42,7 @@ def figures(scores: Iterable[float | None]) -> Figures:
 
 
 def step_metrics(groups: Sequence[Group], trained: Sequence[Group] | None = None) -> Metrics:
-    """All metrics of a step by full name: `groups` were rolled out, `trained` (if not the same) trained on."""
+    """All metrics of a step by full name: `groups` were generated, `trained` (default: the same) were in the update."""
     trained = groups if trained is None else trained
     metrics = _named("all", group_metrics(groups, trained))
     parts, trained_parts = (by(some, lambda group: group.sample.source) for some in (groups, trained))
@@ -54,7 +54,7 @@ def step_metrics(groups: Sequence[Group], trained: Sequence[Group] | None = None
 
 
 def verdict_metrics(verdicts: Sequence[Verdict]) -> Metrics:
-    """`reward` and `perfect`, `zero` are means over the scored; `unscored`, `unparsed` are shares of all."""
+    """`reward`, `perfect` and `zero` are means over scored verdicts; `unscored` and `unparsed` are shares of all."""
     scores = [v.score for v in verdicts if v.score is not None]
     parts: dict[str, list[float]] = defaultdict(list)
     for verdict in verdicts:
@@ -71,13 +71,12 @@ def verdict_metrics(verdicts: Sequence[Verdict]) -> Metrics:
 
 
 def group_metrics(groups: Sequence[Group], trained: Sequence[Group]) -> Metrics:
-    """The metrics of groups. Lengths in response tokens; `correct` is a perfect score, `wrong` any other. Only what the
-    policy wrote is looked at, demonstrations count in `zero_variance` and `tokens` alone.
+    """The metrics of groups. Lengths are in response tokens; `correct` is a perfect score, `wrong` any other.
 
-    `entropy`, `clip_fraction` and `behaviour_kl` are means over response tokens of `trained` that took part in the
-    update, `diff_mean` and `diff_max` those of `agreement_metrics`, and `groups_trained` counts its groups with
-    spread. All else is of `groups`, those paid for: `tokens` counts each prompt once, `patches` are vision patches,
-    `zero_variance` is a share of groups.
+    Metrics of `trained`: `entropy`, `clip_fraction` and `behaviour_kl` are means over the response tokens in the
+    update, `diff_mean` and `diff_max` are those of `agreement_metrics`, `groups_trained` counts groups with spread. All
+    others are metrics of `groups`: `tokens` counts each prompt once, `patches` are vision patches, `zero_variance` is a
+    share of groups. Demonstrations count only in `zero_variance` and `tokens`.
     """
     judged = [pair for g in groups for pair in g.own]
     lengths = [(len(r.token_ids), v.score) for r, v in judged]
@@ -104,8 +103,10 @@ def group_metrics(groups: Sequence[Group], trained: Sequence[Group]) -> Metrics:
 
 
 def agreement_metrics(groups: Sequence[Group]) -> Metrics:
-    """|learner - engine| logprob differences and KL(engine || learner) over `tokens` response tokens: those sampled
-    by the very weights the learner measured with."""
+    """|learner - engine| logprob differences and KL(engine || learner) over `tokens` response tokens.
+
+    Only tokens that were sampled with the weights of the learner's pass count.
+    """
     stats, weights = _measured(groups)
     judged = [(s, tokens) for s, tokens in zip(stats, weights, strict=True) if s.diff_mean is not None]
     tokens = [tokens for _, tokens in judged]
@@ -118,7 +119,7 @@ def agreement_metrics(groups: Sequence[Group]) -> Metrics:
 
 
 def _measured(groups: Iterable[Group]) -> tuple[list[TokenStats], list[int]]:
-    """The token statistics of all measured rollouts, and each one's number of tokens that may be trained on."""
+    """The token statistics of the rollouts that have them, and the number of trainable tokens of each."""
     pairs = [
         (stats, sum(rollout.trained) if rollout.trained else len(rollout.token_ids))
         for group in groups
@@ -130,19 +131,19 @@ def _measured(groups: Iterable[Group]) -> tuple[list[TokenStats], list[int]]:
 
 
 def by(groups: Iterable[Group], name_of: Callable[[Group], str]) -> dict[str, list[Group]]:
-    """The groups parted by name, in the order of the names."""
-    parted: dict[str, list[Group]] = defaultdict(list)
+    """The groups by name, in the order of the names."""
+    groups_by_name: dict[str, list[Group]] = defaultdict(list)
     for group in groups:
-        parted[name_of(group)].append(group)
-    return dict(sorted(parted.items()))
+        groups_by_name[name_of(group)].append(group)
+    return dict(sorted(groups_by_name.items()))
 
 
 def finite(metrics: Mapping[str, float | None]) -> dict[str, float]:
-    """What JSON can carry: absent values are dropped; NaN and infinities too, counted in `all/not_finite`."""
-    known = {key: value for key, value in metrics.items() if value is not None}
-    carried = {key: value for key, value in known.items() if math.isfinite(value)}
-    lost = len(known) - len(carried)
-    return carried | ({"all/not_finite": lost} if lost else {})
+    """The values that JSON can hold: without None, and without NaN and infinities, counted in `all/not_finite`."""
+    present = {key: value for key, value in metrics.items() if value is not None}
+    kept = {key: value for key, value in present.items() if math.isfinite(value)}
+    dropped = len(present) - len(kept)
+    return kept | ({"all/not_finite": dropped} if dropped else {})
 
 
 def _named(prefix: str, metrics: Metrics) -> Metrics:

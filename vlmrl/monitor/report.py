@@ -1,10 +1,10 @@
-"""The report: a run folder as ONE self-contained HTML page that needs no network.
+"""The report: one self-contained HTML page about a run. It needs no network.
 
     vlmrl report runs/quickstart        -> runs/quickstart/report.html
 
-Curves by data source, the held-out reward before and after with its 95 % intervals, and a gallery of held-out
-samples with true boxes (green) and answered boxes (red). An unfinished run, and one without a step, have a
-report too. Needs the extra `report`.
+It shows curves by data source, the held-out reward before and after with 95 % intervals, and a gallery of held-out
+samples with true boxes (green) and answered boxes (red). It also works for an unfinished run and for one without a
+step. It needs the extra `report`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows, whole_file
 from vlmrl.monitor.curves import Rows, charts
-from vlmrl.monitor.ledger import PICTURED
+from vlmrl.monitor.ledger import PICTURES_PER_SOURCE
 from vlmrl.monitor.metrics import PERFECT
 from vlmrl.monitor.summary import change, heldout_tables, read_metrics, source_names, summarise
 from vlmrl.sample import MARKS
@@ -77,7 +77,7 @@ def _metrics(run_dir: Path) -> Rows:
 
 
 def _summary(run_dir: Path, rows: Rows) -> tuple[dict[str, Any], bool]:
-    """The run's summary, and whether the run has finished: if not, first against last evaluation so far."""
+    """The summary, and whether the run has finished. If not, it compares the first and the last evaluation so far."""
     path = run_dir / "summary.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8")), True
@@ -95,12 +95,12 @@ def _planned_steps(config: Path) -> int:
 
 
 def _sources(rows: Rows, summary: Mapping[str, Any]) -> list[str]:
-    """All data sources; the position is a source's colour."""
+    """All data sources; the position of a source is the index of its colour."""
     return sorted({name for row in rows for name in source_names(row)} | set(summary["sources"]))
 
 
 def _verdict(sources: Mapping[str, Any]) -> dict[str, int]:
-    """How many sources rose and fell clearly, of those evaluated twice."""
+    """Numbers of sources with a clear rise, with a clear fall, and with two evaluations."""
     pairs = [(s["before"], s["after"]) for s in sources.values() if "before" in s and "after" in s]
     changes = [change(before, after) for before, after in pairs]
     return {"rose": changes.count(1), "fell": changes.count(-1), "of": len(changes)}
@@ -117,7 +117,7 @@ def _duration(seconds: float) -> str:
 
 
 def _gallery(folder: Path) -> list[dict[str, Any]]:
-    """Cards of the last evaluation, sources taking turns; each with the answer of the first evaluation."""
+    """Cards of the last evaluation, alternating between sources; each has the answer of the first evaluation too."""
     files = sorted(folder.glob("step_*.parquet"))
     if not files:
         return []
@@ -125,7 +125,7 @@ def _gallery(folder: Path) -> list[dict[str, Any]]:
     mode = "sampled" if any(row["mode"] == "sampled" for row in last) else "greedy"
     by_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in last:
-        if row["mode"] == mode and len(by_source[row["source"]]) < PICTURED:
+        if row["mode"] == mode and len(by_source[row["source"]]) < PICTURES_PER_SOURCE:
             by_source[row["source"]].append(row)
     earlier = {}
     if len(files) > 1:
@@ -177,13 +177,13 @@ def _boxes(row: Mapping[str, Any], size: tuple[int, int]) -> Iterator[dict[str, 
         params = spec["params"]
         coords = params.get("coords", "pixels")
         answer = answers.extract(row["response"])
-        told = boxes.parse_boxes(answer.text) if answer else None
+        answered = boxes.parse_boxes(answer.text) if answer else None
         image_size = params.get("image_size") or size
         answer_size = params.get("answer_size") or image_size
         true = boxes.parse_boxes(json.dumps(spec["target"])) or []
         for kind, places, extent in (
             ("true", true, boxes.extent(coords, image_size)),
-            ("answered", told or [], boxes.extent(params.get("answer_coords") or coords, answer_size)),
+            ("answered", answered or [], boxes.extent(params.get("answer_coords") or coords, answer_size)),
         ):
             for (x1, y1, x2, y2), label in places:
                 left, top = 100 * x1 / extent[0], 100 * y1 / extent[1]

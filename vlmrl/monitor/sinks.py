@@ -1,6 +1,6 @@
-"""Sinks: where metrics go. A sink is made as `Sink(folder, total_steps)`; `SINKS` lists them by name.
+"""Sinks: the outputs of metrics. `SINKS` has their classes by name; `SINKS[name](folder, total_steps)` makes one.
 
-Lines of `metrics.jsonl`, TensorBoard scalars, and a progress bar or log lines on the console.
+They write lines of `metrics.jsonl`, TensorBoard scalars, and a progress bar or log lines on the console.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from vlmrl.monitor.summary import PHASES, heldout_tables, metrics_line, source_n
 
 
 class Sink(Protocol):
-    """Where metrics go."""
+    """An output of metrics."""
 
     def write(self, row: Mapping[str, float], label: str) -> None:
-        """Takes the metrics, with their `step`; `label` names the evaluation they are of, if any."""
+        """Writes metrics, which include their `step`. `label` is the name of an evaluation; empty for a step."""
         ...
 
     def close(self) -> None: ...
 
 
 class JsonlSink:
-    """Appends one object a call to `metrics.jsonl`."""
+    """Appends a line to `metrics.jsonl` for each call."""
 
     def __init__(self, folder: Path, total_steps: int) -> None:
         self._path = folder / "metrics.jsonl"
@@ -43,7 +43,7 @@ class JsonlSink:
 
 
 class TensorBoardSink:
-    """Scalars in `tensorboard/`, one tag for each key; needs neither torch nor tensorflow."""
+    """Writes scalars to `tensorboard/`, one tag for each key; it needs neither torch nor tensorflow."""
 
     def __init__(self, folder: Path, total_steps: int) -> None:
         try:
@@ -53,18 +53,18 @@ class TensorBoardSink:
                 "sink 'tensorboard': not installed; pip install 'vlmrl-toolkit[train]' or leave the sink out"
             ) from None
         self._writer = EventFileWriter(str(folder / "tensorboard"))
-        self._fresh = True
+        self._first_write = True
 
     def write(self, row: Mapping[str, float], label: str) -> None:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore
         from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore
 
         now, step = time.time(), int(row["step"])
-        if self._fresh:
-            # Tells TensorBoard to forget what a killed process wrote from this step on.
+        if self._first_write:
+            # TensorBoard then ignores what a killed process wrote from this step on.
             start = SessionLog(status=SessionLog.START)
             self._writer.add_event(Event(wall_time=now, step=step, session_log=start))
-            self._fresh = False
+            self._first_write = False
         values = [Summary.Value(tag=key, simple_value=value) for key, value in row.items()]
         self._writer.add_event(Event(wall_time=now, step=step, summary=Summary(value=values)))
         self._writer.flush()
@@ -74,7 +74,7 @@ class TensorBoardSink:
 
 
 class ConsoleSink:
-    """A progress bar with the reward of each source on a terminal; in a log, a line every few seconds."""
+    """Shows a progress bar with the reward of each source on a terminal; prints a line every few seconds to a log."""
 
     SECONDS_BETWEEN_LINES = 5.0
 
@@ -84,7 +84,7 @@ class ConsoleSink:
 
         self._total = total_steps
         self._last_line = -math.inf
-        # The console that all of rich shares: two bars at once, as in an evaluation, then know of each other.
+        # The global console of rich, because two bars at the same time, as in an evaluation, must share a console.
         self._console = get_console()
         rewards = TextColumn("{task.description}", markup=False)
         columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), rewards)
@@ -102,9 +102,9 @@ class ConsoleSink:
             self._bar.update(self._task, completed=step, description=rewards)
         elif step >= self._total or time.monotonic() - self._last_line >= self.SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            taken = sum(row.get(f"seconds/{phase}", 0.0) for phase in PHASES)
+            seconds = sum(row.get(f"seconds/{phase}", 0.0) for phase in PHASES)
             length = f"  length {row['all/length']:.1f}" if "all/length" in row else ""
-            self._print(f"step {step}/{self._total}  {rewards}{length}  {taken:.1f} s")
+            self._print(f"step {step}/{self._total}  {rewards}{length}  {seconds:.1f} s")
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -115,21 +115,21 @@ class ConsoleSink:
 
 
 def _step_rewards(row: Mapping[str, float]) -> str:
-    """Rewards, or the loss of a supervised step."""
+    """The rewards of a step, or the loss of a supervised step."""
     if "all/reward" not in row and "all/loss" in row:
         return f"loss {row['all/loss']:.4f}"
     sources = {source: f"source/{source}/reward" for source in source_names(row)}
-    return _listed({name: row[key] for name, key in ({"all": "all/reward"} | sources).items() if key in row})
+    return _rewards_text({name: row[key] for name, key in ({"all": "all/reward"} | sources).items() if key in row})
 
 
 def _heldout_rewards(row: Mapping[str, float]) -> str:
     table = heldout_tables([row]).get(int(row["step"]), {})
     figures = {source: modes.get("sampled", {}) for source, modes in table.items()}
-    return _listed({source: f["mean"] for source, f in figures.items() if "mean" in f})
+    return _rewards_text({source: f["mean"] for source, f in figures.items() if "mean" in f})
 
 
-def _listed(rewards: Mapping[str, float]) -> str:
-    """`reward 0.531  counting 0.612  ...`: over all, then by source."""
+def _rewards_text(rewards: Mapping[str, float]) -> str:
+    """`reward 0.531  counting 0.612  ...`: the reward of all sources, then of each."""
     ordered = sorted(rewards.items(), key=lambda item: (item[0] != "all", item[0]))
     return "  ".join(f"{'reward' if name == 'all' else name} {value:.3f}" for name, value in ordered)
 

@@ -1,4 +1,4 @@
-"""Summary: what a run achieved, from its `metrics.jsonl`: held-out reward before and after, time, agreement.
+"""Summary of a run from its `metrics.jsonl`: held-out reward before and after, time, agreement.
 
 rows = read_metrics(run_folder)
 tables = heldout_tables(rows)
@@ -23,7 +23,7 @@ PHASES = ("rollout", "reward", "update", "sync", "eval")
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The lines of a run's `metrics.jsonl`, without a half-written last one; none if there is no file."""
+    """The lines of a run's `metrics.jsonl`, without a half-written last one; empty if there is no file."""
     path = folder / "metrics.jsonl"
     lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
     rows = []
@@ -41,7 +41,7 @@ def metrics_line(row: Mapping[str, float]) -> str:
 
 
 def source_names(row: Mapping[str, float]) -> list[str]:
-    """The data sources that took part in a step."""
+    """The data sources of a step's groups."""
     prefix = "seconds/source/"
     return [key.removeprefix(prefix) for key in row if key.startswith(prefix)]
 
@@ -59,9 +59,9 @@ def heldout_tables(metrics: Iterable[Mapping[str, float]]) -> dict[int, Table]:
 
 
 def summarise(before: Table, after: Table, metrics: Sequence[Mapping[str, float]]) -> dict[str, Any]:
-    """`summary.json`: held-out reward before and after (sampled; `greedy` beside it), and the run's totals.
+    """Content of `summary.json`: held-out reward before and after (sampled, and `greedy`), and the run's totals.
 
-    `metrics` as `read_metrics` gives them. Agreement: |learner - engine| logprob difference, by modality.
+    `metrics` come from `read_metrics`. Agreement is the |learner - engine| logprob difference by modality.
     """
 
     def compared(source: str) -> dict[str, Any]:
@@ -94,14 +94,14 @@ def _agreement(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, fl
 
 
 def change(before: Figures, after: Figures) -> int:
-    """1 if the reward rose and the 95 % intervals do not overlap, -1 if it fell so, else 0."""
+    """1 for a rise and -1 for a fall in reward whose 95 % intervals do not overlap, else 0."""
     if "low" not in before or "low" not in after:
         return 0
     return int(after["low"] > before["high"]) - int(after["high"] < before["low"])
 
 
 def print_summary(summary: Mapping[str, Any]) -> None:
-    """The before/after table on the console."""
+    """Prints the table of rewards before and after."""
     from rich import box, get_console
     from rich.markup import escape
     from rich.table import Table as RichTable

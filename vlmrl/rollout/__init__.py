@@ -1,12 +1,12 @@
-"""Rollout engines: who answers the prompts. One file each: `hf`, `vllm`, `replay`.
+"""Rollout engines answer the prompts. Each is a file: `hf`, `vllm`, `replay`.
 
-An engine is made by its module's `create(config, policy)` and used as
+`create(settings, policy)` of its module returns an engine:
 
     groups = engine.generate(prompts, n=8, sampling)      # one list of n rollouts for each prompt
     engine.sync(policy.weights(), version)                # before the next generate
 
-Every engine consumes the same `EncodedPrompt` the learner trains on, returns the logprob of each sampled
-token under the sampling distribution it drew from, and never samples a vision or audio placeholder.
+Every engine consumes the `EncodedPrompt` that the learner trains on, returns the logprob of each sampled token under
+the sampling distribution, and never samples a vision or audio placeholder.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to decode. `temperature` 0 is greedy. `seed` makes the draw repeatable: same seed, same rollouts."""
+    """How to decode. `temperature` 0 is greedy. The same `seed` gives the same rollouts."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -40,11 +40,11 @@ class Rollout:
     text: str
     finish: Literal["stop", "length"]
     version: int
-    """Policy version (number of updates) that sampled it."""
+    """Version (number of updates) of the policy that sampled it."""
     kind: Literal["policy", "hint", "demo"] = "policy"
-    """Who wrote it: the policy on the group's prompt, the policy with a hint in its prompt, or a demonstrator."""
+    """Its author: the policy on the group's prompt, the policy with a hint in its prompt, or a demonstrator."""
     trained: tuple[bool, ...] | None = None
-    """Which tokens may be trained on; None: all. Tokens that were forced on the policy may not."""
+    """Whether each token may be trained on; None: all. Tokens that the policy did not sample may not."""
 
 
 class Engine(Protocol):
@@ -53,7 +53,7 @@ class Engine(Protocol):
     def generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]: ...
 
     def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
-        """Takes new weights (names as in the model's state dict) and drops everything computed with older ones."""
+        """Loads new weights (names as in the model's state dict) and drops everything computed with older ones."""
         ...
 
     def close(self) -> None: ...

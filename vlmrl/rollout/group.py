@@ -1,4 +1,4 @@
-"""Group: a sample, its encoded prompt, its G rollouts, their verdicts, and what the learner measured on them."""
+"""Group: a sample, its encoded prompt, its G rollouts, their verdicts, and the learner's statistics of them."""
 
 from __future__ import annotations
 
@@ -14,79 +14,79 @@ if TYPE_CHECKING:
 
 
 class TokenStats(NamedTuple):
-    """What the learner's first pass over one rollout measured; means over its tokens."""
+    """Statistics of one rollout from the learner's first pass over it; means over its tokens."""
 
     entropy: float
-    """Of the policy, in nats."""
+    """Entropy of the policy, in nats."""
     clip_fraction: float
     """Share of tokens whose importance ratio the objective clipped."""
     behaviour_kl: float
     """k3 estimate of KL(behaviour || policy), in nats."""
     diff_mean: float | None
-    """|policy logprob - behaviour logprob|: rollout/learner agreement. None where the policy had already moved
-    since it sampled, that is in the second and later updates of a step."""
+    """|policy logprob - behaviour logprob|: agreement of engine and learner. None if the policy has changed since it
+    sampled, as in the second and later updates of a step."""
     diff_max: float | None
 
 
 @dataclass(slots=True)
 class Group:
-    """One prompt's worth of a training step."""
+    """One prompt of a training step, with its rollouts."""
 
     sample: Sample
     prompt: EncodedPrompt
     rollouts: list[Rollout]
     verdicts: list[Verdict]
     stats: list[TokenStats | None] = field(default_factory=list)
-    """One for each rollout, None for one that took no part (unscored); empty if the update left the group out."""
+    """One entry for each rollout, None for an unscored one; empty if the group was not in the update."""
     index: int = -1
-    """Number of the sample in the training data; -1 if it is from elsewhere."""
+    """Index of the sample in the training data; -1 if it is not from there."""
     earlier: list[Group] = field(default_factory=list)
-    """Groups of the same sample that this one replaces, the first without a hint."""
+    """Groups of the same sample that this one replaces; the first has no hint."""
     dropped: bool = False
-    """Whether a hook keeps it out of the update."""
+    """Whether a hook excludes it from the update."""
 
     @property
     def scores(self) -> list[float]:
-        """The scores of the rollouts that could be judged."""
+        """The scores of the rollouts that are scored."""
         return [v.score for v in self.verdicts if v.score is not None]
 
     @property
     def own(self) -> list[tuple[Rollout, Verdict]]:
-        """What the policy wrote: a demonstration says nothing about what it can do."""
+        """Rollouts of the policy with their verdicts, without demonstrations."""
         return [(r, v) for r, v in zip(self.rollouts, self.verdicts, strict=True) if r.kind != "demo"]
 
     @property
     def own_scores(self) -> list[float]:
-        """The scores of what the policy wrote."""
+        """The scores of the policy's own rollouts."""
         return [v.score for _, v in self.own if v.score is not None]
 
     @property
     def has_spread(self) -> bool:
-        """Whether there is anything to learn from: at least two different scores."""
+        """Whether there is something to learn from: it is not dropped and has at least two different scores."""
         return not self.dropped and len(set(self.scores)) > 1
 
     @property
     def attempts(self) -> list[Group]:
-        """All that was paid for this prompt, in its order."""
+        """All groups that were generated for this prompt, in their order."""
         return [*self.earlier, self]
 
     @property
     def tokens(self) -> int:
-        """Tokens computed when the prompt is computed once: prompt + all responses."""
+        """Tokens of the prompt, once, and of all responses."""
         return len(self.prompt) + sum(len(r.token_ids) for r in self.rollouts)
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateReport:
-    """What one step's update did, over all its groups."""
+    """Result of one step's update over all of its groups."""
 
     loss: float
     grad_norm: float
-    """Before clipping; mean over the optimizer steps."""
+    """Norm before clipping, as a mean over the optimizer steps."""
     learning_rate: float
     groups: int
-    """Groups that took part."""
+    """Number of groups in the update."""
     optimizer_steps: int
-    """Those that were done."""
+    """Number of completed steps."""
     skipped_steps: int = 0
-    """Those left out because the gradient was not finite."""
+    """Number of steps skipped because the gradient was not finite."""

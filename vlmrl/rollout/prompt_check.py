@@ -1,4 +1,4 @@
-"""PromptCheck: whether a run can take a sample, by the length of its prompt and of the longest response."""
+"""PromptCheck: whether a sample fits into a run, by the length of its prompt and of the longest response."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from vlmrl.rollout import hook
 from vlmrl.sample import Sample
 
 MemoryCheck = Callable[[EncodedPrompt | PromptSize, int], None]
-"""`UserError` for a prompt whose response of so many tokens is over the learner's memory budget."""
+"""`UserError` for a prompt that, with a response of this number of tokens, exceeds the learner's memory budget."""
 
 
 class PromptCheck:
-    """Whether a run can take a sample, by the length of its prompt; called, it gives its size or raises `UserError`."""
+    """A call returns the size of a sample's prompt. `UserError` if the run cannot take the prompt."""
 
     def __init__(
         self, config: RunConfig, formatter: Formatter, training: bool, fits_memory: MemoryCheck | None = None
     ) -> None:
         self.config, self.formatter, self.fits_memory = config, formatter, fits_memory
         self.supervised = training and config.sft is not None
-        self.demonstrated = self.supervised or (training and config.objective.demonstrations)
+        self.needs_demonstration = self.supervised or (training and config.objective.demonstrations)
         self.sampled = 0 if self.supervised else longest_response(config, formatter)
         self.hints = hook.meta_fields(config.rollout) if training and not self.supervised else {}
         weights = [section.source_weights for section in config.sampler.sections()]
-        self.left_out = {name for name in weights[0] if not any(w.get(name) for w in weights)} if training else set()
+        self.excluded_sources = (
+            {name for name in weights[0] if not any(w.get(name) for w in weights)} if training else set()
+        )
 
     def __call__(self, sample: Sample) -> PromptSize:
-        if sample.source in self.left_out:
+        if sample.source in self.excluded_sources:
             return PromptSize(sample.id, 0, 0, 0)
         size = self.formatter.size(sample)
         self._fits(sample, size)
@@ -39,25 +41,25 @@ class PromptCheck:
         return size
 
     def encode(self, samples: Sequence[Sample]) -> None:
-        """The same of the prompts themselves, with all their media decoded."""
-        drawn = [sample for sample in samples if sample.source not in self.left_out]
-        for sample, prompt in zip(drawn, self.formatter.encode(drawn) if drawn else (), strict=True):
+        """The same check on the encoded prompts, with all media decoded."""
+        included = [sample for sample in samples if sample.source not in self.excluded_sources]
+        for sample, prompt in zip(included, self.formatter.encode(included) if included else (), strict=True):
             self._fits(sample, prompt)
 
     def _fits(self, sample: Sample, prompt: EncodedPrompt | PromptSize) -> None:
-        shown = len(self.formatter.encode_demonstration(sample)) if self.demonstrated else 0
-        if not self.supervised:  # of demonstrations, no engine sees the prompt
+        demonstrated_tokens = len(self.formatter.encode_demonstration(sample)) if self.needs_demonstration else 0
+        if not self.supervised:  # no engine gets the prompts of supervised training
             check_length(self.config, self.formatter, prompt, self.sampled)
         if self.fits_memory:
-            self.fits_memory(prompt, max(self.sampled, shown))
+            self.fits_memory(prompt, max(self.sampled, demonstrated_tokens))
 
     def _hint_fits(self, sample: Sample, name: str, field: str) -> None:
-        """A hint is given when all answers were wrong, in the middle of the run."""
+        """Checks the prompt with the hint, which a hook adds only in the middle of the run."""
         hint, settings = hook.meta_text(sample, field), self.config.rollout.own(name)
         if hint is None or not hasattr(settings, "template"):
             return
-        share = max(getattr(settings, "shares", (1.0,)))
-        hinted = hook.with_hint(sample, settings.template, hint[: int(len(hint) * share)])
+        largest_share = max(getattr(settings, "shares", (1.0,)))
+        hinted = hook.with_hint(sample, settings.template, hint[: int(len(hint) * largest_share)])
         try:
             self._fits(hinted, self.formatter.size(hinted))
         except UserError as error:
@@ -65,7 +67,7 @@ class PromptCheck:
 
 
 def longest_response(config: RunConfig, formatter: Formatter) -> int:
-    """Tokens of the longest response that the run may sample."""
+    """Number of tokens of the longest response that the run can generate."""
     rollout, forced = config.rollout, config.rollout.own("force_answer")
     if "force_answer" not in rollout.hooks:
         return rollout.max_new_tokens
@@ -74,7 +76,7 @@ def longest_response(config: RunConfig, formatter: Formatter) -> int:
 
 
 def check_length(config: RunConfig, formatter: Formatter, prompt: EncodedPrompt | PromptSize, response: int) -> None:
-    """`UserError` unless the model and the engine take the prompt with a response of so many tokens."""
+    """`UserError` unless model and engine can take the prompt with a response of this number of tokens."""
     rollout = config.rollout
     bounds = {"the model's max_position_embeddings": formatter.config.text_config.max_position_embeddings}
     if rollout.engine == "vllm":

@@ -5,8 +5,8 @@
     groups = rollouter.training(samples, indices, step, progress)
     groups = rollouter.evaluation(samples, start, step)["greedy"]
 
-A group goes through: encode the prompt, generate n responses, judge them, run the hooks. The Rollouter owns the engine
-and the judge, and it draws every sampling seed, so that a resumed run samples what an uninterrupted one would have.
+A group takes four steps: encode the prompt, generate n responses, judge them, run the hooks. The Rollouter owns the
+engine and the judge. It sets every sampling seed, so that a resumed run samples the same as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from vlmrl.rollout.prompt_check import PromptCheck
 from vlmrl.sample import Sample
 
 Lap = Callable[[str], None]
-"""Called at the end of a phase ("rollout", "reward") with its name, to measure its time."""
+"""Called with the name of a phase ("rollout", "reward") when it ends, to measure its time."""
 
 
 def _no_lap(phase: str) -> None:
-    """Nobody measures."""
+    """Measures nothing."""
 
 
 class Rollouter:
-    """Answers prompts with the current policy and has the answers judged; `close()` it.
+    """Answers prompts with the current policy and has the answers judged; call `close()` at the end.
 
-    `folder` receives `unscored.jsonl`, the answers that could not be judged.
+    Answers that could not be judged are written to `unscored.jsonl` in `folder`.
     """
 
     def __init__(self, config: RunConfig, policy: Policy, folder: Path) -> None:
@@ -50,7 +50,7 @@ class Rollouter:
         self._step, self._round = 0, 0
 
     def sync(self, version: int) -> None:
-        """Hands the policy's weights to the engine, unless it has those of this version already."""
+        """Copies the policy's weights to the engine, unless it already has this version."""
         if version != self.version:
             self.engine.sync(self.policy.weights(), version)
             self.version = version
@@ -58,9 +58,9 @@ class Rollouter:
     def training(
         self, samples: Sequence[Sample], indices: Sequence[int], step: int, progress: float, lap: Lap = _no_lap
     ) -> list[Group]:
-        """One group for each sample, after the hooks. `indices` are the samples' numbers in the training data.
+        """One group for each sample, after the hooks. `indices` are those of the samples in the training data.
 
-        `progress` is the share of the run's steps that are done after this one: schedules depend on it.
+        `progress` is the share of the run's steps that are done after this step; the schedules depend on it.
         """
 
         def roll_out(samples: Sequence[Sample], indices: Sequence[int]) -> list[Group]:
@@ -78,7 +78,7 @@ class Rollouter:
         return hook.apply_hooks(roll_out(samples, indices), self.config.rollout, step, roll_out)
 
     def grading(self, samples: Sequence[Sample], indices: Sequence[int]) -> list[Group]:
-        """One group for each sample, sampled and judged as at the start of training, without hooks."""
+        """One group for each sample, generated and judged as at the start of training, without hooks."""
         prompts = self.policy.formatter.encode(samples)
         sampling = self._sampling((self.config.run.seed << 32) + indices[0])
         rollouts = self._generate(prompts, self.config.rollout.group, sampling)
@@ -87,8 +87,8 @@ class Rollouter:
     def evaluation(self, samples: Sequence[Sample], start: int, step: int) -> dict[Mode, list[Group]]:
         """For each mode of `eval.modes`, one group of one response for each held-out sample.
 
-        `start` is the number of the first sample. The seed depends on it alone, so that two evaluations differ by the
-        policy alone.
+        `start` is the index of the first sample. The seed depends only on it, so that two evaluations differ only by
+        the policy.
         """
         prompts = self.policy.formatter.encode(samples)
         indices = range(start, start + len(samples))
@@ -101,13 +101,13 @@ class Rollouter:
         return groups
 
     def answer(self, questions: Sequence[Sample]) -> list[str]:
-        """The policy's greedy answers, for a verifier that asks it."""
+        """The policy's greedy answers to the questions of a verifier."""
         prompts = self.policy.formatter.encode(questions)
         groups = self.engine.generate(prompts, 1, self._greedy(self.config.run.seed))
         return [group[0].text for group in groups]
 
     def close(self) -> None:
-        """Ends the engine and the processes of the judge."""
+        """Closes the engine and the processes of the judge."""
         self.judge.close()
         self.engine.close()
 
@@ -125,19 +125,19 @@ class Rollouter:
         step: int,
         progress: float | None,
     ) -> list[Group]:
-        """The groups with their verdicts; without `progress` those of an evaluation."""
+        """The groups with their verdicts; `progress` is None in an evaluation."""
         verdicts = self.judge(samples, prompts, rollouts, step, progress)
         parts = zip(samples, prompts, rollouts, verdicts, indices, strict=True)
         return [Group(s, p, r, v, index=index) for s, p, r, v, index in parts]
 
     def _demonstration(self, sample: Sample) -> Rollout:
-        """The sample's last turn, as a member of a group."""
+        """The sample's demonstration as a rollout of a group."""
         assert self.version is not None
         tokens = tuple(self.policy.formatter.encode_demonstration(sample))
         return Rollout(tokens, (), sample.demonstration or "", "stop", self.version, kind="demo")
 
     def _training_seed(self, step: int) -> int:
-        """Depends on the run's seed, the step, and how many rounds the step has had: a resumed run draws alike."""
+        """A seed that depends only on the run's seed, the step and the number of earlier calls in this step."""
         self._step, self._round = step, self._round + 1 if step == self._step else 0
         return (self.config.run.seed << 32) + (self._round << 24) + step
 

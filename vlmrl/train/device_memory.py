@@ -1,5 +1,7 @@
-"""Memory in use and its peak. On CUDA that is torch's own counter of allocated bytes, on Linux the resident memory of
-the process and its high-water mark (`VmHWM`, what getrusage calls ru_maxrss). Nothing is measured elsewhere.
+"""Memory in use and its peak.
+
+On CUDA it is torch's counter of allocated bytes. On Linux it is the resident memory of the process and its high-water
+mark (`VmHWM`, the ru_maxrss of getrusage). Elsewhere nothing is measured.
 """
 
 from __future__ import annotations
@@ -16,22 +18,22 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Peak:
-    """Bytes above those in use at the start; 0 where nothing is measured."""
+    """Peak bytes beyond those in use at the start; 0 where nothing is measured."""
 
     bytes: int = 0
 
 
 @contextmanager
 def watch(device: torch.device) -> Iterator[Peak]:
-    """The peak of what runs inside, told at its end."""
-    found = Peak()
+    """The peak inside the block; it is set when the block ends."""
+    result = Peak()
     if not measurable(device):
-        yield found
+        yield result
         return
     reset_peak(device)
     before = in_use(device)
-    yield found
-    found.bytes = peak(device) - before
+    yield result
+    result.bytes = peak(device) - before
 
 
 def measurable(device: torch.device) -> bool:
@@ -39,12 +41,12 @@ def measurable(device: torch.device) -> bool:
 
 
 def in_use(device: torch.device) -> int:
-    """Bytes."""
+    """Bytes in use."""
     return torch.cuda.memory_allocated(device) if device.type == "cuda" else _resident("VmRSS")
 
 
 def peak(device: torch.device) -> int:
-    """Bytes in use at most since `reset_peak`."""
+    """Most bytes in use since `reset_peak`."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _resident("VmHWM")
 
 
@@ -52,10 +54,10 @@ def reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        CLEAR.write_text("5")  # proc(5): the high-water mark becomes what is resident now
+        CLEAR.write_text("5")  # proc(5): sets the high-water mark to the resident memory
 
 
 def _resident(field: str) -> int:
-    found = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
-    assert found
-    return int(found[1]) * 1024
+    match = re.search(rf"^{field}:\s+(\d+) kB", STATUS.read_text(), re.MULTILINE)
+    assert match
+    return int(match[1]) * 1024

@@ -1,8 +1,8 @@
-"""What would stop a run, found before it starts.
+"""Checks before the first step, for errors that would stop a run later.
 
-`vlmrl train --dry-run` checks settings, data, processor and engine, and measures the prompt of every row of a file,
-without weights. A new run measures all of its training prompts once more, with the memory that they take: a row that
-does not fit is named before the first step, and not when it is drawn.
+`vlmrl train --dry-run` checks settings, data, processor and engine, and the length of the prompt of every row of a
+file, without loading weights. A new run checks all of its training prompts again, also for the memory that they need.
+So a row that does not fit is reported before the first step, and not when it is drawn.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from vlmrl.sample import Sample
 if TYPE_CHECKING:
     from vlmrl.train.planner import Planner
 
-LOOKED_AT = 200
-"""Samples of each entry whose media are decoded and whose prompts are encoded by a dry run."""
-LONGEST = 32
-"""Prompts of the training data that a new run encodes before its first step."""
+CHECKED_PER_ENTRY = 200
+"""Number of samples of each entry whose media a dry run decodes and whose prompts it encodes."""
+ENCODED_LONGEST = 32
+"""Number of the longest training prompts that a new run encodes before its first step."""
 
 
-def rehearse(config: RunConfig) -> int:
-    """Prints what the run would do; `UserError` for the first thing that would stop it."""
+def check_run(config: RunConfig) -> int:
+    """A dry run: prints what the run would do; `UserError` for the first error that would stop it."""
     console = Console(highlight=False)
     for section in config.sampler.sections():
         catalog.load("samplers", section.name)
@@ -56,13 +56,13 @@ def rehearse(config: RunConfig) -> int:
         check = PromptCheck(config, formatter, training=split == "train")
         for number, entry in enumerate(entries):
             name, sources = f"data.{split}.{number}", Counter()
-            for sample in _watched(_looked_at(entry, check), name):
+            for sample in _with_progress_bar(_checked_samples(entry, check), name):
                 sources[sample.source] += 1
                 if split == "train" and missing:
                     missing = {n: f for n, f in missing.items() if not hook.meta_text(sample, f)}
-            console.print(f"{name}: {_name(entry)}: looked at {sources.total()}, {dict(sources)}")
+            console.print(f"{name}: {_name(entry)}: {sources.total()} samples checked, {dict(sources)}")
     for name, field in missing.items():
-        console.print(f"warning: no sample looked at has meta.{field}: hook {name!r} does nothing there")
+        console.print(f"warning: no checked sample has meta.{field}, so hook {name!r} does nothing")
     rollout = config.rollout
     console.print(f"model: {config.model.path} ({formatter.config.model_type})")
     console.print(
@@ -71,19 +71,20 @@ def rehearse(config: RunConfig) -> int:
     )
     try:
         choose_device(config.model.device)
-        console.print("dry run: all of this is fit to start")
+        console.print("dry run: the run is fit to start")
     except UserError as error:  # settings are often checked on another machine than the one that trains
-        console.print(f"dry run: all of this is fit to start, but not here: {error}")
+        console.print(f"dry run: the run is fit to start, but not on this machine: {error}")
     return 0
 
 
-def _looked_at(entry: Source, check: PromptCheck) -> Iterator[Sample]:
-    """Samples of the entry, each checked, the first and the longest with all that belongs to them.
+def _checked_samples(entry: Source, check: PromptCheck) -> Iterator[Sample]:
+    """Samples of the entry after their checks: all rows of a file, or the first samples of a recipe.
 
-    Of a file that is every row. A recipe may draw for minutes: it gives its first samples, the run checks the rest.
+    The first samples and the longest one are also encoded with their media. Building all samples of a recipe may take
+    minutes, so the run itself checks the others.
     """
     samples = entry_samples(entry)
-    first = list(islice(samples, LOOKED_AT))
+    first = list(islice(samples, CHECKED_PER_ENTRY))
     for sample in first:
         check_media(f"sample {sample.id!r}", sample)
         check_reward(f"sample {sample.id!r}", sample)
@@ -92,7 +93,7 @@ def _looked_at(entry: Source, check: PromptCheck) -> Iterator[Sample]:
     longest: tuple[PromptSize, Sample] | None = None
     for sample in chain(first, samples if entry.path else ()):
         size = check(sample)
-        if longest is None or _rank(size) > _rank(longest[0]):
+        if longest is None or _length_order(size) > _length_order(longest[0]):
             longest = size, sample
         yield sample
     assert longest is not None
@@ -100,20 +101,20 @@ def _looked_at(entry: Source, check: PromptCheck) -> Iterator[Sample]:
 
 
 def check_training_data(config: RunConfig, formatter: Formatter, planner: Planner, data: Dataset) -> None:
-    """`UserError` for a sample that the run could not take; the longest prompts are encoded to prove it."""
+    """`UserError` for a sample that does not fit into the run. It also encodes the longest prompts."""
     check = PromptCheck(config, formatter, training=True, fits_memory=planner.require)
-    sizes = (check(sample) for sample in _watched(data, "measuring prompts", len(data)))
-    for index, _ in heapq.nlargest(LONGEST, enumerate(sizes), key=lambda found: _rank(found[1])):
+    sizes = (check(sample) for sample in _with_progress_bar(data, "measuring prompts", len(data)))
+    for index, _ in heapq.nlargest(ENCODED_LONGEST, enumerate(sizes), key=lambda pair: _length_order(pair[1])):
         check.encode([data[index]])
 
 
-def _rank(size: PromptSize) -> tuple[int, int]:
-    """The longer, the higher; highest those with videos, whose length is not known yet."""
+def _length_order(size: PromptSize) -> tuple[int, int]:
+    """Sort key by length. Prompts with videos come last, because their length is not known yet."""
     return size.videos, size.tokens
 
 
-def _watched(samples: Iterable[Sample], what: str, total: int | None = None) -> Iterable[Sample]:
-    """The samples, counted by a bar for a person who waits."""
+def _with_progress_bar(samples: Iterable[Sample], what: str, total: int | None = None) -> Iterable[Sample]:
+    """The samples, with a progress bar on a terminal."""
     return track(samples, what, total=total, transient=True, disable=not sys.stderr.isatty())
 
 

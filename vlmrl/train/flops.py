@@ -1,17 +1,17 @@
-"""FLOPs of an update: the necessary arithmetic of its tokens and patches, from the model's own weights.
+"""FLOPs of an update: the necessary arithmetic of its tokens and patches, counted from the model's weights.
 
-A multiplication with its addition counts 2. For each sequence computed, in the forward pass:
+A multiplication with its addition counts 2. The forward pass of a sequence takes:
 
-    language   2 * (weights of the linear maps of the language layers) a token
-    attention  4 * heads * head size * layers a pair (query, key it sees): causal, so n tokens see n (n + 1) / 2
-    head       2 * hidden size * vocabulary a scored token
-    vision     2 * (weights of the patch embedding and the blocks) a patch, 2 * (weights of the mergers) a merged
-               token, 4 * width a pair of patches of one frame, or of one window where the block has windows
+    language   per token: 2 * (weights of the linear maps of the language layers)
+    attention  per pair (query, key that it sees): 4 * heads * head size * layers; n tokens have n (n + 1) / 2 pairs
+    head       per scored token: 2 * hidden size * vocabulary
+    vision     per patch: 2 * (weights of the patch embedding and the blocks); per merged token: 2 * (weights of the
+               mergers); per pair of patches of a frame, or of a window in a block with windows: 4 * width
 
 The last token of a completion predicts nothing: it is scored, but not computed. The backward pass costs twice the
-forward pass, which cancels in every ratio. Plain work repeats prompt and media for each of the G completions;
-unique work has them once, and a completion sees them as before. Plain over unique is the bound of any speed-up
-that comes from not repeating the prompt. Norms, rotary positions, softmax and the optimizer are left out.
+forward pass, which cancels in every ratio. Plain work repeats prompt and media for each of the G completions. Unique
+work has them once, and every completion sees them. Plain over unique is the largest speed-up that not repeating the
+prompt can give. Norms, rotary positions, softmax and the optimizer are not counted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vlmrl.rollout.group import Group
 
 
 class Flops(NamedTuple):
-    """By part; of the forward pass, or of forward and backward pass."""
+    """FLOPs by part, of the forward pass or of forward and backward pass."""
 
     language: float
     attention: float
@@ -44,7 +44,7 @@ class Flops(NamedTuple):
 
 @dataclass(frozen=True)
 class Rates:
-    """FLOPs of the forward pass of a model's language part, a unit of work each."""
+    """FLOPs of a model's language part for each unit of work, in the forward pass."""
 
     token: float
     pair: float
@@ -52,7 +52,7 @@ class Rates:
 
     @classmethod
     def of(cls, model: Any) -> Rates:
-        """Of a transformers model. Of the experts of a layer, those a token goes through count."""
+        """The rates of a transformers model. Of a layer's experts, only those that a token uses count."""
         text, layers = model.config.text_config, model.model.language_model.layers
         sparse = sum(hasattr(layer.mlp, "experts") for layer in layers)
         routed = 3 * text.hidden_size * text.moe_intermediate_size * text.num_experts_per_tok if sparse else 0
@@ -68,7 +68,7 @@ class Rates:
 
 
 def update_flops(model: Any, groups: Sequence[Group], share_prompt: bool) -> Flops:
-    """Of one update of the transformers model on these groups, its prompts once for each group or each rollout."""
+    """FLOPs of an update on these groups; prompts count once for each group (`share_prompt`) or for each rollout."""
     if getattr(model.config.text_config, "num_experts", 0):
         raise UserError(f"model.path: {model.config.model_type!r} has experts, whose FLOPs are not counted yet")
     total = Work()
@@ -82,7 +82,7 @@ def update_flops(model: Any, groups: Sequence[Group], share_prompt: bool) -> Flo
 
 
 def vision_flops(visual: Any, prompt: EncodedPrompt) -> float:
-    """Of one forward pass of the vision tower over the media of a prompt."""
+    """FLOPs of one forward pass of the vision tower over the media of a prompt."""
     from transformers.vision_utils import get_vision_cu_seqlens, get_vision_window_index
 
     grids = [prompt.vision[key] for key in ("image_grid_thw", "video_grid_thw") if key in prompt.vision]

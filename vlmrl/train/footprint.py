@@ -1,10 +1,10 @@
-"""Footprint: the memory that an update takes above the weights and the optimizer's state, from the work of its rows.
+"""Footprint: the memory that an update takes besides the weights and the optimizer's state, from the work of its rows.
 
-What autograd saves of a row is linear in its tokens, scored tokens and patches. The coefficients are counted, not
-estimated: the model makes forward passes over five rows of some dozen tokens, and every storage that autograd saves
-is written down. So they are exact for any family, adapter, compute type, frozen part and gradient checkpointing. To
-these comes what exists for a moment, by bounds: a chunk of logits, the gradients inside one layer, with checkpointing
-that layer's activations once more.
+The memory that autograd saves for a row is linear in its tokens, scored tokens and patches. The coefficients are
+measured: the model makes forward passes over five rows of some dozen tokens, and every storage that autograd saves is
+counted. So they are exact for any family, adapter, compute type, frozen part and gradient checkpointing. Upper bounds
+of temporary memory are added: a chunk of logits, the gradients inside one layer, and with checkpointing the activations
+of that layer once more.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from vlmrl.models.packing import Item, Row, Work, build
 from vlmrl.models.policy import Policy
 
 MARGIN = 1.1
-"""For what no count sees: indices, masks, and what libraries keep in buffers of their own."""
+"""Factor for memory that is not counted: indices, masks, and buffers of libraries."""
 
 
 class Saved(NamedTuple):
-    """Bytes that autograd saves in a forward pass."""
+    """Bytes that autograd saves in a forward pass: a constant, and bytes for each unit of work."""
 
     fixed: float
     """Copies of weights in the compute type."""
@@ -40,39 +40,39 @@ class Saved(NamedTuple):
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes of a policy's updates."""
+    """Coefficients, in bytes, of the memory of a policy's updates."""
 
     saved: Saved
     layer_token: float
-    """Held for a moment in the backward pass of a language layer."""
+    """Temporary, in the backward pass of a language layer."""
     block_patch: float
-    """Held for a moment in a block of the vision tower: in its backward pass, of a frozen one in its forward pass."""
+    """Temporary, in a block of the vision tower: in its backward pass, or in the forward pass of a frozen one."""
     input_patch: float
-    """Pixel values, where autograd does not save them themselves."""
+    """Pixel values, where autograd does not save them itself."""
     logits: float
-    """Of a chunk, with their gradient."""
+    """Logits of a chunk, with their gradient."""
     head: float
-    """Gradient of the output head, which exists beside the accumulated one, and its copy in the compute type."""
+    """A second gradient of the output head, before it is accumulated, and the head's copy in the compute type."""
     gradients: float
 
     @classmethod
     def of(cls, policy: Policy) -> Footprint:
-        """Counted on the policy itself, whose weights and random state stay as they are."""
+        """Measures the policy; its weights and the random state do not change."""
         config: Any = policy.core.config
         text, vision, tower = config.text_config, config.vision_config, policy.core.model.visual
         weight = policy.core.lm_head.weight
         saved, plain = _count(policy, training=True), _count(policy, training=False)
         width = tower.blocks[0].attn.qkv.in_features
         frozen = not any(parameter.requires_grad for parameter in tower.parameters())
-        inner = max(getattr(vision, "intermediate_size", 0), 4 * width)
-        # The gradients that exist at one time inside a layer, three of the MLP's inner width and two of the model's,
-        # are half of what the layer saves. Recomputed activations weigh a little more than saved ones: measured.
-        moments = 2.0 if saved.token < plain.token else 0.5
+        mlp_width = max(getattr(vision, "intermediate_size", 0), 4 * width)
+        # The gradients that exist at the same time inside a layer, three of the MLP's width and two of the model's, are
+        # half of what the layer saves. Recomputed activations take a little more than saved ones (measured).
+        live_share = 2.0 if saved.token < plain.token else 0.5
         trained = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
         return cls(
             saved=saved,
-            layer_token=moments * plain.token / text.num_hidden_layers,
-            block_patch=4.0 * (8 * width + 3 * inner) if frozen else moments * plain.patch / len(tower.blocks),
+            layer_token=live_share * plain.token / text.num_hidden_layers,
+            block_patch=4.0 * (8 * width + 3 * mlp_width) if frozen else live_share * plain.patch / len(tower.blocks),
             input_patch=4.0 * _patch_size(vision) if frozen or policy.compute != torch.float32 else 0.0,
             logits=3 * 4.0 * CHUNK * weight.shape[0],
             head=weight.numel() * (4.0 * weight.requires_grad + 2.0 * (policy.compute != torch.float32)),
@@ -80,55 +80,57 @@ class Footprint:
         )
 
     def row(self, work: Work) -> float:
-        """Peak of a row's forward and backward pass, accumulated gradients aside."""
+        """Peak of a row's forward and backward pass, without accumulated gradients."""
         kept = self.saved.bytes(work) + self.input_patch * work.patches
         head = self.logits * min(1.0, work.scored / CHUNK)
         layer = self.layer_token * work.tokens
-        block = self.block_patch * work.patches - self.saved.token * work.tokens  # nothing is saved of the layers then
+        block = self.block_patch * work.patches - self.saved.token * work.tokens  # nothing of the layers is saved then
         return MARGIN * (kept + self.head + max(head, layer, block))
 
     def update(self, works: Sequence[Work]) -> float:
-        """Peak over rows in this order, accumulated gradients included; before the first row there are none."""
+        """Peak over the rows in this order, with accumulated gradients; the first row has none yet."""
         first, *later = (self.row(work) for work in works)
         return max(first, self.gradients + max(later, default=self.head))
 
 
 def _count(policy: Policy, training: bool) -> Saved:
-    """Coefficients of a forward pass in that mode: transformers checkpoints in training mode alone."""
+    """Coefficients of a forward pass in this mode: transformers checkpoints gradients only in training mode."""
     vision: Any = policy.core.config.vision_config
     merge = vision.spatial_merge_size
+    # 1. Bytes saved for five rows (text tokens, side of the image in patches, response tokens) that differ in one size.
     rows = [(32, 0, 2), (96, 0, 2), (32, 0, 66), (32, 2 * merge, 2), (32, 4 * merge, 2)]
     modes = [(module, module.training) for module in policy.model.modules()]
     policy.model.train(training)
     devices = [policy.device] if policy.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):  # dropout draws
+    with torch.random.fork_rng(devices):  # dropout uses it
         counts = [_saved_bytes(policy, _row(policy, *sizes)) for sizes in rows]
     for module, mode in modes:
         module.training = mode
-    short, long, answered, small, large = counts
+    # 2. The differences are the coefficients. A response of n tokens has n - 1 computed and n scored tokens.
+    short, long, scored_more, small, large = counts
     token = (long - short) / 64
-    scored = (answered - short) / 64 - token
+    scored = (scored_more - short) / 64 - token
     patch = (large - small) / (12 * merge**2) - token / merge**2
     return Saved(short - 33 * token - 2 * scored, token, scored, patch)
 
 
 def _saved_bytes(policy: Policy, row: Row) -> int:
     weights = {_storage(x) for x in [*policy.model.parameters(), *policy.model.buffers()]}
-    found: dict[int, int] = {}
+    sizes_by_storage: dict[int, int] = {}
 
-    def note(saved: torch.Tensor) -> torch.Tensor:
+    def record(saved: torch.Tensor) -> torch.Tensor:
         if _storage(saved) not in weights:
-            found[_storage(saved)] = saved.untyped_storage().nbytes()
+            sizes_by_storage[_storage(saved)] = saved.untyped_storage().nbytes()
         return saved
 
     inputs = {key: value.to(policy.device) for key, value in row.inputs.items()}
     nothing_banned = torch.zeros(0, dtype=torch.long, device=policy.device)
-    # Not through `pass_over`: the rows' images are no one's, and have no place in a cache.
-    with torch.enable_grad(), saved_tensors_hooks(note, lambda saved: saved), policy.autocast():
+    # Not in `policy.forward_context`, because these images must not enter the vision cache.
+    with torch.enable_grad(), saved_tensors_hooks(record, lambda saved: saved), policy.autocast():
         hidden_TH = policy.core.model(**inputs, use_cache=False).last_hidden_state[0]
         hidden_LH, target_L = hidden_TH[row.predictor_L.to(policy.device)], row.target_L.to(policy.device)
         _scores = token_scores(hidden_LH, policy.core.lm_head.weight, target_L, nothing_banned, compute=policy.compute)
-    return sum(found.values())  # while `_scores` holds the graph, no two storages share an address
+    return sum(sizes_by_storage.values())  # while `_scores` holds the graph, no two storages share an address
 
 
 def _storage(x: torch.Tensor) -> int:
@@ -136,7 +138,7 @@ def _storage(x: torch.Tensor) -> int:
 
 
 def _row(policy: Policy, text: int, side: int, response: int) -> Row:
-    """`text` tokens, an image of side x side patches, one response."""
+    """A row of `text` tokens, an image of side x side patches and one response."""
     config: Any = policy.core.config
     word = int(policy.formatter.tokenizer.eos_token_id)
     merged = (side // config.vision_config.spatial_merge_size) ** 2
@@ -151,6 +153,6 @@ def _row(policy: Policy, text: int, side: int, response: int) -> Row:
 
 
 def _patch_size(vision: Any) -> int:
-    """Values of a patch."""
+    """Number of values of a patch."""
     channels = getattr(vision, "in_channels", None) or vision.in_chans
     return channels * vision.temporal_patch_size * vision.patch_size**2

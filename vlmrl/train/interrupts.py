@@ -1,4 +1,4 @@
-"""Interrupts: a run that is asked to stop ends its step, saves and leaves."""
+"""Interrupts: on a signal the run completes its step, saves a checkpoint and ends."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from typing import Any
 
 
 class Stop:
-    """Whether the run was asked to stop."""
+    """Whether a stop was requested."""
 
     requested = False
 
 
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
-    """The first Ctrl-C or SIGTERM asks the loop to save and end after the step; a second one ends at once."""
+    """The first Ctrl-C or SIGTERM requests a stop after the current step; a second one ends the process at once."""
     stop = Stop()
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         stop.requested = True
-        for name in earlier:
-            signal.signal(name, earlier[name])
-        print("stopping after this step; again to stop at once", file=sys.stderr, flush=True)
+        for name in previous:
+            signal.signal(name, previous[name])
+        print("stopping after this step; press Ctrl-C again to stop at once", file=sys.stderr, flush=True)
 
-    earlier: dict[int, Any] = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
+    previous: dict[int, Any] = {n: signal.signal(n, request_stop) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop
     finally:
-        for name in earlier:
-            signal.signal(name, earlier[name])
+        for name in previous:
+            signal.signal(name, previous[name])

@@ -1,12 +1,11 @@
-"""Planner: how an update's responses become rows, by predicted cost and memory.
+"""Planner: packs the responses of an update into rows, by predicted cost and memory.
 
     planner = Planner(policy, settings)         share_prompt=False repeats the prompt: the reference path
     for row in planner.rows(items): ...         the row that takes the most memory first
-    planner.metrics()                           what was predicted, beside what was measured
+    planner.metrics()                           predicted and measured cost and memory
 
-A row holds at most `learner.row_tokens` tokens and, with `learner.memory_mb`, takes no more memory than that. There
-are as few rows as fit, of even cost: FLOPs of language layers, attention, head and vision tower. docs/learner.md says
-what to set.
+A row holds at most `learner.row_tokens` tokens and takes at most `learner.memory_mb`, if that is set. The rows are few
+and of even cost, in FLOPs of language layers, attention, head and vision tower. docs/learner.md explains the settings.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import torch
 
 from vlmrl.config.learner import LearnerSettings
 from vlmrl.errors import UserError
-from vlmrl.models.attention.tree import no_tree
+from vlmrl.models.attention.tree import tree_unsupported
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.packing import Item, Row, Work, arrange, build, repeat, work_of
 from vlmrl.models.policy import Policy
@@ -34,7 +33,7 @@ MB = 2**20
 
 
 class Planner:
-    """A gauge for `arrange`, made of the policy and the budgets."""
+    """The `CostModel` of a policy, with the budgets of the settings, and the rows that follow from it."""
 
     def __init__(self, policy: Policy, settings: LearnerSettings, share_prompt: bool = True) -> None:
         self.policy = policy
@@ -42,18 +41,20 @@ class Planner:
         self.share_prompt = share_prompt
         self.tower: Any = policy.core.model.visual
         self.rates = Rates.of(policy.core)
-        self.no_tree = no_tree(policy.core.config.text_config)
-        if self.no_tree:
-            print(f"learner: {self.no_tree}; each response is computed with a prompt of its own", file=sys.stderr)
+        self.tree_unsupported = tree_unsupported(policy.core.config.text_config)
+        if self.tree_unsupported:
+            print(
+                f"learner: {self.tree_unsupported}; each response is computed with a prompt of its own", file=sys.stderr
+            )
         self._trained = any(parameter.requires_grad for parameter in self.tower.parameters())
         self._vision: dict[str, float] = {}
-        self._forget()
+        self._reset()
 
     @cached_property
     def footprint(self) -> Footprint:
         return Footprint.of(self.policy)
 
-    # --- the gauge ----------------------------------------------------------------------------------------
+    # --- the cost model -----------------------------------------------------------------------------------
 
     def prompt(self, prompt: EncodedPrompt) -> Work:
         grids = str([prompt.vision[key].tolist() for key in prompt.vision if key.endswith("grid_thw")])
@@ -62,7 +63,7 @@ class Planner:
         return Work.of_prompt(prompt, self._vision[grids])
 
     def cost(self, work: Work) -> float:
-        """FLOPs of forward and backward pass. A frozen tower has no backward pass, a cached one no pass at all."""
+        """FLOPs of forward and backward pass. A frozen tower has no backward pass; a cached one has no pass at all."""
         repeats = 4 if self.policy.settings.gradient_checkpointing else 3
         tower = repeats if self._trained else 0 if self.policy.vision_cache else 1
         parts = self.rates.flops(work)
@@ -80,7 +81,7 @@ class Planner:
 
     def plan(self, items: Sequence[Item]) -> list[tuple[list[Item], Work]]:
         """The items of each row with their work, the row that takes the most memory first."""
-        if self.no_tree:
+        if self.tree_unsupported:
             rows = [[item] for item in repeat(items)]
         else:
             rows = arrange(items if self.share_prompt else repeat(items), self)
@@ -88,21 +89,21 @@ class Planner:
         return sorted(planned, key=lambda row: -self.footprint.row(row[1]))
 
     def rows(self, items: Sequence[Item]) -> Iterator[Row]:
-        """One after the other, so that no two rows' pixels exist at a time. What is done with each is timed."""
+        """Builds the rows one at a time, so that only one row's pixels exist, and times the work done on each."""
         planned = self.plan(items)
         if not torch.is_grad_enabled() or not planned:
-            yield from (build(row, tree=self.no_tree is None) for row, _ in planned)
+            yield from (build(row, tree=self.tree_unsupported is None) for row, _ in planned)
             return
         self._predicted = max(self._predicted, self.footprint.update([work for _, work in planned]))
         with device_memory.watch(self.policy.device) as peak:
             for row, work in planned:
                 started = time.perf_counter()
-                yield build(row, tree=self.no_tree is None)
+                yield build(row, tree=self.tree_unsupported is None)
                 self._timed.append((self.cost(work), time.perf_counter() - started))
         self._measured = max(self._measured, peak.bytes)
 
     def require(self, prompt: EncodedPrompt | PromptSize, response_tokens: int) -> None:
-        """`UserError` if a response of that many tokens to the prompt would be over the memory budget."""
+        """`UserError` if the prompt with a response of this number of tokens exceeds the memory budget."""
         budget = self.settings.memory_mb
         if not budget:
             return
@@ -118,15 +119,15 @@ class Planner:
     # --- metrics ------------------------------------------------------------------------------------------
 
     def metrics(self) -> dict[str, float]:
-        """Of the rows since the last call; those under `seconds/` differ between two runs alike.
+        """Metrics of the rows since the last call; those under `seconds/` differ between two runs with one seed.
 
-        `imbalance` is the largest row's cost over the mean. `seconds/plan/tflops_per_second` should stay the same;
-        `seconds/plan/off` is the mean relative difference of a row's seconds from its share of the cost.
+        `imbalance` is the largest row's cost over the mean. `seconds/plan/tflops_per_second` should stay constant;
+        `seconds/plan/off` is the mean relative difference between a row's share of the seconds and of the cost.
         """
         if not self._timed:
             return {}
         costs, seconds = (torch.tensor(column, dtype=torch.float64) for column in zip(*self._timed, strict=True))
-        found = {
+        metrics = {
             "plan/rows": len(costs),
             "plan/tflops": costs.sum().item() / 1e12,
             "plan/imbalance": (costs.max() / costs.mean()).item(),
@@ -135,9 +136,9 @@ class Planner:
             "seconds/plan/tflops_per_second": (costs.sum() / seconds.sum()).item() / 1e12,
             "seconds/plan/off": ((seconds / seconds.sum()) / (costs / costs.sum()) - 1).abs().mean().item(),
         }
-        self._forget()
-        return found
+        self._reset()
+        return metrics
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._timed: list[tuple[float, float]] = []
         self._predicted = self._measured = 0.0

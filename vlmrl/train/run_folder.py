@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and what may be continued in it.
+"""The folder of a run: which run it holds, and whether that run can resume.
 
 runs/<name>/   config.toml  metrics.jsonl  rollouts/  heldout/  checkpoints/  model/  summary.json  report.html
 """
@@ -23,11 +23,11 @@ MAY_CHANGE = {
     *(f"reward.{name}" for name in ("workers", "deadline", "memory_mb", "servers")),
     "agreement.tolerance",
 }
-"""Settings that a resumed run may change, because its numbers do not depend on them."""
+"""Settings that a resumed run may change, because its results do not depend on them."""
 
 
 class RunFolder:
-    """Made by `open`, which refuses a folder that holds another run."""
+    """A run's folder. Use `open`, which rejects a folder with another run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -35,14 +35,14 @@ class RunFolder:
 
     @classmethod
     def open(cls, config: RunConfig, resume: bool) -> RunFolder:
-        """`UserError` if the folder holds a run and `resume` is off, or holds a run with other settings."""
+        """Creates or reopens the folder; `UserError` if it holds a run and `resume` is off, or if settings differ."""
         folder = cls(Path(config.run.folder) / config.run.name)
         settings = _flat(config)
         stored = folder.path / "config.toml"
         if not stored.exists() and folder.path.exists() and any(folder.path.iterdir()):
             raise UserError(f"{folder.path}: not empty and not a run; choose another run.name")
         if not folder.has_begun():
-            # A start that was refused has left its copy of the data, and the files may have been corrected since.
+            # A failed start has left its copy of the data, and the files may have been fixed since.
             shutil.rmtree(folder.path / "data", ignore_errors=True)
             folder.write("config.toml", tomli_w.dumps(config.model_dump(mode="json", exclude_none=True)))
             return folder
@@ -58,22 +58,22 @@ class RunFolder:
         return folder
 
     def has_begun(self) -> bool:
-        """Whether anything was recorded; a run that was refused at its start leaves nothing to go on from."""
+        """Whether anything was recorded; a run that failed at its start has nothing to resume."""
         metrics = self.path / "metrics.jsonl"
         return self.checkpoints.exists() or (metrics.exists() and metrics.stat().st_size > 0)
 
     def write(self, name: str, text: str) -> None:
-        """A small text file, whole or not at all."""
+        """Writes a text file whole or not at all."""
         with whole_file(self.path / name) as partial:
             partial.write_text(text, encoding="utf-8")
 
     def say(self, line: str) -> None:
-        """One line for the person who watches."""
+        """Prints one line for the user."""
         print(f"[{self.path.name}] {line}", file=sys.stderr, flush=True)
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:
-    """Leaves by dotted name."""
+    """The values of all settings by dotted name."""
     return _leaves(config.model_dump(mode="json", exclude_none=True), "")
 
 

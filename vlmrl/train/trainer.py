@@ -1,11 +1,11 @@
-"""Trainer: the loop.
+"""Trainer: the training loop.
 
     vlmrl train quickstart
     vlmrl train my_run.toml --rollout.engine vllm --resume
 
-A row of data becomes a prompt with an image, the model answers it G times, verifiers judge the answers,
-GRPO updates the model, each data source shows its own curve. With an `[sft]` section the model learns the
-demonstrations instead; data, learner, checkpoints and evaluation stay the same.
+A row of data becomes a prompt with an image, the model answers it G times, verifiers judge the answers, GRPO updates
+the model, and metrics are recorded by data source. With an `[sft]` section the model learns the demonstrations instead;
+data, learner, checkpoints and evaluation stay the same.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from vlmrl.rollout.rollouter import Rollouter
 from vlmrl.train import checkpoint
 from vlmrl.train.agreement import AgreementGate
 from vlmrl.train.clock import Clock, Pace, time_is_over
-from vlmrl.train.dry_run import check_training_data, rehearse
+from vlmrl.train.dry_run import check_run, check_training_data
 from vlmrl.train.interrupts import stop_signals
 from vlmrl.train.learner import Learner
 from vlmrl.train.run_folder import RunFolder
@@ -43,12 +43,12 @@ from vlmrl.train.sft import Supervisor
 
 
 def main(files: Sequence[str], overrides: Sequence[str], resume: bool, dry_run: bool) -> int:
-    """`vlmrl train`: 0 when the run is complete, 130 when it was interrupted and saved."""
+    """Runs `vlmrl train`; returns 0 if the run is complete, 130 if it was interrupted and saved."""
     config = load_run(files, overrides)
     if config.reward.verifiers_path:
         catalog.add_verifiers(config.reward.verifiers_path)
     if dry_run:
-        return rehearse(config)
+        return check_run(config)
     folder = RunFolder.open(config, resume)
     trainer = Trainer(config, folder)
     try:
@@ -58,7 +58,7 @@ def main(files: Sequence[str], overrides: Sequence[str], resume: bool, dry_run: 
 
 
 class Stateful(Protocol):
-    """A part of the trainer that a checkpoint holds."""
+    """A part of the trainer whose state is in every checkpoint."""
 
     def state_dict(self) -> Any: ...
 
@@ -69,7 +69,7 @@ S = TypeVar("S", bound=Stateful)
 
 
 class Trainer:
-    """A run: everything it holds, and the loop over its steps."""
+    """A run: its parts, and the loop over its steps."""
 
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         self.config = config
@@ -82,7 +82,7 @@ class Trainer:
         self.memory = self._restored("memory", PromptMemory(*self.train_data.sources(), config.sampler.pass_score))
         self.supervisor = self._restored("head", Supervisor(self.policy, config.sft)) if config.sft else None
         self.learner = self._restored("learner", self._make_learner())
-        # Only now: the learner has kept the initial weights as the reference of its KL term.
+        # After the learner, which has copied the initial weights as the reference of its KL term.
         self._restored("weights", self.policy)
         if self._stored is None:
             self._check_data()
@@ -93,7 +93,7 @@ class Trainer:
         self.rollouter.sync(self.step)
         self.schedules = self._restored("schedules", self.rollouter.judge.schedules)
         self.ledger = Ledger(folder.path, sinks=config.run.sinks, total_steps=config.run.steps)
-        # What came after the checkpoint will be recorded again; without a checkpoint that is everything.
+        # Steps after the checkpoint will be recorded again; without a checkpoint those are all steps.
         self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
         self.rollouter.judge.truncate(self.step or -1)
         self.starvation = StarvationWatch(folder.say)
@@ -101,7 +101,7 @@ class Trainer:
         self._restored("rng", seeding.Generators())
 
     def _restored(self, name: str, part: S) -> S:
-        """Makes a part of the trainer a part of its checkpoints, and gives it the state of the latest one."""
+        """Adds a part to the checkpoints, and restores its state from the latest one."""
         self._stateful[name] = part
         if self._stored is not None:
             part.load_state_dict(self._stored[name])
@@ -120,7 +120,7 @@ class Trainer:
         )
 
     def _check_data(self) -> None:
-        """Grades for a new run's memory; `UserError` for a prompt that the run could not take."""
+        """Loads the grades of a new run and checks its prompts; `UserError` for one that does not fit."""
         history = self.config.sampler.history
         if history:
             graded = self.memory.load_grades(history, content_keys(self.train_data))
@@ -129,7 +129,7 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of the steps that are done when the present one is."""
+        """Share of the run's steps that are done after the current one."""
         return self.step / self.config.run.steps
 
     # --- the loop -----------------------------------------------------------------------------------------
@@ -163,9 +163,9 @@ class Trainer:
         return self._finish()
 
     def reinforcement_step(self) -> None:
-        """Roll out until the sampler has its groups, update, hand the weights over, write down."""
+        """Generates groups until the sampler has enough, updates the policy, syncs the engine, records metrics."""
         config, clock = self.config, Clock()
-        paid: list[Group] = []
+        generated: list[Group] = []
         self.sampler.begin(self.step, self.progress)
         while missing := self.sampler.missing(config.rollout.prompts):
             indices = self.sampler.next(missing).tolist()
@@ -173,20 +173,20 @@ class Trainer:
             groups = self.rollouter.training(samples, indices, self.step, self.progress, clock.lap)
             self.memory.observe(group.attempts[0] for group in groups)
             self.sampler.observe(groups)
-            paid += [attempt for group in groups for attempt in group.attempts]
+            generated += [attempt for group in groups for attempt in group.attempts]
         trained = [group for group in self.sampler.batch(config.rollout.prompts) if not group.dropped]
         report = self.learner.update(trained, progress=(self.step - 1) / config.run.steps, version=self.step - 1)
         clock.lap("update")
         self.rollouter.sync(self.step)
         clock.lap("sync")
-        self._record(paid, trained, report, clock)
-        self.starvation.observe(paid, lambda source: self.schedules.values(source, self.progress))
+        self._record(generated, trained, report, clock)
+        self.starvation.observe(generated, lambda source: self.schedules.values(source, self.progress))
         self.schedules.advance()
         for group in self.sampler.pending:
-            group.earlier.clear()  # it is written down, and its pixels would wait with the group
+            group.earlier.clear()  # they are recorded; their pixels would stay in memory with the group
 
     def supervised_step(self) -> None:
-        """Learn the demonstrations of the next samples."""
+        """Learns the demonstrations of the next samples."""
         assert self.supervisor is not None
         clock = Clock()
         self.sampler.begin(self.step, self.progress)
@@ -196,22 +196,22 @@ class Trainer:
         clock.lap("update")
         self._record([], [], report, clock)
 
-    def _record(self, paid: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
+    def _record(self, generated: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
         extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
         extra |= self.learner.planner.metrics()
         extra |= self.schedules.metrics(self.progress)
         if self.config.rollout.hooks:
-            extra |= hook.metrics(paid)
+            extra |= hook.metrics(generated)
         if report.skipped_steps:
             self.folder.say(f"step {self.step}: a gradient is not finite; {report.skipped_steps} updates left out")
         if self.learner.gate and report.optimizer_steps:
             extra["all/agreement_warnings"] = self.learner.gate.warnings
-        self.ledger.record(self.step, paid, report, clock.seconds, extra, trained)
+        self.ledger.record(self.step, generated, report, clock.seconds, extra, trained)
 
     # --- state --------------------------------------------------------------------------------------------
 
     def save(self) -> None:
-        """The checkpoint of this step."""
+        """Saves the checkpoint of this step."""
         state = {name: part.state_dict() for name, part in self._stateful.items()}
         checkpoint.save(self.folder.checkpoints, self.step, state, self.config.run.keep_checkpoints)
 
@@ -239,7 +239,7 @@ class Trainer:
 
 
 def make_gate(config: RunConfig, policy: Policy, folder: RunFolder) -> AgreementGate | None:
-    """None where logprobs of engine and learner are of two distributions: the nucleus and the whole."""
+    """The agreement gate. None with top_p below 1, where engine and learner have different distributions."""
     if config.rollout.top_p < 1:
         folder.say("rollout.top_p is below 1, so agreement of engine and learner is not judged")
         return None

@@ -7,7 +7,7 @@ import torch
 from helpers.packed_rows import FAMILIES
 
 from vlmrl.config.model import ModelSettings
-from vlmrl.models.attention.segments import NAME, batches, use_batched_segments
+from vlmrl.models.attention.segments import NAME, segment_batches, use_batched_segments
 from vlmrl.models.policy import Policy
 
 
@@ -35,15 +35,15 @@ def test_batched_equals_one_by_one(model_folder, family) -> None:
 
 
 def test_segments_of_one_length_stay_where_they_are() -> None:
-    found = batches(torch.tensor([0, 4, 8, 12], dtype=torch.int32))
+    found = segment_batches(torch.tensor([0, 4, 8, 12], dtype=torch.int32))
     assert found.shapes == [(3, 4)]
     assert found.order_N is None
 
 
 def test_segments_are_sorted_by_length_and_put_back() -> None:
-    found = batches(torch.tensor([0, 3, 4, 7, 8], dtype=torch.int32))
+    found = segment_batches(torch.tensor([0, 3, 4, 7, 8], dtype=torch.int32))
     assert found.shapes == [(2, 1), (2, 3)]
     assert found.order_N is not None
-    assert found.back_N is not None
+    assert found.inverse_N is not None
     assert found.order_N.tolist() == [3, 7, 0, 1, 2, 4, 5, 6]
-    assert found.order_N[found.back_N].tolist() == list(range(8))
+    assert found.order_N[found.inverse_N].tolist() == list(range(8))

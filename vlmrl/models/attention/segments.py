@@ -2,9 +2,9 @@
 
     use_batched_segments(model)        the towers of Qwen2-VL, Qwen2.5-VL and Qwen3-VL
 
-With "sdpa" transformers calls the kernel once for each segment. A tower with windows of 64 patches makes 64 calls in
-every layer for an image of 1024 tokens, and on a GPU the calls cost more than the attention. Here the segments of one
-length are a batch: an image has four lengths at most (whole windows, right edge, bottom edge, corner).
+With "sdpa", transformers calls the kernel once for each segment. A tower with windows of 64 patches makes 64 calls in
+every layer for an image of 1024 tokens, and on a GPU the calls cost more than the attention. Here the segments of equal
+length form a batch. An image has at most four lengths: whole windows, right edge, bottom edge, corner.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 NAME = "vlmrl_flash_segments"
-"""transformers hands over all segments at once to an implementation with "flash" in its name."""
+"""It holds "flash" because transformers passes all segments at once only to implementations named so."""
 
 
 class Batches(NamedTuple):
-    """The segments of a pass, sorted by length."""
+    """The segments of one pass, grouped by length."""
 
     shapes: list[tuple[int, int]]
-    """Number and length of the segments of each batch."""
+    """(number of segments, their length) of each batch."""
     order_N: torch.Tensor | None
-    """Patches in the order of the batches; None where that is their own."""
-    back_N: torch.Tensor | None
-    """Its inverse."""
+    """Indices that sort the patches by batch; None if they are in that order already."""
+    inverse_N: torch.Tensor | None
+    """Indices that restore the order of the patches."""
 
 
 def use_batched_segments(model: Any) -> None:
-    """Makes the tower of this transformers model attend by batches of segments."""
-    # Not by `set_attn_implementation`, which would look for a flash attention package.
+    """Sets the attention of this transformers model's vision tower to `segment_attention`."""
+    # `set_attn_implementation` would require a flash attention package for this name.
     model.config.vision_config._attn_implementation = NAME
 
 
@@ -48,15 +48,21 @@ def segment_attention(
     cu_seq_lens_q: torch.Tensor,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of N patches [1, heads, N, D] in segments that end at `cu_seq_lens_q`; returns [1, N, heads, D]."""
-    shapes, order_N, back_N = batches(cu_seq_lens_q)
+    """Attention of N patches [1, heads, N, D] within segments; returns [1, N, heads, D].
+
+    `cu_seq_lens_q` [segments + 1] holds the bounds of the segments.
+    """
+    # 1. Sort the patches so that the segments of one length are contiguous.
+    shapes, order_N, inverse_N = segment_batches(cu_seq_lens_q)
     tensors = [x[0].transpose(0, 1) for x in (query, key, value)]
     if order_N is not None:
         tensors = [x[order_N] for x in tensors]
+    # 2. One kernel call for each length.
     parts = zip(*(x.split([count * length for count, length in shapes]) for x in tensors), strict=True)
     out = [_attend(part, shape, scaling) for part, shape in zip(parts, shapes, strict=True)]
+    # 3. Concatenate and restore the order of the patches.
     out_NHD = torch.cat(out) if len(out) > 1 else out[0]
-    return (out_NHD if back_N is None else out_NHD[back_N])[None], None
+    return (out_NHD if inverse_N is None else out_NHD[inverse_N])[None], None
 
 
 def _attend(part: tuple[torch.Tensor, ...], shape: tuple[int, int], scaling: float) -> torch.Tensor:
@@ -64,18 +70,20 @@ def _attend(part: tuple[torch.Tensor, ...], shape: tuple[int, int], scaling: flo
     return scaled_dot_product_attention(q, k, v, scale=scaling).transpose(1, 2).flatten(0, 1)
 
 
-@lru_cache(maxsize=4)  # of a pass: one for the windows, one for the frames, in all of its layers
-def batches(ends: torch.Tensor) -> Batches:
-    """Of segments that end at `ends` [segments + 1], on the device of the patches."""
-    lengths = ends.diff().cpu()
+# The layers of a pass share two tensors of bounds, one of the windows and one of the frames, so each is computed once.
+@lru_cache(maxsize=4)
+def segment_batches(bounds: torch.Tensor) -> Batches:
+    """Batches of the segments between `bounds` [segments + 1], on the device of the bounds."""
+    lengths = bounds.diff().cpu()
     by_length = lengths.argsort(stable=True)
-    found, counts = lengths[by_length].unique_consecutive(return_counts=True)
-    shapes = list(zip(counts.tolist(), found.tolist(), strict=True))
+    distinct, counts = lengths[by_length].unique_consecutive(return_counts=True)
+    shapes = list(zip(counts.tolist(), distinct.tolist(), strict=True))
     if len(shapes) == 1:
         return Batches(shapes, None, None)
-    owner_N = torch.repeat_interleave(lengths)
-    order_N = by_length.argsort()[owner_N].argsort(stable=True)
-    return Batches(shapes, order_N.to(ends.device), order_N.argsort().to(ends.device))
+    segment_N = torch.repeat_interleave(lengths)
+    # `by_length.argsort()` is the rank of each segment; a stable sort keeps the patches of a segment in order.
+    order_N = by_length.argsort()[segment_N].argsort(stable=True)
+    return Batches(shapes, order_N.to(bounds.device), order_N.argsort().to(bounds.device))
 
 
 AttentionInterface.register(NAME, segment_attention)

@@ -1,13 +1,12 @@
-"""Tree attention: several prompts and their responses in one row, each response seeing [its prompt, itself].
+"""Tree attention: several prompts and their responses in one row. A response sees its own prompt and itself.
 
-Registered with transformers as `vlmrl_tree`, so the models run unmodified: a forward call that passes
-`tree=Tree(...)` gets it, one that passes a `SharedPrefix` decodes, any other call gets plain attention.
+It is registered with transformers as `vlmrl_tree`, so the models run unmodified. A forward call with `tree=Tree(...)`
+uses it, a call with a `SharedPrefix` decodes, and any other call gets plain attention.
 
-On CPU the three kinds of blocks (prompt on itself, responses on their prompt, response on itself) go through
-the fused kernel one by one, and their results are merged by their log-sum-exp (the decomposition of
-FlashAttention, arXiv 2205.14135, section 3.1, and its backward, which needs only the merged output): no
-score of two tokens that may not see each other is computed, and no score is held. On CUDA it is FlexAttention
-(arXiv 2412.05496) with the same tree as its block mask.
+On CPU the three kinds of blocks (prompt on itself, responses on their prompt, response on itself) go through the fused
+kernel one by one. Their results are merged by their log-sum-exp: the decomposition of FlashAttention (arXiv 2205.14135,
+section 3.1), whose backward pass needs only the merged output. No score of two tokens that may not see each other is
+computed, and no score is stored. On CUDA it is FlexAttention (arXiv 2412.05496) with the tree as its block mask.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_bac
 
 @dataclass(frozen=True)
 class Branch:
-    """A prompt, followed in the row by its responses without a gap: numbers of row tokens."""
+    """Lengths, in tokens of the row, of a prompt and of its responses, which follow it without a gap."""
 
     prompt: int
     responses: tuple[int, ...]
@@ -42,7 +41,7 @@ class Branch:
 
 @dataclass(frozen=True, eq=False)
 class Tree:
-    """The structure of a packed row of T tokens: its branches one after the other."""
+    """The structure of a packed row of T tokens: its branches in their order."""
 
     branches: tuple[Branch, ...]
     device: torch.device | str = "cpu"
@@ -52,30 +51,31 @@ class Tree:
 
     @cached_property
     def bounds(self) -> list[tuple[int, int, int]]:
-        """Of each branch: where its prompt starts, where its responses start, where it ends."""
-        found, start = [], 0
+        """(start of the prompt, start of the responses, end) of each branch."""
+        bounds, start = [], 0
         for branch in self.branches:
             split = start + branch.prompt
-            found.append((start, split, split + sum(branch.responses)))
-            start = found[-1][2]
-        return found
+            bounds.append((start, split, split + sum(branch.responses)))
+            start = bounds[-1][2]
+        return bounds
 
     @cached_property
-    def own(self) -> list[slice]:
-        """Of each response that is not empty: its tokens in the row."""
-        found = []
+    def responses(self) -> list[slice]:
+        """The tokens in the row of each response that is not empty."""
+        slices = []
         for (_, split, _), branch in zip(self.bounds, self.branches, strict=True):
             ends = accumulate(branch.responses, initial=split)
-            found += [slice(start, end) for start, end in pairwise(ends) if start < end]
-        return found
+            slices += [slice(start, end) for start, end in pairwise(ends) if start < end]
+        return slices
 
     @cached_property
     def block_mask(self) -> BlockMask:
         """The tree for FlexAttention."""
-        return block_mask(*self._sight())
+        return block_mask(*self._key_ranges())
 
-    def _sight(self) -> torch.Tensor:
-        """[3, T]: the ranges of keys that each token sees, as `block_mask` takes them."""
+    def _key_ranges(self) -> torch.Tensor:
+        """The bounds [3, T] of the keys that each token sees, as `block_mask` takes them."""
+        # Columns: first, split, own, number of tokens with these bounds. A prompt sees itself only.
         rows = []
         for (start, split, _), branch in zip(self.bounds, self.branches, strict=True):
             rows.append((start, start, start, branch.prompt))
@@ -101,7 +101,7 @@ def tree_attention(
     """Attention of queries [B, heads, T, D] over keys and values [B, kv heads, T, D]; returns [B, T, heads, D]."""
     if tree is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
-    # Under autocast the rotary embedding leaves float32.
+    # Under autocast the rotary embedding returns float32.
     query, key = query.to(value.dtype), key.to(value.dtype)
     if isinstance(tree, SharedPrefix):
         return tree.attend(module, query, key, value, scaling), None
@@ -111,9 +111,9 @@ def tree_attention(
 
 
 def flex_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree) -> torch.Tensor:
-    """[1, heads, T, D] through FlexAttention, compiled on CUDA."""
+    """Tree attention [1, heads, T, D] by FlexAttention, compiled on CUDA."""
     attend = _compiled_flex() if q.is_cuda else flex_attention
-    # Rows shorter than a block would otherwise go to the decoding kernel, compiled for them alone.
+    # By default, rows shorter than a block use the decoding kernel, which is compiled for them separately.
     options: Any = {"BACKEND": "TRITON"}
     gqa = q.shape[1] != k.shape[1]
     return attend(q, k, v, block_mask=tree.block_mask, scale=scale, enable_gqa=gqa, kernel_options=options)  # pyright: ignore[reportReturnType]
@@ -121,21 +121,22 @@ def flex_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, t
 
 @cache
 def _compiled_flex() -> Any:
-    """Compiled twice for any number of lengths: for the first, and then with the length as a variable.
+    """FlexAttention, compiled twice whatever the lengths: for the first one, then with the length as a variable.
 
-    Not `dynamic=True`, which makes the numbers of heads variables too. `fullgraph`, because past the limit of
-    recompilations FlexAttention would go on without a kernel and hold all scores.
+    `dynamic=True` would make the numbers of heads variables too. `fullgraph` raises past the limit of recompilations,
+    where FlexAttention would otherwise run without a kernel and store all scores.
     """
-    # Each type, head size, kind of pass (gradient, none, inference) and mask of one block counts as another.
+    # Each type, head size, kind of pass (gradient, none, inference) and mask of one block is compiled separately.
     torch._dynamo.config.recompile_limit = 64  # pyright: ignore[reportAttributeAccessIssue]
     return torch.compile(flex_attention, fullgraph=True)
 
 
 def fused_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree) -> torch.Tensor:
-    """[1, heads, T, D] through the fused CPU kernel."""
+    """Tree attention [1, heads, T, D] by the fused CPU kernel."""
     heads, kv_heads = q.shape[1], k.shape[1]
     repeats = heads // kv_heads
-    # Query heads that share a key head stand side by side in the batch, where the key is repeated by a stride of 0.
+    # The kernel does not support grouped heads. Query heads that share a key head become a batch, along which the key
+    # has stride 0 and is not copied.
     q = q[0].unflatten(0, (kv_heads, repeats)).transpose(0, 1)
     k, v = k.expand(repeats, -1, -1, -1), v.expand(repeats, -1, -1, -1)
     out: torch.Tensor = _FusedTree.apply(q, k, v, scale, tree)  # pyright: ignore[reportAssignmentType]
@@ -143,29 +144,31 @@ def fused_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, 
 
 
 class _FusedTree(torch.autograd.Function):
-    """[repeats, kv heads, T, D]; saves the output and one log-sum-exp a query."""
+    """Tree attention of [repeats, kv heads, T, D]. It saves the output and one log-sum-exp for each query."""
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree
     ) -> torch.Tensor:
         out, lse = torch.empty_like(q), None
+        # 1. All tokens on the prompt of their branch: the prompt causally, its responses on the whole prompt at once.
         for start, split, end in tree.bounds:
             for part, causal in ((slice(start, split), True), (slice(split, end), False)):
                 if part.start == part.stop:
                     continue
-                seen = slice(start, split)
-                out_part, lse_part = _flash(q[:, :, part], k[:, :, seen], v[:, :, seen], 0.0, causal, scale=scale)
+                prompt = slice(start, split)
+                out_part, lse_part = _flash(q[:, :, part], k[:, :, prompt], v[:, :, prompt], 0.0, causal, scale=scale)
                 if lse is None:
                     lse = lse_part.new_empty(q.shape[:3])
                 out[:, :, part], lse[:, :, part] = out_part, lse_part
         assert lse is not None, "a row has at least one prompt"
-        for own in tree.own:
+        # 2. Each response on itself, merged with its part on the prompt: each part is weighted by exp(lse - total).
+        for own in tree.responses:
             own_out, own_lse = _flash(q[:, :, own], k[:, :, own], v[:, :, own], 0.0, True, scale=scale)
-            seen_lse = lse[:, :, own]
-            total = torch.logaddexp(seen_lse, own_lse)
-            seen_out = out[:, :, own] * (seen_lse - total).exp()[..., None]
-            out[:, :, own] = seen_out + own_out * (own_lse - total).exp()[..., None]
+            prompt_lse = lse[:, :, own]
+            total = torch.logaddexp(prompt_lse, own_lse)
+            prompt_out = out[:, :, own] * (prompt_lse - total).exp()[..., None]
+            out[:, :, own] = prompt_out + own_out * (own_lse - total).exp()[..., None]
             lse[:, :, own] = total
         ctx.save_for_backward(q, k, v, out, lse)
         ctx.scale, ctx.tree = scale, tree
@@ -175,20 +178,24 @@ class _FusedTree(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
         scale, tree, grad = ctx.scale, ctx.tree, grads[0]
+        # Keys repeated by stride 0 still need a gradient for each repeat, so dk and dv have the shape of q.
         dq, dk, dv = torch.empty_like(q), torch.empty_like(q), torch.empty_like(q)
-        for own in tree.own:
-            of_own = (x[:, :, own] for x in (grad, q, k, v, out, lse))
-            parts = _flash_backward(*of_own, 0.0, True, scale=scale)
+        # 1. Each response on itself. The kernel gets the merged output and log-sum-exp, so its probabilities are those
+        # of the whole softmax and the gradients of the parts add up. These tokens are written here for the first time.
+        for own in tree.responses:
+            inputs = (x[:, :, own] for x in (grad, q, k, v, out, lse))
+            parts = _flash_backward(*inputs, 0.0, True, scale=scale)
             for total, part in zip((dq, dk, dv), parts, strict=True):
                 total[:, :, own] = part
+        # 2. All tokens on their prompt: the prompt itself writes its gradients, its responses add theirs.
         for start, split, end in tree.bounds:
             prompt, responses = slice(start, split), slice(split, end)
             keys = k[:, :, prompt], v[:, :, prompt]
             for part, causal in ((prompt, True), (responses, False)):
                 if part.start == part.stop:
                     continue
-                of_part = (x[:, :, part] for x in (out, lse))
-                a, b, c = _flash_backward(grad[:, :, part], q[:, :, part], *keys, *of_part, 0.0, causal, scale=scale)
+                outputs = (x[:, :, part] for x in (out, lse))
+                a, b, c = _flash_backward(grad[:, :, part], q[:, :, part], *keys, *outputs, 0.0, causal, scale=scale)
                 if causal:
                     dq[:, :, prompt], dk[:, :, prompt], dv[:, :, prompt] = a, b, c
                 else:
@@ -198,8 +205,8 @@ class _FusedTree(torch.autograd.Function):
         return dq, dk, dv, None, None
 
 
-def no_tree(text_config: Any) -> str | None:
-    """Why layers of this model cannot take a tree mask; None if they can."""
+def tree_unsupported(text_config: Any) -> str | None:
+    """The reason why layers of this model cannot take a tree mask; None if they can."""
     window = getattr(text_config, "sliding_window", None)
     for kind in sorted(set(getattr(text_config, "layer_types", None) or ())):
         if kind == "sliding_attention" and window is not None:

@@ -1,10 +1,10 @@
 """The embedded default: a Qwen2.5-VL of 2.8 M parameters with its own tokenizer and processor.
 
-`FOLDER` holds the trained model, cold-started on the synthetic recipe and stopped while there is much left
-to learn. `create(folder, seed)` writes the untrained one; `scripts/build_tiny_model.sh` is the whole recipe.
+`FOLDER` holds the trained model. It was cold-started on the synthetic recipe and stopped while there was much left to
+learn. `create(folder, seed)` writes an untrained one; `scripts/build_tiny_model.sh` is the whole recipe.
 
-Why it differs from a scaled-down default config: at these widths the usual initialisation (std 0.02) and
-rotary base (1e6, nearly position-blind in a 32-wide head) learn far slower than fan-in scaling and base 8.
+It is not just a scaled-down default config: at these widths the usual initialisation (std 0.02) and rotary base (1e6,
+nearly position-blind in a head of width 32) learn far more slowly than fan-in scaling and base 8.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def create(folder: Path, seed: int = 0) -> None:
 
 
 def _initialise(model: nn.Module) -> None:
-    """Fan-in scaling; the projections that write to a residual stream are shrunk by its depth."""
+    """Fan-in scaling; projections into the residual stream are scaled down by the depth."""
     import torch
     from torch import nn
 

@@ -1,1 +1,1 @@
-"""Engines: one file each; `vlmrl list engines`. The protocol is in `vlmrl/rollout/__init__.py`."""
+"""Engines, one in each file: `vlmrl list engines`. The protocol is in `vlmrl/rollout/__init__.py`."""

@@ -1,7 +1,7 @@
 """hf: the learner's own transformers model as rollout engine, for small models and for tests.
 
-Prompts are prefilled as one packed row, the keys of a prompt stand once for all of its responses, and rows
-that have ended leave the batch. Weights are the learner's own, so `sync` has nothing to copy.
+Prompts are prefilled as one packed row, the responses to a prompt share one copy of its keys, and finished rows leave
+the batch. The weights are the learner's own, so `sync` has nothing to copy.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from transformers import DynamicCache
 from vlmrl.config.rollout import HfSettings
 from vlmrl.errors import UserError
 from vlmrl.models.attention.shared_prefix import SharedPrefix
-from vlmrl.models.attention.tree import Branch, Tree, no_tree
+from vlmrl.models.attention.tree import Branch, Tree, tree_unsupported
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.logprobs import log_distribution, wide_product
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 
-DROP_AT = 0.75
-"""Share of rows still open at which the others leave the batch: moving rows costs more than a few idle ones."""
+DROP_BELOW = 0.75
+"""Share of active rows at which the finished ones leave the batch: moving rows costs more than a few idle ones."""
 
 
 def create(settings: HfSettings, policy: Policy) -> HfEngine:
-    """`UserError` for a model whose prompts cannot share a row."""
-    if why := no_tree(policy.core.config.text_config):
-        raise UserError(f"rollout.engine 'hf': {why}; set rollout.engine to 'vllm'")
+    """The engine; `UserError` for a model whose prompts cannot share a row."""
+    if reason := tree_unsupported(policy.core.config.text_config):
+        raise UserError(f"rollout.engine 'hf': {reason}; set rollout.engine to 'vllm'")
     return HfEngine(settings, policy)
 
 
 @dataclass
 class _Decoding:
-    """Responses in the making. B rows are computed; `rows_B[b]` is the number of the response in the output."""
+    """State of B rows in decoding. `response_B` holds the index of each row's response in the output."""
 
-    rows_B: torch.Tensor
-    open_B: torch.Tensor
-    """Which of them have not ended."""
+    response_B: torch.Tensor
+    active_B: torch.Tensor
+    """Whether each row is unfinished."""
     position_B: torch.Tensor
     prefix: SharedPrefix
     tokens: list[list[int]]
@@ -63,7 +63,7 @@ class HfEngine:
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]:
-        """`n` rollouts for each prompt. The draw depends on `sampling.seed` and on the prompts of the call."""
+        """`n` rollouts for each prompt. They depend on `sampling.seed` and on all prompts of the call."""
         generator = torch.Generator(self.policy.device).manual_seed(sampling.seed)
         training = self.policy.model.training
         self.policy.model.eval()
@@ -81,28 +81,31 @@ class HfEngine:
     ) -> list[list[Rollout]]:
         state, hidden_BH = self._prefill(prompts, n)
         for step in range(sampling.max_new_tokens):
+            # 1. Sample a token for every row, and append those of unfinished rows.
             token_B, logprob_B = self._sample(hidden_BH, sampling, generator)
-            drawn = zip(*(x.tolist() for x in (state.open_B, state.rows_B, token_B, logprob_B)), strict=True)
-            for open_, row, token, logprob in drawn:
-                if open_:
+            drawn = zip(*(x.tolist() for x in (state.active_B, state.response_B, token_B, logprob_B)), strict=True)
+            for active, row, token, logprob in drawn:
+                if active:
                     state.tokens[row].append(token)
                     state.logprobs[row].append(logprob)
-            state.open_B &= ~torch.isin(token_B, self._stop)
-            count = int(state.open_B.sum())
+            # 2. Rows end at a stop token. They leave the batch when there are enough of them.
+            state.active_B &= ~torch.isin(token_B, self._stop)
+            count = int(state.active_B.sum())
             if step == sampling.max_new_tokens - 1 or count == 0:
                 break
-            if count <= DROP_AT * len(token_B):
-                token_B = token_B[state.open_B]
-                self._drop_ended(state)
+            if count <= DROP_BELOW * len(token_B):
+                token_B = token_B[state.active_B]
+                self._drop_finished(state)
+            # 3. The hidden states that predict the next tokens.
             hidden_BH = self._step(state, token_B)
         return [[self._rollout(state, p * n + i) for i in range(n)] for p in range(len(prompts))]
 
     def _prefill(self, prompts: Sequence[EncodedPrompt], n: int) -> tuple[_Decoding, torch.Tensor]:
-        """The prompts through the model as one packed row; state for n rows a prompt, and their last hidden states."""
+        """Runs the prompts as one packed row; returns the state of n rows for each prompt, and their hidden states."""
         device = self.policy.device
         cache = DynamicCache(config=self.policy.core.config.text_config)
         lengths = [len(p) for p in prompts]
-        with self.policy.pass_over(prompts):
+        with self.policy.forward_context(prompts):
             hidden_TH = self.policy.core.model(
                 input_ids=torch.cat([p.input_ids for p in prompts])[None].to(device),
                 mm_token_type_ids=torch.cat([p.token_types for p in prompts])[None].to(device),
@@ -116,8 +119,8 @@ class HfEngine:
         next_position = torch.tensor([p.next_position for p in prompts], device=device)
         total = len(prompts) * n
         state = _Decoding(
-            rows_B=torch.arange(total, device=device),
-            open_B=torch.ones(total, dtype=torch.bool, device=device),
+            response_B=torch.arange(total, device=device),
+            active_B=torch.ones(total, dtype=torch.bool, device=device),
             position_B=next_position.repeat_interleave(n),
             prefix=SharedPrefix(cache, lengths, n),
             tokens=[[] for _ in range(total)],
@@ -132,7 +135,7 @@ class HfEngine:
         }
 
     def _step(self, state: _Decoding, token_B: torch.Tensor) -> torch.Tensor:
-        """Feeds one token a row; their hidden states [B, H]."""
+        """Runs the model on one token of each row; returns their hidden states [B, H]."""
         state.prefix.grow()
         with self.policy.autocast():
             hidden_B1H = self.policy.core.model(
@@ -144,9 +147,11 @@ class HfEngine:
         state.position_B = state.position_B + 1
         return hidden_B1H[:, 0]
 
-    def _drop_ended(self, state: _Decoding) -> None:
-        keep = state.open_B.nonzero()[:, 0]
-        state.rows_B, state.position_B, state.open_B = (x[keep] for x in (state.rows_B, state.position_B, state.open_B))
+    def _drop_finished(self, state: _Decoding) -> None:
+        keep = state.active_B.nonzero()[:, 0]
+        state.response_B, state.position_B, state.active_B = (
+            x[keep] for x in (state.response_B, state.position_B, state.active_B)
+        )
         state.prefix.keep(keep)
 
     def _sample(
@@ -178,14 +183,15 @@ class HfEngine:
 
 
 def _draw(logprob_BV: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """One token a row by inversion of the distribution function: one random number a row, not one a token."""
+    """One token for each row by inverting the cumulative distribution: it takes one random number for each row, not
+    one for each token of the vocabulary."""
     cumulative_BV = logprob_BV.double().exp().cumsum(-1)
     point_B1 = torch.rand((len(logprob_BV), 1), dtype=torch.float64, device=logprob_BV.device, generator=generator)
     return torch.searchsorted(cumulative_BV, point_B1 * cumulative_BV[:, -1:], right=True)[:, 0]
 
 
 def _nucleus(logprob_BV: torch.Tensor, top_p: float) -> torch.Tensor:
-    """The smallest set of tokens with mass >= top_p, renormalised."""
+    """Logprobs of the smallest set of tokens with mass >= top_p, renormalised."""
     ordered, order = logprob_BV.sort(-1, descending=True)
     before = ordered.exp().cumsum(-1) - ordered.exp()
     kept = ordered.masked_fill(before >= top_p, float("-inf"))

@@ -1,8 +1,8 @@
 """replay: canned responses from a file, to debug a reward or a trainer without sampling.
 
-    {"id": "count-17", "responses": ["3", "4"]}        one JSONL row for a sample; repeated to fill a group
+    {"id": "count-17", "responses": ["3", "4"]}        one JSONL row for each sample; repeated to fill a group
 
-The logprobs are the policy's own at the time of the call, as if it had just said so.
+The logprobs are those of the current policy, as if it had just generated the responses.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def create(settings: ReplaySettings, policy: Policy) -> ReplayEngine:
 
 
 def read_responses(path: str) -> dict[str, list[str]]:
-    """Responses by sample id; `UserError` names the row that is wrong."""
-    found = {}
+    """Responses by sample id; `UserError` names an invalid row."""
+    responses_by_id = {}
     for where, row in read_rows(path):
         responses = row.get("responses") if isinstance(row, dict) else None
         if not responses or not all(isinstance(r, str) for r in responses) or not isinstance(row.get("id"), str):
             raise UserError(f"{where}: needs an id and a list of responses (texts), got {str(row)[:80]}")
-        found[row["id"]] = responses
-    return found
+        responses_by_id[row["id"]] = responses
+    return responses_by_id
 
 
 class ReplayEngine:
-    """Answers each prompt with the responses stored for its sample."""
+    """Answers each prompt with the stored responses of its sample."""
 
     def __init__(self, responses: dict[str, list[str]], policy: Policy) -> None:
         self.responses = responses
@@ -53,7 +53,7 @@ class ReplayEngine:
         pass
 
     def generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]:
-        """The stored responses, in turn, until there are `n`; cut at `max_new_tokens`."""
+        """`n` stored responses for each prompt, cycled if there are fewer; cut at `max_new_tokens`."""
         return [self._group(prompt, n, sampling) for prompt in prompts]
 
     @torch.inference_mode()

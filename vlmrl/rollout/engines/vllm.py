@@ -1,20 +1,18 @@
-"""vLLM in the learner's own process, on a GPU (extra `vllm`) or on a CPU (extra `vllm-cpu`), by one code.
+"""vLLM in the learner's own process, on a GPU (extra `vllm`) or on a CPU (extra `vllm-cpu`).
 
     engine = create(config.rollout.vllm, policy)
     groups = engine.generate(prompts, n=8, sampling=Sampling(temperature=1.0, max_new_tokens=64))
     engine.sync(policy.weights(), version=1)
     engine.close()
 
-vLLM preprocesses nothing: it gets the token ids, pixel values and rotary positions of the `EncodedPrompt`
-that the learner trains on, and runs its own vision tower on them; of a frozen tower it gets the learner's own
-embeddings instead. Positions are handed over because the two
-disagree about them: after a video, vLLM 0.32 goes on behind its last frame, transformers 5 behind its height
-or width, whichever is larger.
+vLLM does no preprocessing: it gets the token ids, pixel values and rotary positions of the `EncodedPrompt` that the
+learner trains on. It runs its own vision tower, or, if the tower is frozen, gets the learner's embeddings. It gets the
+positions because the two libraries differ: after a video, vLLM 0.32 continues after the last frame, transformers 5
+after the larger of height and width.
 
-Logprobs are those of the distribution that was sampled from: placeholders masked to -inf, logits divided by
-the temperature (undivided at temperature 0), cut and renormalised by top_p where that is below 1, log-softmax
-in float32. A learner that masks the same ids and divides by the same temperature computes the same numbers
-as long as top_p is 1.
+Logprobs are those of the sampling distribution: placeholders at -inf, logits divided by the temperature (not at
+temperature 0), cut and renormalised if top_p is below 1, log-softmax in float32. With top_p 1, a learner that masks the
+same ids and divides by the same temperature computes the same numbers.
 """
 
 from __future__ import annotations
@@ -47,11 +45,11 @@ CPU_KV_CACHE = 2**30
 """Bytes of KV cache where there is no GPU."""
 
 POSITIONS = "prompt_positions"
-"""Field of a media item that brings `_align` the [3, P + 1] positions of its prompt and the next token."""
+"""Field of a media item with the positions [3, P + 1] of its prompt and the next token, which `_align` reads."""
 
 ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process: weights pass by reference
-    "VLLM_USE_V2_MODEL_RUNNER": "0",  # one runner on every device: the one that the tests run
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process, so that weights pass by reference
+    "VLLM_USE_V2_MODEL_RUNNER": "0",  # the same runner on every device, which the tests run
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
@@ -59,10 +57,10 @@ ENVIRONMENT = {
 
 
 def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
-    """Starts vLLM on the folder that the policy came from, in the policy's compute type.
+    """Starts vLLM on the policy's folder, in the policy's compute type.
 
-    `UserError` if vLLM is not installed or `max_model_len` is more than the model takes. The process is left
-    as it was: environment, random states and torch's thread count are restored.
+    `UserError` if vLLM is not installed or `max_model_len` is more than the model takes. The environment, the random
+    states and torch's number of threads are restored.
     """
     longest = policy.formatter.config.text_config.max_position_embeddings
     if settings.max_model_len > longest:
@@ -71,7 +69,7 @@ def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
         )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    with _undisturbed():
+    with _process_state_restored():
         try:
             import vllm
         except ImportError as error:
@@ -82,7 +80,7 @@ def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
-        if on_cpu:  # or vLLM compiles one reduction of its sampler, which takes 17 s and a C++ compiler
+        if on_cpu:  # by default vLLM compiles a reduction of its sampler, which takes 17 s and a C++ compiler
             current_platform.simple_compile_backend = "eager"
         llm = vllm.LLM(
             policy.path,
@@ -96,7 +94,7 @@ def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
             enforce_eager=True,
             logprobs_mode="processed_logprobs",
             mm_processor_cache_gb=0,
-            mm_device_do_normalize=False,  # the pixel values it gets are normalised already
+            mm_device_do_normalize=False,  # the pixel values are already normalised
             use_tqdm_on_load=False,
         )
     llm.apply_model(partial(_align, banned=policy.formatter.placeholder_ids))
@@ -104,7 +102,7 @@ def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
 
 
 class VllmEngine:
-    """The engine; made by `create`."""
+    """The engine; `create` makes it."""
 
     def __init__(self, llm: LLM, policy: Policy) -> None:
         self._llm = llm
@@ -119,7 +117,7 @@ class VllmEngine:
         self._check_length(prompts, sampling)
         seeds = np.random.SeedSequence(sampling.seed).generate_state(len(prompts))
         finished: dict[str, Any] = {}
-        with torch.random.fork_rng(devices=[]):  # the CPU sampler draws from the global generator too
+        with torch.random.fork_rng(devices=[]):  # the CPU sampler also uses the global generator
             for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True)):
                 engine.add_request(str(index), self._input(prompt), self._params(sampling, n, int(seed)))
             while engine.has_unfinished_requests():
@@ -130,7 +128,7 @@ class VllmEngine:
         return [[self._rollout(completion) for completion in group] for group in groups]
 
     def sync(self, weights: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
-        """Copies all weights in (names as in `state_dict()`) and drops what was computed with older ones."""
+        """Loads all weights (names as in `state_dict()`) and drops everything computed with older ones."""
         with torch.no_grad():
             if self._llm.llm_engine.vllm_config.parallel_config.world_size > 1:  # each rank is a process
                 weights = [(name, weight.cpu()) for name, weight in weights]
@@ -142,7 +140,7 @@ class VllmEngine:
         self._version = version
 
     def close(self) -> None:
-        """Frees the engine's memory; it cannot be used again."""
+        """Frees the engine's memory; the engine cannot be used again."""
         self._llm.llm_engine.renderer.shutdown()
         self._llm.llm_engine.engine_core.shutdown()
 
@@ -167,7 +165,7 @@ class VllmEngine:
             seed=seed,
             logprobs=0,
             stop_token_ids=self._formatter.stop_ids,
-            ignore_eos=True,  # the formatter alone says what ends a turn
+            ignore_eos=True,  # only `stop_token_ids` end a turn
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -196,7 +194,7 @@ class VllmEngine:
 
 
 def _media_items(prompt: EncodedPrompt, embeddings: list[torch.Tensor] | None) -> MultiModalKwargsItems:
-    """The model inputs of each image and video: its embedding, or the pixels as vLLM's own processor leaves them."""
+    """The model inputs of each image and video: its embedding, or its pixels in the form of vLLM's own processor."""
     from transformers import BatchFeature
     from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
 
@@ -215,7 +213,7 @@ def _media_items(prompt: EncodedPrompt, embeddings: list[torch.Tensor] | None) -
 
 
 def _placeholders(prompt: EncodedPrompt, merge: int) -> dict[str, list[PlaceholderRange]]:
-    """Where each image and video stands; text may lie inside a video (the times of its frames)."""
+    """The place of each image and video; text, such as the times of frames, may lie inside a video."""
     from vllm.multimodal.inputs import PlaceholderRange
 
     ranges = {}
@@ -232,17 +230,17 @@ def _placeholders(prompt: EncodedPrompt, merge: int) -> dict[str, list[Placehold
 
 
 def _align(model: Any, banned: list[int]) -> None:
-    """Gives vLLM's model the learner's rotary positions and the learner's mask on what may be sampled.
+    """Patches vLLM's model: the learner's rotary positions, and the learner's mask of placeholder tokens.
 
-    `model` is a `SupportsMRoPE` whose `get_mrope_input_positions` is asked once for each request.
+    `model` is a `SupportsMRoPE`; its `get_mrope_input_positions` is called once for each request.
     """
     own_positions, own_logits = model.get_mrope_input_positions, model.compute_logits
 
     def positions(input_tokens: list[int], mm_features: list[Any]) -> tuple[torch.Tensor, int]:
         if not mm_features:
             return own_positions(input_tokens, mm_features)
-        given = mm_features[0].data[POSITIONS].data
-        return given[:, :-1], int(given[0, -1]) - len(input_tokens)
+        learner_positions = mm_features[0].data[POSITIONS].data
+        return learner_positions[:, :-1], int(learner_positions[0, -1]) - len(input_tokens)
 
     def logits(*args: Any, **kwargs: Any) -> torch.Tensor | None:
         values = own_logits(*args, **kwargs)
@@ -254,8 +252,8 @@ def _align(model: Any, banned: list[int]) -> None:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Undoes what starting vLLM does to the process: seeds, threads, the environment of its own workers."""
+def _process_state_restored() -> Iterator[None]:
+    """Restores what starting vLLM changes in the process: seeds, threads and environment variables."""
     environment = dict(os.environ)
     python_state, numpy_state = random.getstate(), np.random.get_state()
     threads, set_threads = torch.get_num_threads(), torch.set_num_threads
