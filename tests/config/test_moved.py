@@ -60,6 +60,7 @@ def test_the_config_of_an_earlier_run_is_translated() -> None:
         "sampler": {"admit": {"pass_rate": [0.0, 1.0], "graded_pass_rate": [0.25, 1.0]}, "stages": [stage]},
         "objective": {"loss": "nft", "nft_weight": "odds", "unbiased_std": True, "denominator": "trained"},
         "learner": {"share_prompt": True},
+        "reward": {"schedules": {"dynamic_iou": {"threshold": {"part": "iou", "least": 0.0, "most": 0.9}}}},
         "sft": {"transforms": [], "source_weights": {"a": 2.0}},
         "agreement": {},
     }
@@ -67,6 +68,7 @@ def test_the_config_of_an_earlier_run_is_translated() -> None:
     assert now["data"] == BASE["data"]
     assert now["sampler"] == {"admit": [0.25, 1.0], "stages": [{"until": 1.0, "admit": [0.0, 0.5]}]}
     assert now["objective"] == {"loss": "nft", "nft": {"weight": "odds"}, "high_entropy": {"denominator": "trained"}}
+    assert now["reward"]["schedules"] == {"dynamic_iou": {"threshold": {"part": "iou", "most": 0.9}}}
     assert now["sft"] == {"source_weights": {"a": 2.0}}
     config = validated(now, "runs/x")
     assert config.objective.own("nft").weight == "odds"
