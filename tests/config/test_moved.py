@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from vlmrl.config.listing import settings
 from vlmrl.config.moved import MOVED, Gone, translated
 from vlmrl.config.run_file import load_run, validated
 from vlmrl.errors import UserError
+from vlmrl.train.run_folder import RunFolder
 
 BASE = {"run": {"name": "x", "steps": 1}, "data": {"train": [{"recipe": "synthetic"}]}}
 
@@ -58,6 +60,7 @@ def test_the_config_of_an_earlier_run_is_translated() -> None:
         "sampler": {"admit": {"pass_rate": [0.0, 1.0], "graded_pass_rate": [0.25, 1.0]}, "stages": [stage]},
         "objective": {"loss": "nft", "nft_weight": "odds", "unbiased_std": True, "denominator": "trained"},
         "learner": {"share_prompt": True},
+        "reward": {"schedules": {"dynamic_iou": {"threshold": {"part": "iou", "least": 0.0, "most": 0.9}}}},
         "sft": {"transforms": [], "source_weights": {"a": 2.0}},
         "agreement": {},
     }
@@ -65,6 +68,7 @@ def test_the_config_of_an_earlier_run_is_translated() -> None:
     assert now["data"] == BASE["data"]
     assert now["sampler"] == {"admit": [0.25, 1.0], "stages": [{"until": 1.0, "admit": [0.0, 0.5]}]}
     assert now["objective"] == {"loss": "nft", "nft": {"weight": "odds"}, "high_entropy": {"denominator": "trained"}}
+    assert now["reward"]["schedules"] == {"dynamic_iou": {"threshold": {"part": "iou", "most": 0.9}}}
     assert now["sft"] == {"source_weights": {"a": 2.0}}
     config = validated(now, "runs/x")
     assert config.objective.own("nft").weight == "odds"
@@ -82,3 +86,46 @@ def test_a_deleted_setting_must_have_had_its_default(section: str, values: dict[
     with pytest.raises(UserError, match=rf"runs/x: was started with {section}\.{name} = .*finish the run") as caught:
         translated(BASE | {section: values}, "runs/x")
     assert "\n" not in str(caught.value)
+
+
+EARLIER = Path(__file__).with_name("earlier_run.toml")
+"""The config.toml of a run with stages, a schedule and a preset, as the first version wrote it."""
+FLAGS = (
+    *("--objective.preset", "high_entropy", "--learner.learning_rate", "1e-4"),
+    *("--sampler.stages", "[{until=0.5, name='skip_solved'},{until=1.0,name='variance'}]"),
+    *("--reward.schedules", "{dynamic_iou={threshold=[[0.0,0.5],[0.5,0.9]]}}"),
+)
+RUN = """
+[run]
+name = "stages"
+steps = 4
+checkpoint_every = 2
+sinks = ["jsonl"]
+[model]
+device = "cpu"
+[data]
+train = [{ recipe = "synthetic", n = 24 }]
+heldout = [{ recipe = "synthetic", split = "heldout", n = 4 }]
+[rollout]
+prompts = 8
+group = 4
+max_new_tokens = 16
+"""
+
+
+def test_a_run_folder_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(RUN)
+    flags = [*FLAGS, "--run.folder", str(tmp_path)]
+    config = load_run([str(tmp_path / "run.toml")], flags)
+    folder = tmp_path / "stages"
+    folder.mkdir()
+    stored = EARLIER.read_text().replace('folder = "runs"', f'folder = "{tmp_path}"')
+    (folder / "config.toml").write_text(stored)
+    (folder / "metrics.jsonl").write_text("{}\n")
+    assert RunFolder.open(config, resume=True).path == folder
+    changed = load_run([str(tmp_path / "run.toml")], [*flags, "--objective.high_entropy.share", "0.5"])
+    with pytest.raises(UserError, match=r"was started with objective\.high_entropy\.share = 0\.2, not 0\.5"):
+        RunFolder.open(changed, resume=True)
+    (folder / "config.toml").write_text(stored.replace("unbiased_std = true", "unbiased_std = false"))
+    with pytest.raises(UserError, match=r"was started with objective\.unbiased_std = False"):
+        RunFolder.open(config, resume=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import pickletools
 import random
 import subprocess
 import sys
@@ -9,8 +11,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from helpers.population import make_group
 
+from vlmrl.curriculum import pack_groups
 from vlmrl.errors import UserError
+from vlmrl.sample import Media, MediaSet
 from vlmrl.train import checkpoint
 
 
@@ -74,3 +79,17 @@ def test_every_random_generator_continues():
     drawn = [(random.random(), float(np.random.rand()), torch.rand(1).item()) for _ in range(2)]
     checkpoint.set_rng_state(state)
     assert drawn == [(random.random(), float(np.random.rand()), torch.rand(1).item()) for _ in range(2)]
+
+
+def test_what_is_pickled_keeps_its_path():
+    """Checkpoints name these classes by their modules; one that moves has to be found by its earlier path too."""
+    media = MediaSet(images=(Media(data=b"x"),))
+    groups = pack_groups([make_group(0, [1.0, 0.0])])
+    groups[0]["sample"] = groups[0]["sample"].model_copy(update={"media": media})
+    opcodes = pickletools.genops(pickle.dumps(groups, protocol=2))
+    named = {argument for opcode, argument, _ in opcodes if opcode.name == "GLOBAL" and argument.startswith("vlmrl")}
+    assert named == {
+        "vlmrl.rollout Rollout",
+        "vlmrl.verdict Verdict",
+        *(f"vlmrl.sample {name}" for name in ("Media", "MediaSet", "Message", "RewardSpec", "Sample")),
+    }

@@ -34,6 +34,7 @@ MOVED: dict[str, str | Gone] = {
     "sampler.admit.pass_rate": Gone([0.0, 1.0], "write sampler.admit, which bounds the graded pass rate"),
     "sampler.admit.max_length": Gone(None),
     "sampler.admit.max_visits": Gone(None),
+    "reward.schedules.least": Gone(0.0),
     "rollout.vllm.cpu_kv_cache_gb": Gone(1.0),
     "rollout.vllm.tensor_parallel_size": Gone(1),
     "objective.unbiased_std": Gone(True, 'write objective.scale = "biased_std" for false'),
@@ -121,8 +122,11 @@ def _is_of_stage(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    """The dotted name of a setting, without places in lists."""
-    path = ("sampler", *path[3:]) if _is_of_stage(path) else path
+    """The dotted name of a setting, without places in lists and the names that the user chose."""
+    if _is_of_stage(path):
+        path = ("sampler", *path[3:])
+    elif path[:2] == ("reward", "schedules") and len(path) == 5:
+        path = ("reward", "schedules", path[4])
     return ".".join(part for part in path if isinstance(part, str))
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from vlmrl import catalog
 from vlmrl.errors import UserError
@@ -26,7 +27,7 @@ class Section(BaseModel):
 def with_plugins(kind: str) -> Callable[[type[S]], type[S]]:
     """Class decorator: the section gets a subsection for each file of that kind that has `Settings`, by its name.
 
-    `UserError` if a file is called like a setting of the section.
+    `UserError` if a file has the name of a setting of the section, or a setting without a default.
     """
 
     def extended(section: type[S]) -> type[S]:
@@ -38,9 +39,17 @@ def with_plugins(kind: str) -> Callable[[type[S]], type[S]]:
                     f"{catalog.folder(kind) / name}.py: its section has a setting {name!r}; rename the file"
                 )
             if own is not None:
-                fields[name] = (own, Field(default=own()))
+                fields[name] = (own, Field(default=_defaults(own, catalog.folder(kind) / f"{name}.py")))
         return create_model(
             section.__name__, __base__=section, __module__=section.__module__, __doc__=section.__doc__, **fields
         )
 
     return extended
+
+
+def _defaults(own: type[Section], file: Path) -> Section:
+    try:
+        return own()
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UserError(f"{file}: Settings.{field} has no valid default; give it one") from None
