@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from vlmrl import catalog
-from vlmrl.rewards.composite import Call, run_calls
+from vlmrl.rewards.calls import Call, run_calls
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
 
@@ -184,9 +184,9 @@ def test_a_script_without_a_guard_can_use_them(tmp_path) -> None:
         textwrap.dedent(
             """
             print("started")
-            from vlmrl.reward import Call
+            from vlmrl.rewards.calls import Call
             from vlmrl.verdict import Member
-            from vlmrl.workers import Workers
+            from vlmrl.rewards.workers import Workers
             workers = Workers(1)
             print(workers([Call("counting", (Member("3"),), 3, {})])[0][0].score)
             workers.close()

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from vlmrl import catalog
 from vlmrl.bench.timing import ratio, take_turns
-from vlmrl.rewards.composite import Call, is_group_level, run_calls
+from vlmrl.rewards.calls import Call, is_group_level, run_calls
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
 

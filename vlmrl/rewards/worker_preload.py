@@ -5,7 +5,7 @@ import gc
 
 import vlmrl.rewards.worker_process  # noqa: F401 - what a process runs
 from vlmrl import catalog
-from vlmrl.rewards.composite import Call, run_calls
+from vlmrl.rewards.calls import Call, run_calls
 from vlmrl.verdict import Member
 
 for name in catalog.names("verifiers"):

@@ -28,7 +28,7 @@ from unittest.mock import patch
 import psutil
 
 from vlmrl import catalog
-from vlmrl.rewards.composite import Call, run_call
+from vlmrl.rewards.calls import Call, run_call
 from vlmrl.verdict import Member, Status
 
 STUCK = 60.0

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vlmrl import catalog
-from vlmrl.rewards.composite import Call, run_call
+from vlmrl.rewards.calls import Call, run_call
 from vlmrl.rewards.worker_process import LostError, Worker
 from vlmrl.verdict import Status, Verdict
 

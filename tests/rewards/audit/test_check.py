@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vlmrl import catalog
 from vlmrl.errors import UserError
 from vlmrl.rewards.audit import check, hostile_text
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
 

@@ -24,7 +24,7 @@ from vlmrl import catalog
 from vlmrl.rewards.audit import blind_tasks, contract, hostile_text, probes
 from vlmrl.rewards.audit.contract import shown
 from vlmrl.rewards.audit.probes import Result
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Example, Member
 
