@@ -40,8 +40,6 @@ _KEYS = ("point_2d", "point", "polygon", "polygon_2d", "segmentation", *boxes.BO
 _ROUNDING = 1e-6
 
 _BUTTON = {"bbox_2d": [100, 40, 180, 60]}
-RUNS = "here"
-
 EXAMPLES = [
     Example("<answer>(140, 50)</answer>", _BUTTON, 1.0),
     Example('[{"point_2d": [100, 40], "label": "OK"}]', _BUTTON, 1.0),
@@ -88,7 +86,7 @@ def verify(
     where it differs.
     """
     try:
-        _check(target, metric, radius_unit, frame)
+        places = _true_places(target, metric, radius_unit, frame)
     except ValueError as error:
         return bad_target(str(error))
     said = points.parse_points(frame.answer_text(response), frame.answer_extent)
@@ -99,7 +97,8 @@ def verify(
     moved_P2 = frame.to_pixels(frame.from_answer(said_P2)).tolist()
     moved = [Point((x, y), point.label) for (x, y), point in zip(moved_P2, said, strict=True)]
     reach = radius * (math.hypot(*extent("pixels", frame.image_size)) if radius_unit == "diagonal" else 1.0)
-    places = _places(target, frame.to_pixels)
+    if frame.coords != "pixels":
+        places = _places(target, frame.to_pixels)
     return _score(places, moved, metric, reach, json.dumps([list(p.coords) for p in said[:20]]))
 
 
@@ -121,10 +120,11 @@ def check_target(
     **_: Any,
 ) -> None:
     """ValueError for a target that is malformed or outside the image, a missing size or an unknown param."""
-    _check(target, metric, radius_unit, frame)
+    _true_places(target, metric, radius_unit, frame)
 
 
-def _check(target: Any, metric: str, radius_unit: str, frame: Frame) -> None:
+def _true_places(target: Any, metric: str, radius_unit: str, frame: Frame) -> list[Place]:
+    """The targets in their own coordinates; ValueError as of `check_target`."""
     one_of("metric", metric, METRICS)
     one_of("radius_unit", radius_unit, ("pixels", "diagonal"))
     frame.check()
@@ -136,6 +136,7 @@ def _check(target: Any, metric: str, radius_unit: str, frame: Frame) -> None:
     if frame.extent:
         for x, y in ((place.shape.centroid.x, place.shape.centroid.y) for place in places):
             frame.check_inside(f"target at ({x:g}, {y:g}) lies", (x, y))
+    return places
 
 
 def _places(target: Any, move: Move = lambda coords: coords) -> list[Place]:

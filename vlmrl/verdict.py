@@ -16,9 +16,8 @@ the default None. What only some verifiers have:
                                   what the policy is asked before the verdict; its answer is the param `reply`,
                                   with a group-level verifier the `reply` of the member. Runs in the trainer's
                                   process, without a deadline; what it raises leaves the response unscored
-    RUNS = "thread"               waits for a server or holds a model
-    RUNS = "here"                 linear in the response and below about 50 microseconds: not worth a process
-                                  of its own; all others run in processes that can be killed
+    RUNS = "thread"               waits for a server or holds a model, and so runs in threads of the caller's process;
+                                  all others run where `vlmrl.rewards.workers` finds best
 """
 
 from __future__ import annotations

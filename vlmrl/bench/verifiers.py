@@ -35,7 +35,7 @@ class Speed(NamedTuple):
 
 def bench_verifiers(names: Sequence[str], as_json: bool) -> None:
     """Prints the speed of these verifiers, all of them if there is no name; `UserError` for an unknown one."""
-    names = names or [name for name in catalog.names("verifiers") if catalog.place(name) != "thread"]
+    names = names or [name for name in catalog.names("verifiers") if not catalog.is_soft(name)]
     batches = {name: _batch(name) for name in names}
     with Workers(1, deadline=60) as workers:
         shown = track(names, "bench verifiers", transient=True, disable=as_json)
