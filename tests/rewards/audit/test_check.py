@@ -184,7 +184,6 @@ def test_any_pieces_get_a_verdict(name: str, pieces: list[str]) -> None:
     for example in module.EXAMPLES[:3]:
         verdict = module.verify("".join(pieces), example.target, **example.params)
         assert (verdict.score is None) == (verdict.status == "bad_target")
-        assert verdict.status == "bad_target" or 0.0 <= verdict.score <= 1.0
 
 
 def test_no_process_is_left() -> None:
