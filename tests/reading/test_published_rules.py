@@ -16,7 +16,8 @@ def test_mmmu(said: str, true: str, right: bool) -> None:
 
 @pytest.mark.parametrize(("said", "true", "choices", "answer_type", "right"), [
     ("B", "50", ["40", "50"], "text", True), ("(a)", "50", ["40", "50"], "text", False),
-    ("50 or so", "50", ["40", "50"], "text", True), ("3.7", "3", None, "integer", True), ("x", "3", None, "integer", False),
+    ("50 or so", "50", ["40", "50"], "text", True), ("3.7", "3", None, "integer", True),
+    ("x", "3", None, "integer", False),
     ("3.146", "3.15", None, "float", True), ("3.1", "3.15", None, "float", False),
     ("1e999", "3", None, "integer", False),
     ("[1, 2]", "[1, 2]", None, "list", True), ("[1,2]", "[1, 2]", None, "list", False),
