@@ -18,8 +18,6 @@ from vlmrl.reading import members as group
 from vlmrl.reading.checks import no_target
 from vlmrl.verdict import Example, Member, Verdict, bad_target
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("It has four sides, so it is a square.", None, 1.0, {"least": 5}),
     Example("A square.", None, 0.0, {"least": 5}),

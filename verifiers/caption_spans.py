@@ -34,8 +34,6 @@ from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 _SHOWN = {"caption": "A grey cat sleeps on the old sofa, next to a lamp."}
 _CAT = {"wrong": "grey cat", "right": "grey dog"}
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("<answer>grey cat</answer>", _CAT, 1.0, _SHOWN),
     Example("cat", _CAT, 1.0, _SHOWN),

@@ -15,8 +15,6 @@ from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _CITIES = {"choices": ["London", "Paris", "Berlin"]}
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("B", "B", 1.0),
     Example("<think>A?</think><answer>(B)</answer>", "B", 1.0),

@@ -19,8 +19,6 @@ from vlmrl.reading.amounts import without_asides
 from vlmrl.reading.answers import Number
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("There are 3 dogs, so 3.", 3, 1.0),
     Example("<think>4? no</think><answer>three</answer>", 3, 1.0),

@@ -33,8 +33,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +42,7 @@ from vlmrl.reading import boxes, detection
 from vlmrl.reading.boxes import Box
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.detection import Detections
-from vlmrl.reading.frames import Frame, true_items, written
+from vlmrl.reading.frames import Frame, framed, true_items, written
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 PRECISION = {"map": detection.COCO_THRESHOLDS, "map_50": (0.5,), "map_75": (0.75,)}
@@ -77,6 +75,7 @@ EXAMPLES = [
 ]
 
 
+@framed
 def verify(
     response: str,
     target: Any,
@@ -86,10 +85,7 @@ def verify(
     completeness: float = 0.3,
     size_penalty: float = 0.6,
     reachable_cap: bool = True,
-    coords: str = "pixels",
-    image_size: Sequence[float] | None = None,
-    answer_coords: str | None = None,
-    answer_size: Sequence[float] | None = None,
+    frame: Frame,
     evaluation: bool = False,
 ) -> Verdict:
     """Scores the boxes of the answer (`boxes.parse_boxes` says what is read).
@@ -99,27 +95,24 @@ def verify(
     `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the
     answer, where it differs: a model that sees a resized image answers in the pixels of that image.
     """
-    frame = Frame(coords, image_size, answer_coords, answer_size)
     try:
-        check_target(target, metric=metric, coords=coords, image_size=image_size)
-        scale = frame.scale
+        true = _to_answer(_true_boxes(target, metric, frame), frame)
     except ValueError as error:
         return bad_target(str(error))
-    predicted = boxes.parse_boxes(frame.answer(response))
+    predicted = boxes.parse_boxes(frame.answer_text(response))
     if predicted is None:
         names = (*detection.PARTS, *(PRECISION if evaluation else ()))
         return unparsed("no box and no [] in the answer", names)
-    true = _moved(_true_boxes(target), scale)
     predicted_P4, true_G4 = _array(predicted), _array(true)
     allowed_GP = detection.compatible([box.label for box in predicted], [box.label for box in true])
-    whole = reachable_cap and (answer_coords or coords) in ("pixels", "relative_1000")
+    whole = reachable_cap and (frame.answer_coords or frame.coords) in ("pixels", "relative_1000")
     verdict = detection.judge(
         np.where(allowed_GP, boxes.iou_matrix(true_G4, predicted_P4), 0.0),
         metric=metric,
         threshold=threshold,
         completeness=completeness,
         size_penalty=size_penalty,
-        reachable_G=detection.reachable_iou(true_G4, scale) if whole else None,
+        reachable_G=detection.reachable_iou(true_G4, frame.scale) if whole else None,
         answer=_show(predicted),
     )
     if evaluation:
@@ -131,40 +124,29 @@ def verify(
     return verdict
 
 
-def gold(
-    target: Any,
-    *,
-    coords: str = "pixels",
-    image_size: Sequence[float] | None = None,
-    answer_coords: str | None = None,
-    answer_size: Sequence[float] | None = None,
-    **_: Any,
-) -> str:
+@framed
+def gold(target: Any, *, frame: Frame, **_: Any) -> str:
     """The true boxes in the answer's coordinates, as JSON."""
-    return written("bbox_2d", _moved(_true_boxes(target), Frame(coords, image_size, answer_coords, answer_size).scale))
+    return written("bbox_2d", _to_answer(_boxes(target), frame))
 
 
-def check_target(
-    target: Any,
-    *,
-    metric: str = "mixture",
-    coords: str = "pixels",
-    image_size: Sequence[float] | None = None,
-    answer_coords: str | None = None,
-    answer_size: Sequence[float] | None = None,
-    **_: Any,
-) -> None:
+@framed
+def check_target(target: Any, *, metric: str = "mixture", frame: Frame, **_: Any) -> None:
     """ValueError for a box that is malformed, reversed, empty or outside the image, a missing size or metric."""
+    _true_boxes(target, metric, frame)
+
+
+def _true_boxes(target: Any, metric: str, frame: Frame) -> list[Box]:
+    """The target's boxes; ValueError as of `check_target`."""
     one_of("metric", metric, METRICS)
-    frame = Frame(coords, image_size, answer_coords, answer_size)
     frame.check()
-    places = _true_boxes(target)
-    extent = frame.extent or (math.inf, math.inf)
+    places = _boxes(target)
     for box in places:
-        frame.check_inside(extent, f"target box {list(box.coords)} reaches", box.coords[:2], box.coords[2:])
+        frame.check_inside(f"target box {list(box.coords)} reaches", box.coords[:2], box.coords[2:])
+    return places
 
 
-def _true_boxes(target: Any) -> list[Box]:
+def _boxes(target: Any) -> list[Box]:
     """The target's boxes, repetitions once, as in answers; ValueError names the first one that is none."""
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is no list of boxes; give [{{'bbox_2d': [x1, y1, x2, y2]}}, ...]")
@@ -177,9 +159,9 @@ def _true_boxes(target: Any) -> list[Box]:
     return list(dict.fromkeys(places))
 
 
-def _moved(places: list[Box], scale: tuple[float, float]) -> list[Box]:
-    x, y = scale
-    return [Box((b.coords[0] * x, b.coords[1] * y, b.coords[2] * x, b.coords[3] * y), b.label) for b in places]
+def _to_answer(places: list[Box], frame: Frame) -> list[Box]:
+    moved_N4 = frame.to_answer(_array(places)).tolist()
+    return [Box((x1, y1, x2, y2), box.label) for (x1, y1, x2, y2), box in zip(moved_N4, places, strict=True)]
 
 
 def _array(places: list[Box]) -> NDArray[np.float64]:

@@ -24,8 +24,6 @@ from vlmrl.reading.checks import one_of
 from vlmrl.reading.texts import check_texts, readings, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("<think>London?</think><answer>Paris.</answer>", "paris", 1.0),
     Example("The answer is  PARIS", "Paris", 1.0),

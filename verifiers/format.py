@@ -41,8 +41,6 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "box_tokens": ("box_tokens",),
 }
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("<think>1 + 1</think><answer>2</answer>", "think_answer", 1.0),
     Example(" <think>\n1 + 1\n</think>\n\n<answer>\n2\n</answer>\n", "think_answer", 1.0),

@@ -24,8 +24,6 @@ from vlmrl.reading.timelines import Span, Timeline
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _B = {"choice": "B", "spans": [[10, 20]]}
-RUNS = "here"
-
 EXAMPLES = [
     Example("<think>A?</think><answer>B</answer><glue>[[10, 20]]</glue>", _B, 1.0),
     Example('{"choice": "B", "start_time": 10, "end_time": "00:20"}', _B, 1.0),

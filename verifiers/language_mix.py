@@ -18,8 +18,6 @@ from typing import Any
 
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("It is red, because the light is red.", None, 1.0),
     Example("这是红色的。" * 12 + "\n\n" + "It is red. " * 70, None, 0.0),

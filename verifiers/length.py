@@ -29,8 +29,6 @@ from vlmrl.verdict import Example, Member, Verdict, bad_target, unparsed
 
 METRICS = ("soft_overlong", "cosine", "dynamic")
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("one two three", None, 1.0),
     Example("one two three", None, 1.0, {"maximum": 5, "buffer": 2}),

@@ -28,8 +28,6 @@ from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _CHART = {"relative": 0.025}
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("<think>6 * 7</think><answer>42</answer>", 42, 1.0),
     Example("It is forty-two.", 42, 1.0),

@@ -23,8 +23,6 @@ from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("edit", "anls", "wer")
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("<answer>Hello World</answer>", "hello  world", 1.0),
     Example("Hello Wrold", "Hello World", 1 - 2 / 11),

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,9 +29,9 @@ from numpy.typing import NDArray
 
 from vlmrl.reading import boxes, detection, points, polygons
 from vlmrl.reading.checks import one_of
-from vlmrl.reading.frames import Frame, true_items, written
+from vlmrl.reading.frames import Frame, extent, framed, true_items, written
 from vlmrl.reading.points import Point
-from vlmrl.reading.polygons import Polygon
+from vlmrl.reading.polygons import Move, Polygon
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("hit", "osworld")
@@ -41,8 +40,6 @@ _KEYS = ("point_2d", "point", "polygon", "polygon_2d", "segmentation", *boxes.BO
 _ROUNDING = 1e-6
 
 _BUTTON = {"bbox_2d": [100, 40, 180, 60]}
-RUNS = "here"
-
 EXAMPLES = [
     Example("<answer>(140, 50)</answer>", _BUTTON, 1.0),
     Example('[{"point_2d": [100, 40], "label": "OK"}]', _BUTTON, 1.0),
@@ -72,6 +69,7 @@ class Place(NamedTuple):
         return self.shape.geom_type == "Point"
 
 
+@framed
 def verify(
     response: str,
     target: Any,
@@ -79,10 +77,7 @@ def verify(
     metric: str = "hit",
     radius: float = 20.0,
     radius_unit: str = "pixels",
-    coords: str = "pixels",
-    image_size: Sequence[float] | None = None,
-    answer_coords: str | None = None,
-    answer_size: Sequence[float] | None = None,
+    frame: Frame,
 ) -> Verdict:
     """Scores the points of the answer (`points.parse_points` says what is read).
 
@@ -90,73 +85,62 @@ def verify(
     `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the answer,
     where it differs.
     """
-    frame = Frame(coords, image_size, answer_coords, answer_size)
     try:
-        check_target(target, metric=metric, radius_unit=radius_unit, coords=coords, image_size=image_size)
-        scale = frame.scale
+        places = _true_places(target, metric, radius_unit, frame)
     except ValueError as error:
         return bad_target(str(error))
-    said = points.parse_points(frame.answer(response), frame.answer_extent)
+    said = points.parse_points(frame.answer_text(response), frame.answer_extent)
     if said is None:
         return unparsed("no point and no [] in the answer", ("precision", "recall"))
-    # A distance is that of the target's image: the answer moves to the target.
-    x, y = _pixels(coords, image_size)
-    moved = [Point((point.coords[0] / scale[0] * x, point.coords[1] / scale[1] * y), point.label) for point in said]
-    reach = radius * (math.hypot(*boxes.extent("pixels", image_size)) if radius_unit == "diagonal" else 1.0)
-    return _score(_places(target, (x, y)), moved, metric, reach, json.dumps([list(p.coords) for p in said[:20]]))
+    # Distances are those of the target's image: places and points are compared in its pixels.
+    said_P2 = np.array([point.coords for point in said]).reshape(-1, 2)
+    moved_P2 = frame.to_pixels(frame.from_answer(said_P2)).tolist()
+    moved = [Point((x, y), point.label) for (x, y), point in zip(moved_P2, said, strict=True)]
+    reach = radius * (math.hypot(*extent("pixels", frame.image_size)) if radius_unit == "diagonal" else 1.0)
+    if frame.coords != "pixels":
+        places = _places(target, frame.to_pixels)
+    return _score(places, moved, metric, reach, json.dumps([list(p.coords) for p in said[:20]]))
 
 
-def gold(
-    target: Any,
-    *,
-    coords: str = "pixels",
-    image_size: Sequence[float] | None = None,
-    answer_coords: str | None = None,
-    answer_size: Sequence[float] | None = None,
-    **_: Any,
-) -> str:
+@framed
+def gold(target: Any, *, frame: Frame, **_: Any) -> str:
     """A point of each target, well inside it, in the answer's coordinates, as JSON."""
-    x, y = Frame(coords, image_size, answer_coords, answer_size).scale
-    inside = ((place.shape.representative_point(), place.label) for place in _places(target, (1.0, 1.0)))
-    return written("point_2d", (([point.x * x, point.y * y], label) for point, label in inside))
+    inside = ((place.shape.representative_point(), place.label) for place in _places(target))
+    moved = ((frame.to_answer(np.array([point.x, point.y])).tolist(), label) for point, label in inside)
+    return written("point_2d", moved)
 
 
+@framed
 def check_target(
     target: Any,
     *,
     metric: str = "hit",
     radius_unit: str = "pixels",
-    coords: str = "pixels",
-    image_size: Sequence[float] | None = None,
-    answer_coords: str | None = None,
-    answer_size: Sequence[float] | None = None,
+    frame: Frame,
     **_: Any,
 ) -> None:
     """ValueError for a target that is malformed or outside the image, a missing size or an unknown param."""
+    _true_places(target, metric, radius_unit, frame)
+
+
+def _true_places(target: Any, metric: str, radius_unit: str, frame: Frame) -> list[Place]:
+    """The targets in their own coordinates; ValueError as of `check_target`."""
     one_of("metric", metric, METRICS)
     one_of("radius_unit", radius_unit, ("pixels", "diagonal"))
-    frame = Frame(coords, image_size, answer_coords, answer_size)
     frame.check()
-    places = _places(target, (1.0, 1.0))
-    if image_size is not None or radius_unit == "diagonal":
-        boxes.extent("pixels", image_size)
-    elif coords != "pixels" and (metric == "osworld" or any(place.is_point for place in places)):
-        raise ValueError(f"image_size is missing; distances in {coords} need [width, height] of their image")
-    if extent := frame.extent:
+    places = _places(target)
+    if frame.image_size is not None or radius_unit == "diagonal":
+        extent("pixels", frame.image_size)
+    elif frame.coords != "pixels" and (metric == "osworld" or any(place.is_point for place in places)):
+        raise ValueError(f"image_size is missing; distances in {frame.coords} need [width, height] of their image")
+    if frame.extent:
         for x, y in ((place.shape.centroid.x, place.shape.centroid.y) for place in places):
-            frame.check_inside(extent, f"target at ({x:g}, {y:g}) lies", (x, y))
+            frame.check_inside(f"target at ({x:g}, {y:g}) lies", (x, y))
+    return places
 
 
-def _pixels(coords: str, image_size: Sequence[float] | None) -> tuple[float, float]:
-    """Pixels a unit of x and y; 1 where no size is known, and none needed."""
-    if coords == "pixels" or image_size is None:
-        return 1.0, 1.0
-    (width, height), (x, y) = boxes.extent("pixels", image_size), boxes.extent(coords, None)
-    return width / x, height / y
-
-
-def _places(target: Any, scale: tuple[float, float]) -> list[Place]:
-    """The targets, scaled, repetitions once, as in answers; ValueError names the first one that is none."""
+def _places(target: Any, move: Move = lambda coords: coords) -> list[Place]:
+    """The targets, moved, repetitions once, as in answers; ValueError names the first one that is malformed."""
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is no place; give [x, y], [x1, y1, x2, y2] or a list of them")
     import shapely
@@ -165,10 +149,10 @@ def _places(target: Any, scale: tuple[float, float]) -> list[Place]:
     for value, label in true_items(target, _KEYS):
         place = points.point_from(value, label) if boxes.is_flat(value) and len(value) == 2 else None
         if place is not None:
-            shape = shapely.Point(place.coords[0] * scale[0], place.coords[1] * scale[1])
+            shape = shapely.Point(move(np.array(place.coords)))
         else:
             place = polygons.polygon_from(value, label)
-            shape = polygons.solid(polygons.scaled(place, scale)) if place else None
+            shape = polygons.solid(polygons.moved(place, move)) if place else None
         if place is None or shape is None:
             raise ValueError(
                 f"target {value!r:.60} is no place; give [x, y], [x1, y1, x2, y2] with x1 < x2 and y1 < y2, or a "

@@ -25,7 +25,6 @@ answer with 200 more polygons than there are true ones is not read.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ from numpy.typing import NDArray
 
 from vlmrl.reading import boxes, detection, polygons
 from vlmrl.reading.checks import one_of
-from vlmrl.reading.frames import Frame, true_items, written
+from vlmrl.reading.frames import Frame, framed, true_items, written
 from vlmrl.reading.polygons import Polygon
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
@@ -57,6 +56,7 @@ EXAMPLES = [
 ]
 
 
+@framed
 def verify(
     response: str,
     target: Any,
@@ -67,10 +67,7 @@ def verify(
     size_penalty: float = 0.6,
     angle_unit: str = "degrees",
     angle_direction: str = "clockwise",
-    coords: str = "pixels",
-    image_size: Sequence[float] | None = None,
-    answer_coords: str | None = None,
-    answer_size: Sequence[float] | None = None,
+    frame: Frame,
 ) -> Verdict:
     """Scores the polygons of the answer (`polygons.parse_polygons` says what is read).
 
@@ -78,15 +75,13 @@ def verify(
     answer. `coords` and `image_size` (width, height in pixels) describe the target; `answer_coords` and
     `answer_size` the answer, where it differs.
     """
-    frame = Frame(coords, image_size, answer_coords, answer_size)
     try:
-        check_target(target, metric=metric, coords=coords, image_size=image_size)
         turn = _turn(angle_unit, angle_direction)
-        scale = frame.scale
+        true = _true_polygons(target, metric, turn, frame)
     except ValueError as error:
         return bad_target(str(error))
-    said = polygons.parse_polygons(frame.answer(response), turn)
-    true = [polygons.scaled(polygon, scale) for polygon in _true_polygons(target, turn)]
+    true = [polygons.moved(polygon, frame.to_answer) for polygon in true]
+    said = polygons.parse_polygons(frame.answer_text(response), turn)
     if said is None or len(said) > len(true) + MAX_EXTRA:
         why = "no polygon and no [] in the answer" if said is None else f"{len(said)} polygons answered"
         return unparsed(why, detection.PARTS)
@@ -105,50 +100,47 @@ def verify(
     )
 
 
+@framed
 def gold(
     target: Any,
     *,
     angle_unit: str = "degrees",
     angle_direction: str = "clockwise",
-    coords: str = "pixels",
-    image_size: Sequence[float] | None = None,
-    answer_coords: str | None = None,
-    answer_size: Sequence[float] | None = None,
+    frame: Frame,
     **_: Any,
 ) -> str:
     """The true polygons in the answer's coordinates, as JSON lists of vertices."""
-    scale = Frame(coords, image_size, answer_coords, answer_size).scale
-    return _write(
-        [polygons.scaled(polygon, scale) for polygon in _true_polygons(target, _turn(angle_unit, angle_direction))]
-    )
+    true = _polygons(target, _turn(angle_unit, angle_direction))
+    return _write([polygons.moved(polygon, frame.to_answer) for polygon in true])
 
 
+@framed
 def check_target(
     target: Any,
     *,
     metric: str = "mixture",
     angle_unit: str = "degrees",
     angle_direction: str = "clockwise",
-    coords: str = "pixels",
-    image_size: Sequence[float] | None = None,
-    answer_coords: str | None = None,
-    answer_size: Sequence[float] | None = None,
+    frame: Frame,
     **_: Any,
 ) -> None:
     """ValueError for a shape that is malformed, without area or outside the image, or a param that is unknown."""
+    _true_polygons(target, metric, _turn(angle_unit, angle_direction), frame)
+
+
+def _true_polygons(target: Any, metric: str, turn: float, frame: Frame) -> list[Polygon]:
+    """The target's shapes; ValueError as of `check_target`."""
     one_of("metric", metric, detection.METRICS)
-    turn = _turn(angle_unit, angle_direction)
-    frame = Frame(coords, image_size, answer_coords, answer_size)
     frame.check()
-    extent = frame.extent
-    for polygon in _true_polygons(target, turn):
+    shapes = _polygons(target, turn)
+    for polygon in shapes:
         area = polygons.solid(polygon)
         if area is None:
             raise ValueError(f"target polygon {_write([polygon]):.80} has no area or crosses itself; mend it")
         # Rotated boxes may well reach over the edge: only their middle must lie in the image.
         middle = (area.bounds[0] + area.bounds[2]) / 2, (area.bounds[1] + area.bounds[3]) / 2
-        if extent:
-            frame.check_inside(extent, f"target polygon {_write([polygon]):.80} lies", middle)
+        frame.check_inside(f"target polygon {_write([polygon]):.80} lies", middle)
+    return shapes
 
 
 def _turn(angle_unit: str, angle_direction: str) -> float:
@@ -158,11 +150,11 @@ def _turn(angle_unit: str, angle_direction: str) -> float:
     return (math.pi / 180 if angle_unit == "degrees" else 1.0) * (1 if angle_direction == "clockwise" else -1)
 
 
-def _true_polygons(target: Any, turn: float) -> list[Polygon]:
+def _polygons(target: Any, turn: float) -> list[Polygon]:
     """The target's shapes, repetitions once, as in answers; ValueError names the first one that is none."""
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is no list of polygons; give [{{'polygon': [[x, y], ...]}}, ...]")
-    found: dict[Polygon, None] = {}
+    shapes: dict[Polygon, None] = {}
     for value, label in true_items(target, polygons.POLYGON_KEYS, _is_one):
         polygon = polygons.polygon_from(value, label, turn)
         if polygon is None:
@@ -170,8 +162,8 @@ def _true_polygons(target: Any, turn: float) -> list[Polygon]:
                 f"target polygon {value!r:.60} is none; give vertices [[x, y], ...], [cx, cy, w, h, angle] or "
                 f"[x1, y1, x2, y2], at most {polygons.MAX_VERTICES} vertices"
             )
-        found[polygon] = None
-    return list(found)
+        shapes[polygon] = None
+    return list(shapes)
 
 
 def _is_one(target: Any) -> bool:

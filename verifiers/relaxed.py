@@ -33,8 +33,6 @@ from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _ANGLES = {"rule": "mathvista", "choices": ["40°", "50°", "80°"]}
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("<answer>104</answer>", "100", 1.0),
     Example("The answer is Blue.", "blue", 1.0),

@@ -21,8 +21,6 @@ from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("ngram", "window")
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("A square has four equal sides.", None, 1.0),
     Example("so it is so it is so it is", None, 0.375, {"n": 2}),

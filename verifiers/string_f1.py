@@ -29,8 +29,6 @@ from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("f1", "rouge1", "rouge2", "rougeL", "rouge")
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("<answer>The quick fox!</answer>", "quick fox", 1.0),
     Example("the brown fox", "a quick brown fox", 0.8),

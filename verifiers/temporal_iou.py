@@ -34,8 +34,6 @@ REPORTED = (0.3, 0.5, 0.7)
 PARTS = ("iou", "precision", "recall", *(f"iou_{at * 100:.0f}" for at in REPORTED))
 
 _FRACTION = {"unit": "fraction", "answer_unit": "seconds", "duration": 40}
-RUNS = "here"
-
 EXAMPLES = [
     Example("<think>at the end?</think><answer>10.0 to 20.0</answer>", [10, 20], 1.0),
     Example('{"end_time": "00:20", "start_time": "00:10"}', [10, 20], 1.0),

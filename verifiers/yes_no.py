@@ -17,8 +17,6 @@ from vlmrl.reading import answers
 from vlmrl.reading.texts import answer_cue
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
-RUNS = "here"
-
 EXAMPLES = [
     Example("<think>No ... or is it?</think><answer>Yes.</answer>", "yes", 1.0),
     Example("Yes, there is no dog on the mat.", "yes", 1.0),

@@ -31,21 +31,22 @@ FOLDERS = {
     "hooks": "rollout/hooks",
 }
 _ADDED: dict[str, Path] = {}
-"""Verifier files of the user, by name."""
+"""Verifier files that the user named, by name."""
 
 
 def add_verifiers(path: str | Path) -> None:
     """Makes a folder of verifier files, or one such file, known by name; their code runs when first loaded.
 
-    Only a command line or a run file may name such a path: a row of data cannot. `UserError` if there is none,
-    or if a name is taken.
+    Only a command line or a run file may name such a path: a row of data cannot. Whatever is named so never judges in
+    the caller's process, not even a file of ours. `UserError` if there is none, or if a name is taken.
     """
     path = Path(path).resolve()
     files = sorted(path.glob("[!_]*.py")) if path.is_dir() else [path]
     if not files or not all(file.is_file() and file.suffix == ".py" for file in files):
         raise UserError(f"{path}: no verifier file; name a .py file, or a folder of them")
     for file in files:
-        if _ADDED.get(file.stem, file) != file or (folder("verifiers") / file.name).exists():
+        ours = (folder("verifiers") / file.name).resolve()
+        if _ADDED.get(file.stem, file) != file or (ours.exists() and ours != file):
             raise UserError(f"{file}: there is a verifier {file.stem!r} already; rename the file")
         _ADDED[file.stem] = file
 
@@ -111,14 +112,14 @@ def default_target(verifier: str) -> Any:
     return inspect.signature(load("verifiers", verifier).verify).parameters["target"].default
 
 
-def place(verifier: str) -> str:
-    """Where a verifier is to run: "process", "here" or "thread" (vlmrl/verdict.py says what they mean)."""
-    return getattr(load("verifiers", verifier), "RUNS", "process")
+def is_soft(verifier: str) -> bool:
+    """Whether the verifier waits for a server or holds a model, as it declares by `RUNS = "thread"`."""
+    return getattr(load("verifiers", verifier), "RUNS", None) == "thread"
 
 
 def is_bounded(verifier: str) -> bool:
-    """Whether another verifier may judge with it: one of the toolkit's own, of rules alone, in bounded time."""
-    return place(verifier) != "thread" and verifier not in _ADDED
+    """Whether it may judge in the caller's process: one of the toolkit's own, of rules alone, in bounded time."""
+    return verifier not in _ADDED and not is_soft(verifier)
 
 
 def needs_target(verifier: str) -> bool:

@@ -16,9 +16,8 @@ All `params` have defaults, so `verify(response, target)` always works. A verifi
                                   a question to the policy before the verdict. The answer is the param `reply`, or
                                   the `reply` of the member in a group-level verifier. It runs in the trainer's
                                   process without a deadline; an exception leaves the response unscored
-    RUNS = "thread"               it waits for a server or holds a model
-    RUNS = "here"                 it is linear in the response and takes less than about 50 microseconds, so that it
-                                  runs in this process; all others run in processes that can be killed
+    RUNS = "thread"               it waits for a server or holds a model, and so runs in threads of the caller's
+                                  process; all others run where `vlmrl.rewards.workers` finds best
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from PIL import Image
 from vlmrl import Sample, UserError, catalog, interop
 from vlmrl.data.sample_files import to_parquet_row
 from vlmrl.models import tiny
-from vlmrl.rewards.composite import Answered, run_calls, score_groups
+from vlmrl.rewards.calls import run_calls
+from vlmrl.rewards.composite import Answered, score_groups
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
 

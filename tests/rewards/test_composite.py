@@ -9,7 +9,8 @@ import pytest
 
 from vlmrl import RewardSpec, Sample, UserError
 from vlmrl.rewards.call_rows import score_file
-from vlmrl.rewards.composite import Answered, Call, check_spec, gold_response, run_call, run_calls, score, score_groups
+from vlmrl.rewards.calls import Call, run_call, run_calls
+from vlmrl.rewards.composite import Answered, check_spec, gold_response, score, score_groups
 from vlmrl.verdict import Member, Verdict
 
 BOXES = [{"bbox_2d": [10, 10, 50, 50], "label": "cat"}]

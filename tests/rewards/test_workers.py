@@ -1,5 +1,6 @@
 """Workers: what an answer can do to a verifier, and that it costs nobody else a verdict."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -12,9 +13,10 @@ import psutil
 import pytest
 
 from vlmrl import catalog
-from vlmrl.rewards.composite import Call, run_calls
-from vlmrl.rewards.workers import Workers
-from vlmrl.verdict import Member
+from vlmrl.rewards import workers as workers_module
+from vlmrl.rewards.calls import Call, run_call, run_calls
+from vlmrl.rewards.workers import LONGEST_HERE, STRETCH, Workers
+from vlmrl.verdict import Member, Verdict
 
 DEADLINE = 1.0
 HOSTILE = '''
@@ -184,9 +186,9 @@ def test_a_script_without_a_guard_can_use_them(tmp_path) -> None:
         textwrap.dedent(
             """
             print("started")
-            from vlmrl.reward import Call
+            from vlmrl.rewards.calls import Call
             from vlmrl.verdict import Member
-            from vlmrl.workers import Workers
+            from vlmrl.rewards.workers import Workers
             workers = Workers(1)
             print(workers([Call("counting", (Member("3"),), 3, {})])[0][0].score)
             workers.close()
@@ -195,3 +197,55 @@ def test_a_script_without_a_guard_can_use_them(tmp_path) -> None:
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
     assert (done.stdout.splitlines(), done.stderr) == (["started", "1.0"], "")
+
+
+# --- what runs where --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def judged_here(monkeypatch) -> list[str]:
+    """The verifiers of the calls that this process judged itself."""
+    names: list[str] = []
+
+    def spy(call: Call) -> list[Verdict]:
+        names.append(call.verifier)
+        return run_call(call)
+
+    monkeypatch.setattr(workers_module, "run_call", spy)
+    return names
+
+
+def test_a_cheap_rule_of_ours_runs_here_as_long_as_it_is_cheap(workers, judged_here, monkeypatch) -> None:
+    calls = [counting(i) for i in range(100)]
+    workers.seconds["counting"] = 1.0
+    assert workers(calls) == run_calls(calls)
+    assert judged_here == []
+    workers.seconds["counting"] = 0.0
+    assert workers(calls) == run_calls(calls)
+    assert len(judged_here) == 100
+    judged_here.clear()
+    monkeypatch.setattr(workers_module.time, "thread_time", itertools.count().__next__)
+    workers.seconds["counting"] = 0.0
+    assert workers(calls) == run_calls(calls)
+    assert len(judged_here) == STRETCH, "the rest goes to the processes"
+
+
+def test_a_long_response_does_not_run_here(workers, judged_here) -> None:
+    workers.seconds["counting"] = 0.0
+    long = Call("counting", (Member("x" * LONGEST_HERE + " 3"),), 3, {})
+    assert workers([long])[0][0].score == 1.0
+    assert judged_here == []
+
+
+def test_a_verifier_that_the_user_named_never_runs_here(workers, judged_here) -> None:
+    workers.seconds["hostile_verifier"] = 0.0
+    pids = {found[0].answer for found in workers([call("pid")] * 50)}
+    assert str(os.getpid()) not in pids
+    assert judged_here == []
+
+
+def test_a_soft_verifier_waits_in_threads_of_this_process(workers, judged_here, monkeypatch) -> None:
+    monkeypatch.delenv("VLMRL_ENDPOINT_URL", raising=False)
+    question = {"question": "Which city?", "answer": "Paris"}
+    assert workers([Call("judge", (Member("Lyon"),), question, {})])[0][0].status == "error"
+    assert judged_here == ["judge"]

@@ -14,7 +14,7 @@ from vlmrl.config.model import ModelSettings
 from vlmrl.config.reward import RewardSettings
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.call_rows import call_from_row, score_file
-from vlmrl.rewards.composite import run_calls
+from vlmrl.rewards.calls import run_calls
 from vlmrl.rollout import Rollout
 from vlmrl.rollout.judge import Judge
 from vlmrl.verdict import Verdict

@@ -23,7 +23,7 @@ import pytest
 
 from vlmrl import catalog
 from vlmrl.errors import UserError
-from vlmrl.rewards.composite import Call, run_calls
+from vlmrl.rewards.calls import Call, run_calls
 from vlmrl.serve import client, dispatch
 from vlmrl.serve.client import Remote
 from vlmrl.verdict import Member, Verdict

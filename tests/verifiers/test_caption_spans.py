@@ -14,6 +14,10 @@ def verify(response: str, target: Any, caption: str = CAPTION, **params: Any) ->
     return catalog.load("verifiers", "caption_spans").verify(response, target, caption=caption, **params)
 
 
+def score(response: str, target: Any, caption: str = CAPTION, **params: Any) -> float | None:
+    return verify(response, target, caption, **params).score
+
+
 @pytest.mark.parametrize(("wrong", "right", "said"), [
     ("Seven individuals", "Eight individuals", "seven"), ("Westwood", "Eastwood", r"\boxed{Westwood}"),
     ("low battery", "high battery", "a low battery"), ("red brick wall", "brick wall", "red"),
@@ -79,3 +83,37 @@ def test_layout_and_answer_weigh_nine_to_one() -> None:
     told = {r"<think>x</think>\boxed{Westwood}": 1.0, r"\boxed{Westwood}": 0.9, r"<think>x</think>\boxed{red}": 0.1}
     for said, worth in told.items():
         assert composite.score(sample, said).score == pytest.approx(worth)
+
+
+GREY_CAT = "One grey cat sits by a big red car, and its bone lies on the mat."
+
+
+@pytest.mark.parametrize(("said", "right"), [
+    ("cat", 1.0), ("grey cat", 1.0), ("One grey cat", 1.0), ("grey cat sits", 1.0), ("One grey cat sits", 0.0),
+    (GREY_CAT, 0.0), ("grey sky", 0.0), ("a cat", 0.0), ("grey", 0.0), ("ca", 0.0), ("cat.", 1.0), ("", 0.0),
+    ("cat cat", 0.0), ("<think>x</think>\\boxed{grey cat}", 1.0), ('["grey cat"]', 1.0), ("bone", 0.0),
+])  # fmt: skip
+def test_caption_spans_refuse_echo_and_substrings(said: str, right: float) -> None:
+    assert score(said, {"wrong": "grey cat", "right": "grey dog"}, caption=GREY_CAT) == right
+
+
+def test_removed_words_are_found_at_their_place() -> None:
+    target = {"wrong": "a red car", "right": "a big red car"}
+    caption = "There is a red car."
+    assert score("a red", target, caption=caption) == 1.0
+    assert score("red car", target, caption=caption) == 0.0
+    at_end = {"wrong": "a car", "right": "a car outside"}
+    assert score("car", at_end, caption="I see a car") == 1.0
+
+
+def test_a_caption_without_error() -> None:
+    for said in ("none", "No error.", "There is no error", "<answer>None</answer>"):
+        assert score(said, {"wrong": None, "right": None}, caption=GREY_CAT) == 1.0
+        assert score(said, "red car", caption=GREY_CAT) == 0.0
+    assert score("grey cat", "", caption=GREY_CAT) == 0.0
+
+
+def test_one_word_captions_and_echo_rate() -> None:
+    assert score("cat", {"wrong": "cat", "right": "dog"}, caption="cat") == 1.0
+    assert verify(GREY_CAT, "red car", caption=GREY_CAT).parts["echo"] == 1.0
+    assert verify("red car", "red car", caption=GREY_CAT).parts == {"echo": 0.0, "exact": 1.0}

@@ -97,3 +97,34 @@ def test_long_responses_are_read_in_linear_time(piece: str) -> None:
     for response in (piece * 20_000, "not A" + piece * 20_000 + "or B", "answer: A" + piece * 20_000):
         for params in ({}, {"choices": FOUR}, {"multiple": True}):
             assert score(response, "B", **params) in (0.0, 1.0)
+
+
+PLACES = ["London", "Paris", "Berlin", "New Paris"]
+
+
+@pytest.mark.parametrize("said", [
+    "B", "b", "(B)", "B.", "B) Paris", "**B**", "Answer: B", "answer is (b)", "<answer>B</answer>", r"\boxed{B}",
+    r"\boxed{\text{Paris}}", "Paris", "the city of Paris", '{"choice": "b"}', "ANSWER: B, not C",
+    "B because A is wrong", "It's not A, so I think it's B", "答案：B，因为A是错的", "I said A.\nAnswer: B",
+    "B, I think", "I think A is wrong, B is right",
+])  # fmt: skip
+def test_choices_that_are_right(said: str) -> None:
+    assert score(said, "B", choices=PLACES) == 1.0
+    assert score(said, "paris", choices=PLACES) == 1.0
+
+
+@pytest.mark.parametrize("said", [
+    "A or B", "A, B", "A/B", "B or C", "Answer: A B C D are all plausible", "Answer: [LETTER]", "any of them", "",
+    "London or Paris",
+    "A capital city", "Answer: B or maybe C", "B. Or C.", "Answer: B; maybe C",
+     "New Paris", "not B", "ANSWER: (see the diagram above)", "E", "(A) or (B)",
+])  # fmt: skip
+def test_choices_that_hedge_or_err(said: str) -> None:
+    assert score(said, "B", choices=PLACES) == 0.0
+
+
+def test_several_options_need_the_exact_set() -> None:
+    for said in ("A, C", "AC", "C and A", "(A, C)", "Answer: A,C", "Answer: AC"):
+        assert score(said, ["A", "C"]) == 1.0
+    for said in ("A", "A, B, C", "C"):
+        assert score(said, ["A", "C"]) == 0.0

@@ -223,3 +223,98 @@ def test_evaluation_adds_average_precision_at_every_answer(response, average_pre
     assert evaluated.score == plain.score
     assert evaluated.parts.keys() - plain.parts.keys() == {"map", "map_50", "map_75"}
     assert evaluated.parts["map"] == pytest.approx(average_precision)
+
+
+CAR = {"bbox_2d": [100, 100, 200, 200], "label": "car"}
+FAR = {"bbox_2d": [600, 600, 650, 650], "label": "car"}
+
+
+def listed(*items: Any) -> str:
+    return json.dumps(items)
+
+
+def test_worked_values_of_dynamic_iou() -> None:
+    def of_iou(iou: float) -> dict[str, Any]:
+        return {"bbox_2d": [0, 0, 1000, 1000 * iou], "label": "car"}
+
+    whole = {"bbox_2d": [0, 0, 1000, 1000], "label": "car"}
+    for iou, threshold, value in [(0.9, 0.85, 0.93), (0.9, 0.95, 0.0), (0.96, 0.95, 0.972), (0.96, 0.99, 0.0)]:
+        assert score(listed(of_iou(iou)), [whole], threshold=threshold) == pytest.approx(value)
+    other = {"bbox_2d": [2000, 0, 3000, 1000], "label": "car"}
+    almost = [of_iou(0.995), other | {"bbox_2d": [2000, 0, 3000, 900]}]
+    assert score(listed(*almost), [whole, other], threshold=0.85) == pytest.approx(0.963, abs=5e-4)
+    assert score(listed(*almost), [whole, other], threshold=0.95) == pytest.approx(0.498, abs=5e-4)
+    assert score(listed(whole), [whole, other]) == pytest.approx(0.345)
+    spam = [whole, other, FAR, {"bbox_2d": [1, 1, 2, 2], "label": "car"}]
+    assert score(listed(*spam), [whole, other]) == pytest.approx(0.333)
+
+
+def test_the_order_of_boxes_never_matters() -> None:
+    assert score(listed(CAR, DOG), [DOG, CAR]) == 1.0
+    assert score(listed(DOG, CAR), [DOG, CAR]) == 1.0
+    # A greedy match gives the first target the box that only the second can use.
+    targets = [{"bbox_2d": [0, 0, 100, 100]}, {"bbox_2d": [20, 0, 120, 100]}]
+    answer = listed([10, 0, 110, 100], [-50, 0, 90, 100])
+    both = {score(answer, order) for order in (targets, targets[::-1])}
+    assert len(both) == 1
+    assert verify(answer, targets).parts["recall"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '```json\n[{"bbox_2d": [100, 100, 200, 200], "label": "person\'s hat"}]\n```',
+        "[{'bbox_2d': [100, 100, 200, 200], 'label': 'person's hat'}]",
+        '{"bbox_2d": [100, 100, 200, 200], "label": "Person\'s  Hat"}',
+        '[{"bbox": ["100", "100", "200", "200"], "label": "person\'s hat"}, {"bbox": [1, 2',
+        "(100,100),(200,200)",
+    ],
+)
+def test_answers_that_released_parsers_lose(answer: str) -> None:
+    assert score(answer, [CAR | {"label": "person's hat"}]) == 1.0
+
+
+def test_labels() -> None:
+    unlabelled = {"bbox_2d": CAR["bbox_2d"]}
+    assert score(listed(unlabelled), [CAR]) == 1.0
+    assert score(listed(unlabelled, {"bbox_2d": DOG["bbox_2d"]}), [CAR, DOG]) == 0.0
+    assert score(listed(CAR | {"label": "dog"}), [CAR]) == 0.0
+    assert score(listed(CAR | {"label": "dog"}), [CAR["bbox_2d"]]) == 1.0
+    hedged = listed(CAR, CAR | {"label": "dog"})
+    assert score(hedged, [CAR]) == pytest.approx((0.7 + 0.3 * 0.75) * 0.6)
+
+
+def test_fixed_thresholds_do_not_follow_the_schedule() -> None:
+    answer = listed([100, 100, 200, 196])
+    early, late = (verify(answer, [CAR], threshold=t) for t in (0.5, 0.99))
+    assert (early.score, late.score) == (pytest.approx(0.972), 0.0)
+    for part in ("iou", "iou_50", "iou_75", "iou_95", "iou_99"):
+        assert early.parts[part] == late.parts[part]
+    assert [early.parts[f"iou_{t}"] for t in (50, 75, 95, 99)] == [1.0, 1.0, 1.0, 0.0]
+
+
+def test_coordinates_of_target_and_answer_may_differ() -> None:
+    target, frame = [{"bbox_2d": [100, 200, 300, 400]}], {"coords": "relative_1000", "answer_coords": "pixels"}
+    assert score(listed([64, 96, 192, 192]), target, image_size=[640, 480], **frame) == 1.0
+    resized = {"image_size": [640, 480], "answer_size": [320, 240]}
+    assert score(listed([32, 48, 96, 96]), target, **frame, **resized) == 1.0
+    assert score(listed([0.1, 0.2, 0.3, 0.4]), target, coords="relative_1000",
+                 answer_coords="relative_1") == pytest.approx(1.0)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "params", "says"),
+    [
+        ([[0, 0, 700, 40]], {"image_size": [640, 480]}, "640 x 480"),
+        ([[0, 0, 1001, 40]], {"coords": "relative_1000"}, "1001"),
+        ([[5, 5, 5, 9]], {}, "5.*x1 < x2"),
+        ([[9, 5, 5, 9]], {}, "x1 < x2"),
+        ([[1, 2, 3, 4]], {"answer_coords": "relative_1"}, "image_size"),
+        ([[1, 2, 3, 4]], {"coords": "inches"}, "inches.*relative_1000"),
+        ("[1, 2, 3, 4]", {}, "list of boxes"),
+    ],
+)
+def test_bad_box_targets_say_value_and_mend(target: Any, params: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        catalog.load("verifiers", "dynamic_iou").check_target(target, **params)
+    assert verify("[1, 2, 3, 4]", target, **params).status == "bad_target"

@@ -89,9 +89,26 @@ def test_a_skipped_thought_is_counted_beside_the_score(response: str, layout: st
 
 @pytest.mark.parametrize("layout", SECTIONS)
 @pytest.mark.parametrize(("name", "target"), [("temporal_iou", [10, 20]), ("choice", "B"), ("counting", 3),
-                                              ("grounded_qa", {"choice": "B", "spans": [10, 20]})])  # fmt: skip
+                                              ("grounded_qa", {"choice": "B", "spans": [10, 20]}), ("ocr", "a b"),
+                                              ("math", "1/2")])  # fmt: skip
 def test_wrapping_keeps_an_answer_right(layout: str, name: str, target: object) -> None:
     verifier = catalog.load("verifiers", name)
-    wrapped = catalog.load("verifiers", "format").wrap(verifier.gold(target), layout)
-    assert score(wrapped, layout) == 1.0
+    gold = verifier.gold(target)
+    wrapped = catalog.load("verifiers", "format").wrap(gold, layout)
+    if not ("boxed" in layout and "\\boxed" in gold):  # two boxes are no layout
+        assert score(wrapped, layout) == 1.0
     assert verifier.verify(wrapped, target).score == 1.0
+
+
+@pytest.mark.parametrize("response", [
+    "<think>a</think><answer>b", "<think>a<answer>b</answer></think>", "x<think>a</think><answer>b</answer>",
+    "<think>a</think><answer>b</answer>x", "<think>a</think><think>b</think><answer>c</answer>",
+    "<think>a</think><answer></answer>", "<THINK>a</THINK><answer>b</answer>",
+])  # fmt: skip
+def test_layouts_that_are_broken(response: str) -> None:
+    assert score(response, "think_answer") == 0.0
+
+
+def test_format_parts_tell_which_tag_is_missing() -> None:
+    parts = catalog.load("verifiers", "format").verify("<answer>2</answer>", "think_answer").parts
+    assert parts == {"think": 0.0, "answer": 1.0, "skipped_thought": 0.0}

@@ -23,7 +23,7 @@ import pytest
 
 from vlmrl import catalog
 from vlmrl.errors import UserError
-from vlmrl.rewards.composite import Call, check_params, run_call
+from vlmrl.rewards.calls import Call, check_params, run_call
 from vlmrl.rewards.schedules import schedule_value
 from vlmrl.verdict import Member, Verdict
 

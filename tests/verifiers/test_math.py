@@ -1,5 +1,7 @@
 """Math: each class of notation with what equals it and what does not; hedges and hacks; nothing stalls."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -7,9 +9,6 @@ import pytest
 from vlmrl import catalog
 from vlmrl.reading.expressions import equal
 from vlmrl.reading.notation import clean
-from vlmrl.reading.quantities import quantity
-from vlmrl.reading.regions import region
-from vlmrl.reading.values import constant
 
 
 def score(response: str, target: Any, **params: Any) -> float | None:
@@ -159,15 +158,56 @@ def test_equality_is_symmetric_over_many_kinds() -> None:
             assert equal(a, b) == equal(b, a), (a, b)
 
 
-def test_quantities_regions_and_constants() -> None:
-    assert quantity("5x") is None
-    assert quantity("5 plus") is None
-    assert quantity(r"\frac{1}{0}") is None
-    metres, feet = quantity("3 m"), quantity("5 ft")
-    assert metres is not None
-    assert feet is not None
-    assert metres.kind == feet.kind == frozenset({("meter", 1)})
-    assert region("(a, b)", constant) is None
-    assert region("(2, 1)", constant) is None
-    assert constant(r"2\sqrt{3}") == pytest.approx(12**0.5)
-    assert constant("2x") is None
+@pytest.mark.parametrize(("said", "true"), [
+    (r"\boxed{10} then \boxed{42}", "42"), ("−5", "-5"), ("½", "1/2"), ("１２", "12"), (r"1\,234", "1234"),
+    (r"\$10", "10"), ("+7", "7"), (r"74^\circ", "74"), ("74°", "74"), ("1 1/2", "1.5"), (r"1\frac12", "3/2"),
+    ("10 cm", "10"), (r"10\text{ cm}", "10"), ("33.5%", "0.335"), ("10%", "10"), (r"\frac{2}{4}", "0.5"),
+    ("x = 3", "3"), ("3", "x = 3"), ("3", 3), ("3.0", 3), ("0.5", 0.5), ("The answer is 12.", "12"),
+    (r"\{3, 1, 2\}", r"\{1, 2, 3\}"), ("[0, 1)", "[0,1)"), ("(1, 2)", "(1,2)"), ("x > 5", "5 < x"),
+    (r"2\sin b\cos a", r"2\cos a \sin b"), (r"\frac{x+2}{7}", r"\frac{x}{7}+\frac{2}{7}"),
+    ("1e3", "1000"),
+    ("5 apples", "5"), ("So x = 3.\nThe answer is: 5.", "5"), ("2 + 3 = 5", "5"),
+    (r"\begin{bmatrix}1 & 2\\3 & 4\end{bmatrix}", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"), ("odd", r"\text{odd}"),
+    (r"96-10\sqrt{21}", r"\frac{6\sqrt{1789-240\sqrt{21}}+8\sqrt{1236-240\sqrt{21}}}{5}"),
+    (r"2024^{4046}", r"2024^{4046}"), (r"\boxed{1} and \boxed{2}", "1, 2"), ("5", ["4", "5"]),
+])  # fmt: skip
+def test_equal_in_math(said: str, true: Any) -> None:
+    assert score(said, true) == 1.0
+
+
+@pytest.mark.parametrize(("said", "true"), [
+    ("3 or 4", "3"), ("3 or 4", "4"), ("(1,2)", "(2,1)"), ("[0,1)", "(0,1)"), ("5 cm", r"5\text{ m}"),
+    ("x < 5", "x > 5"),
+    ("100000000000000000000", "100000000001000000000"), ("5.001", "5"), ("1:00", "12:00"), ("12", r"\{1, 2\}"),
+    (r"\sqrt{67}, -\sqrt{85}", r"\sqrt{67}"), ("x = 1", "y = 2"), ("A", "a"), ("204_7", "204_5"), ("", "5"),
+    ("x", "|x|"), ("x^2 = 4", "4"),
+    ("it is 3 or 4", "4"), (r"\boxed{\frac{1}{0}}", "0"), ("open('x','w') or 0", "0"),
+    ("__import__('os').getcwd() or 5", "5"),
+])  # fmt: skip
+def test_unequal_in_math(said: str, true: Any) -> None:
+    assert score(said, true) == 0.0
+
+
+TOWERS = [
+    "9^{9^{9^9}}", "9^9^9^9", "((9!)!)!", r"\binom{10^9}{10^8}", r"\binom{1000000000}{500000000}", "10^{10^{10}}x",
+    r"\sqrt{" * 30 + "2" + "}" * 30, "(" * 300 + "x" + ")" * 300, "x^" * 100 + "2", "x^{" * 8 + "x" + "}" * 8,
+    r"\int_0^1 e^{x^2} dx", r"\sum_{k=1}^{10^9} k", "9" * 5000, "9" * 5000 + "x", "x" * 400, "1+" * 200 + "x",
+    r"\frac{" * 9 + "x" + "}{y}" * 9, ",".join(rf"\sin(x+{i})" for i in range(20)), "e^{e^{e^{e^9}}}", "!" * 99 + "x",
+    r"\Gamma(10^{9})", "(" * 6 + "9^9" + ")^9" * 6, "0.1^{0.1^{-99}}", r"\tan(\tan(\tan(10^{99})))",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("true", ["3", "x^2+1", ",".join(rf"\cos(x+{i})" for i in range(20))])
+def test_towers_are_refused_before_they_are_evaluated(true: str) -> None:
+    for tower in TOWERS:
+        assert score(f"\\boxed{{{tower}}}", true) == 0.0
+        assert score(tower, true) == 0.0
+
+
+def test_numbers_never_load_sympy() -> None:
+    code = (
+        "import sys; from vlmrl import catalog; v = catalog.load('verifiers', 'math').verify;"
+        "assert v('7', 7).score == 1.0; assert v('x', 7).score == 0.0; assert v('\\\\boxed{1/2}', '0.5').score == 1.0;"
+        "assert 'sympy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

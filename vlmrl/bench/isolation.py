@@ -11,7 +11,7 @@ from typing import NamedTuple
 from vlmrl import catalog
 from vlmrl.bench.timing import seconds
 from vlmrl.bench.verifiers import math_answer
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member, Verdict
 

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from vlmrl import catalog
 from vlmrl.bench.timing import ratio, take_turns
-from vlmrl.rewards.composite import Call, is_group_level, run_calls
+from vlmrl.rewards.calls import Call, is_group_level, run_calls
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
 
@@ -35,7 +35,7 @@ class Speed(NamedTuple):
 
 def bench_verifiers(names: Sequence[str], as_json: bool) -> None:
     """Prints the speed of these verifiers, or of all if no name is given; `UserError` for an unknown one."""
-    names = names or [name for name in catalog.names("verifiers") if catalog.place(name) != "thread"]
+    names = names or [name for name in catalog.names("verifiers") if not catalog.is_soft(name)]
     batches = {name: _batch(name) for name in names}
     with Workers(1, deadline=60) as workers:
         shown = track(names, "bench verifiers", transient=True, disable=as_json)

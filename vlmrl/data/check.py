@@ -145,7 +145,7 @@ def check_reward(where: str, sample: Sample) -> None:
 def is_by_rule(verifier: str) -> bool:
     """Whether a verifier judges answers (or, like `format`, their layout) and needs nobody else for it."""
     module = catalog.load("verifiers", verifier)
-    return catalog.place(verifier) != "thread" and (catalog.needs_target(verifier) or hasattr(module, "wrap"))
+    return not catalog.is_soft(verifier) and (catalog.needs_target(verifier) or hasattr(module, "wrap"))
 
 
 def modality(sample: Sample) -> str:

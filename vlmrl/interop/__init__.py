@@ -26,7 +26,7 @@ from typing import Any
 
 from vlmrl.errors import UserError
 from vlmrl.interop.columns import Answer, ColumnReward, Row, Specs
-from vlmrl.rewards.composite import CallRunner
+from vlmrl.rewards.calls import CallRunner
 from vlmrl.verdict import Member, Verdict
 
 

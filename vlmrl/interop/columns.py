@@ -23,7 +23,8 @@ from pydantic import Field, ValidationError, model_validator
 
 from vlmrl import catalog
 from vlmrl.errors import UserError, nearest, one_line
-from vlmrl.rewards.composite import Answered, CallRunner, check_params, check_spec, is_group_level, score_groups
+from vlmrl.rewards.calls import CallRunner, check_params, is_group_level
+from vlmrl.rewards.composite import Answered, check_spec, score_groups
 from vlmrl.rewards.workers import Workers
 from vlmrl.sample import RewardSpec, Sample
 from vlmrl.verdict import Member, Verdict

@@ -169,23 +169,19 @@ def _picture(row: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _boxes(row: Mapping[str, Any], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    from vlmrl.reading import answers, boxes
+    from vlmrl.reading import boxes
+    from vlmrl.reading.frames import Frame
 
     for spec in json.loads(row["reward"]):
         if spec["verifier"] != "dynamic_iou":
             continue
-        params = spec["params"]
-        coords = params.get("coords", "pixels")
-        answer = answers.extract(row["response"])
-        answered = boxes.parse_boxes(answer.text) if answer else None
-        image_size = params.get("image_size") or size
-        answer_size = params.get("answer_size") or image_size
-        true = boxes.parse_boxes(json.dumps(spec["target"])) or []
-        for kind, places, extent in (
-            ("true", true, boxes.extent(coords, image_size)),
-            ("answered", answered or [], boxes.extent(params.get("answer_coords") or coords, answer_size)),
-        ):
-            for (x1, y1, x2, y2), label in places:
+        frame = Frame.of(spec["params"])
+        frame = frame._replace(image_size=frame.image_size or size)
+        true = boxes.parse_boxes(json.dumps(spec["target"]))
+        answered = boxes.parse_boxes(frame.answer_text(row["response"]))
+        for kind, places, extent in (("true", true, frame.extent), ("answered", answered, frame.answer_extent)):
+            assert extent  # the size of the image is known
+            for (x1, y1, x2, y2), label in places or []:
                 left, top = 100 * x1 / extent[0], 100 * y1 / extent[1]
                 width, height = 100 * (x2 - x1) / extent[0], 100 * (y2 - y1) / extent[1]
                 yield {"kind": kind, "label": label, "x": left, "y": top, "width": width, "height": height}

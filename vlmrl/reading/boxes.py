@@ -1,8 +1,6 @@
-"""Boxes: reading them from an answer, converting their coordinates, comparing and matching them.
+"""Boxes: reading them from an answer, comparing and matching them. Their coordinates: `vlmrl.reading.frames`.
 
-A box is [x1, y1, x2, y2] with x1 < x2 and y1 < y2; many are a float array of shape [N, 4]. Coordinates
-are `pixels` of an image of size (width, height), or relative to it: `relative_1000` (0 to 1000),
-`relative_100` (per cent, as Molmo points) or `relative_1` (0 to 1). Nothing here rounds.
+A box is [x1, y1, x2, y2] with x1 < x2 and y1 < y2; many are a float array of shape [N, 4].
 """
 
 from __future__ import annotations
@@ -11,16 +9,13 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmrl.reading.answers import unfenced
 
-Coords = Literal["pixels", "relative_1000", "relative_100", "relative_1"]
-COORDS: tuple[str, ...] = get_args(Coords)
-_SIDE = {"relative_1000": 1000.0, "relative_100": 100.0, "relative_1": 1.0}
 MAX_BOXES = 1000
 """An answer is read up to this many boxes."""
 _MAX_COORDINATE = 1e7
@@ -64,66 +59,6 @@ def match(score_NM: NDArray[np.float64], least: float | NDArray[np.float64] = 0.
     usable_NM = np.where(score_NM >= least - 1e-9, score_NM, 0.0)
     rows, columns = linear_sum_assignment(usable_NM, maximize=True)
     return [(int(n), int(m)) for n, m in zip(rows, columns, strict=True) if usable_NM[n, m] > 0]
-
-
-# --- coordinates ------------------------------------------------------------------------------------------
-
-
-def extent(coords: str, image_size: Sequence[float] | None) -> tuple[float, float]:
-    """The largest x and y of a coordinate system; `pixels` needs the image's (width, height)."""
-    if coords in _SIDE:
-        return _SIDE[coords], _SIDE[coords]
-    if coords != "pixels":
-        raise ValueError(f"coords {coords!r} is unknown; use one of {', '.join(COORDS)}")
-    if image_size is None:
-        raise ValueError("image_size is missing; boxes in pixels need [width, height] of their image")
-    if (
-        not isinstance(image_size, (list, tuple))
-        or len(image_size) != 2
-        or not all(finite(side) and side > 0 for side in image_size)
-    ):
-        raise ValueError(f"image_size {image_size!r} is not [width, height] in pixels")
-    return float(image_size[0]), float(image_size[1])
-
-
-def convert(
-    boxes_N4: NDArray[np.float64],
-    source: str,
-    target: str,
-    source_size: Sequence[float] | None = None,
-    target_size: Sequence[float] | None = None,
-) -> NDArray[np.float64]:
-    """Boxes in the coordinates `source` expressed in those of `target`; the sizes are needed for `pixels`."""
-    old, new = extent(source, source_size), extent(target, target_size)
-    return boxes_N4 * np.array([*new, *new]) / np.array([*old, *old])
-
-
-def answer_scale(
-    coords: str,
-    image_size: Sequence[float] | None,
-    answer_coords: str | None,
-    answer_size: Sequence[float] | None,
-) -> tuple[float, float]:
-    """What takes a target's x and y to those of the answer, whose coordinates are the target's where not given."""
-    theirs = answer_coords or coords
-    for name, value in (("coords", coords), ("answer_coords", theirs)):
-        if value not in COORDS:
-            raise ValueError(f"{name} {value!r} is unknown; use one of {', '.join(COORDS)}")
-    if theirs == coords and (coords != "pixels" or answer_size is None or answer_size == image_size):
-        return 1.0, 1.0
-    old, new = extent(coords, image_size), extent(theirs, answer_size or image_size)
-    return new[0] / old[0], new[1] / old[1]
-
-
-def answer_extent(
-    coords: str,
-    image_size: Sequence[float] | None,
-    answer_coords: str | None,
-    answer_size: Sequence[float] | None,
-) -> tuple[float, float] | None:
-    """The largest x and y that the answer can name; None for pixels of an image whose size nobody gave."""
-    theirs, size = answer_coords or coords, answer_size or image_size
-    return None if theirs == "pixels" and size is None else extent(theirs, size)
 
 
 # --- reading ----------------------------------------------------------------------------------------------

@@ -11,8 +11,11 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vlmrl.reading.answers import fold, unfenced
 from vlmrl.reading.boxes import (
@@ -38,6 +41,8 @@ POLYGON_KEYS = ("polygon", "polygon_2d", "segmentation", "quad", "poly", "points
 
 Vertex = tuple[float, float]
 Ring = tuple[Vertex, ...]
+Move = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""Takes coordinates [..., 2k] to others, as the methods of `vlmrl.reading.frames.Frame`."""
 
 
 class Polygon(NamedTuple):
@@ -89,9 +94,10 @@ def polygon_from(value: Any, label: Any = None, turn: float = math.pi / 180) -> 
     return Polygon(kept, said_label(label))
 
 
-def scaled(polygon: Polygon, scale: Vertex) -> Polygon:
-    """The polygon with x and y multiplied."""
-    return Polygon(tuple(tuple((x * scale[0], y * scale[1]) for x, y in ring) for ring in polygon.rings), polygon.label)
+def moved(polygon: Polygon, move: Move) -> Polygon:
+    """The polygon with its vertices, [N, 2] of each ring, in other coordinates."""
+    rings = (move(np.array(ring)).tolist() for ring in polygon.rings)
+    return Polygon(tuple(tuple((x, y) for x, y in ring) for ring in rings), polygon.label)
 
 
 def solid(polygon: Polygon) -> Any:

@@ -20,7 +20,7 @@ from typing import IO, Any
 from vlmrl.catalog import default_target, needs_target
 from vlmrl.errors import UserError
 from vlmrl.files import json_line, read_jsonl, read_rows, whole_file
-from vlmrl.rewards.composite import Call, CallRunner, check_params, is_group_level
+from vlmrl.rewards.calls import Call, CallRunner, check_params, is_group_level
 from vlmrl.verdict import Member, Verdict
 
 BATCH = 2048

@@ -19,7 +19,7 @@ import numpy as np
 from vlmrl import catalog
 from vlmrl.config.reward import MatchedSchedule, Schedule
 from vlmrl.errors import UserError, nearest
-from vlmrl.rewards.composite import Overrides, parameters
+from vlmrl.rewards.composite import Overrides
 from vlmrl.verdict import Verdict
 
 LATEST = 512
@@ -34,7 +34,7 @@ class Schedules:
 
     def __init__(self, schedules: Mapping[str, Mapping[str, Schedule]]) -> None:
         for verifier, scheduled in schedules.items():
-            known = parameters(verifier)
+            known = catalog.parameters(verifier)
             for name, schedule in scheduled.items():
                 if name not in known:
                     raise UserError(f"reward.schedules.{verifier}: no parameter {name!r}{nearest(name, known)}")

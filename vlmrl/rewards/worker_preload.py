@@ -5,13 +5,13 @@ import gc
 
 import vlmrl.rewards.worker_process  # noqa: F401 - what a process runs
 from vlmrl import catalog
-from vlmrl.rewards.composite import Call, run_calls
+from vlmrl.rewards.calls import Call, run_calls
 from vlmrl.verdict import Member
 
 for name in catalog.names("verifiers"):
     with contextlib.suppress(Exception):
         module = catalog.load("verifiers", name)
-        if catalog.place(name) != "thread":
+        if not catalog.is_soft(name):
             run_calls([Call(name, (Member(e.response),), e.target, e.params) for e in module.EXAMPLES])
 
 # What is loaded here is shared with the processes to come; a collection in one of them would copy all of it.

@@ -28,7 +28,7 @@ from unittest.mock import patch
 import psutil
 
 from vlmrl import catalog
-from vlmrl.rewards.composite import Call, run_call
+from vlmrl.rewards.calls import Call, run_call
 from vlmrl.verdict import Member, Status
 
 STUCK = 60.0
@@ -37,7 +37,7 @@ _IDLE = -1.0
 
 
 class LostError(Exception):
-    """A chunk whose process is no more. `place`: of the response it was judging, if it had begun; `before`: the
+    """A chunk whose process has ended. `place`: that of the response it was judging, if it had begun; `before`: the
     verdicts and seconds of the responses before it, once they are known."""
 
     def __init__(self, place: int | None, status: Status, why: str) -> None:
@@ -78,7 +78,7 @@ class Worker:
         self.pipe.send(calls)
 
     def place(self) -> int | None:
-        """Of the response being judged, in the chunk; None before the first."""
+        """The index, in the chunk, of the response being judged; None before the first."""
         return None if self.progress[0] == _IDLE else int(self.progress[0])
 
     def left(self) -> float:
@@ -112,7 +112,7 @@ def _work(pipe: Connection, progress: Any, memory_mb: int, added: Sequence[str])
 
 
 def _judge_chunk(progress: Any, calls: Sequence[tuple[Any, ...]]) -> tuple[list[list[tuple[Any, ...]]], list[float]]:
-    """The verdicts of the calls, and the seconds each took."""
+    """The verdicts of the calls, and the seconds of each."""
     verdicts, seconds = [], []
     for place, (verifier, members, target, params) in enumerate(calls):
         call = Call(verifier, tuple(Member(*member) for member in members), target, params)

@@ -9,9 +9,11 @@ one response its verdict (`timeout`, `error`: unscored); a new process takes its
 Each process has a pipe and a thread of its own: a pool whose processes share a pipe and its lock, such as pebble's,
 stands still for a minute when one of them is killed while it holds the lock.
 
-Calls travel in chunks of about 20 ms of work, as measured. Verifiers that say they are linear and cheap
-(`RUNS = "here"`) judge responses of common length in this process: the way to another would cost more than they
-do. Verdicts come back in the order of the calls.
+What runs where is measured. Each verifier starts in the processes, to which calls travel in chunks of about 20 ms of
+work. One of the toolkit's own rules that takes less than `CHEAP` a response judges responses of common length in this
+process, for as long as it stays that fast. Our rules need bounded time for any answer, which
+tests/rewards/audit/test_check.py proves with hostile ones; a verifier file that the user names may hang, and never runs
+here. Soft verifiers wait for their servers in threads. Verdicts come back in the order of the calls.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import math
 import os
 import queue
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -28,14 +31,18 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vlmrl import catalog
-from vlmrl.rewards.composite import Call, run_call
+from vlmrl.rewards.calls import Call, run_call
 from vlmrl.rewards.worker_process import LostError, Worker
 from vlmrl.verdict import Status, Verdict
 
 CHUNK_SECONDS = 0.02
 LARGEST_CHUNK = 512
+CHEAP = 150e-6
+"""Seconds of a response below which this process judges it itself: ten times what the way to another costs."""
+STRETCH = 32
+"""Calls that this process judges between two looks at the clock, which is slow itself."""
 LONGEST_HERE = 20_000
-"""Characters of a response that this process judges itself, where the verifier allows it."""
+"""Characters of a response that this process judges itself."""
 THREADS = 32
 """Calls of verifiers that wait for a server, at one time."""
 
@@ -47,18 +54,15 @@ _POLL = 0.02
 class Workers:
     """A `CallRunner`. `deadline` in seconds and `memory_mb` above what a fresh process holds are per response.
 
-    Safe to call from several threads. Use as a context manager, or `close()`. Without `trust`, no verifier runs
-    in this process, whatever it says of itself.
+    Safe to call from several threads. Use as a context manager, or `close()`.
     """
 
-    def __init__(
-        self, count: int | None = None, deadline: float = 5.0, memory_mb: int = 1024, trust: bool = True
-    ) -> None:
+    def __init__(self, count: int | None = None, deadline: float = 5.0, memory_mb: int = 1024) -> None:
         self.count = count or max(1, (os.cpu_count() or 1) - 1)
         self.deadline = deadline
         self.memory_mb = memory_mb
-        self.trust = trust
         self.seconds: defaultdict[str, float] = defaultdict(lambda: 1e-3)
+        """Seconds of a response, by verifier: a running mean of what was measured, after a first guess."""
         self.closed = False
         self.queue: queue.SimpleQueue[tuple[Future[Any], list[Any]] | None] = queue.SimpleQueue()
         self._seats = [_Seat(self) for _ in range(self.count)]
@@ -66,14 +70,19 @@ class Workers:
 
     def __call__(self, calls: Sequence[Call]) -> list[list[Verdict]]:
         """The verdicts of each call, in order."""
-        places: defaultdict[str, list[int]] = defaultdict(list)
+        by_verifier: defaultdict[str, list[int]] = defaultdict(list)
         for i, call in enumerate(calls):
-            places[self._place(call)].append(i)
-        waiting = {i: self._threads.submit(run_call, calls[i]) for i in places["thread"]}
-        found = _Batch(self, calls, places["process"]).run()
-        found |= {i: run_call(calls[i]) for i in places["here"]}
-        found |= {i: future.result() for i, future in waiting.items()}
-        return [found[i] for i in range(len(calls))]
+            by_verifier[call.verifier].append(i)
+        soft = [i for name, own in by_verifier.items() if catalog.is_soft(name) for i in own]
+        waiting = {i: self._threads.submit(run_call, calls[i]) for i in soft}
+        verdicts: dict[int, list[Verdict]] = {}
+        for name, own in by_verifier.items():
+            if catalog.is_bounded(name):
+                verdicts |= self._judge_here(name, calls, own)
+        isolated = [i for i in range(len(calls)) if i not in verdicts and i not in waiting]
+        verdicts |= _Batch(self, calls, isolated).run()
+        verdicts |= {i: future.result() for i, future in waiting.items()}
+        return [verdicts[i] for i in range(len(calls))]
 
     def __enter__(self) -> Self:
         return self
@@ -90,11 +99,22 @@ class Workers:
             seat.end()
         self._threads.shutdown(cancel_futures=True)
 
-    def _place(self, call: Call) -> str:
-        place = catalog.place(call.verifier)
-        if place == "here" and (not self.trust or sum(len(m.response) for m in call.members) > LONGEST_HERE):
-            return "process"
-        return place
+    def measure(self, verifier: str, seconds: float) -> None:
+        """Adds the seconds of a response to the running mean of its verifier."""
+        self.seconds[verifier] += 0.05 * (seconds - self.seconds[verifier])
+
+    def _judge_here(self, verifier: str, calls: Sequence[Call], indices: Sequence[int]) -> dict[int, list[Verdict]]:
+        """The verdicts of those calls of a verifier that this process judges itself."""
+        verdicts: dict[int, list[Verdict]] = {}
+        short = [i for i in indices if sum(len(m.response) for m in calls[i].members) <= LONGEST_HERE]
+        for at in range(0, len(short), STRETCH):
+            if self.seconds[verifier] >= CHEAP:
+                break
+            stretch = short[at : at + STRETCH]
+            start = time.thread_time()
+            verdicts |= {i: run_call(calls[i]) for i in stretch}
+            self.measure(verifier, (time.thread_time() - start) / sum(max(1, len(calls[i].members)) for i in stretch))
+        return verdicts
 
     def schedule(self, calls: Sequence[Call]) -> Future[Any]:
         """The verdicts and seconds of a chunk, or `LostError`."""
@@ -118,7 +138,7 @@ class _Batch:
 
     def __init__(self, workers: Workers, calls: Sequence[Call], indices: Sequence[int]) -> None:
         self.workers, self.calls = workers, calls
-        self.found: dict[int, list[Verdict]] = {}
+        self.verdicts: dict[int, list[Verdict]] = {}
         self.waiting = deque(self._chunks(indices))
         self.running: dict[Future[Any], _Chunk] = {}
 
@@ -134,7 +154,7 @@ class _Batch:
             done, _ = wait(self.running, timeout=_POLL, return_when=FIRST_COMPLETED)
             for future in done:
                 self._collect(future, self.running.pop(future))
-        return self.found
+        return self.verdicts
 
     def _chunks(self, indices: Sequence[int]) -> Iterator[_Chunk]:
         """Equal shares for the workers, cut where a chunk holds enough work."""
@@ -165,9 +185,8 @@ class _Batch:
 
     def _fill(self, indices: Sequence[int], verdicts: Sequence[Any], seconds: Sequence[float]) -> None:
         for i, fields, took in zip(indices, verdicts, seconds, strict=True):
-            self.found[i] = [Verdict(*one) for one in fields]
-            name = self.calls[i].verifier
-            self.workers.seconds[name] += 0.05 * (took / len(fields) - self.workers.seconds[name])
+            self.verdicts[i] = [Verdict(*one) for one in fields]
+            self.workers.measure(self.calls[i].verifier, took / max(1, len(fields)))
 
     def _lose(self, chunk: _Chunk, place: int, lost: LostError) -> None:
         """Gives up the response at `place`; those of the chunk that have no verdict are judged again."""
@@ -185,25 +204,25 @@ class _Batch:
     def _give_up(self, indices: Sequence[int], status: Status, why: str) -> None:
         for i in indices:
             verdict = Verdict(None, status, why=f"{self.calls[i].verifier}: {why}")
-            self.found[i] = [verdict] * len(self.calls[i].members)
+            self.verdicts[i] = [verdict] * len(self.calls[i].members)
 
 
 # --- processes ------------------------------------------------------------------------------------------
 
 
 class _Seat:
-    """A process, another that stands by once it looks stuck, and the thread that feeds it and keeps its deadline."""
+    """A process, a standby that starts once it looks stuck, and the thread that feeds it and keeps its deadline."""
 
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
         self.worker: Worker | None = None
-        self.successor: Worker | None = None
+        self.standby: Worker | None = None
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
     def end(self) -> None:
         """Stops the processes, whatever they do."""
-        for worker in (self.worker, self.successor):
+        for worker in (self.worker, self.standby):
             if worker is not None:
                 worker.process.kill()
         self.thread.join()
@@ -216,12 +235,12 @@ class _Seat:
             try:
                 future.set_result(self._judge(calls))
             except LostError as lost:
-                lost.before = self._succeed()
+                lost.before = self._replace()
                 future.set_exception(lost)
             except Exception as error:
                 future.set_exception(error)
-        self._succeed()
-        self._succeed()
+        self._replace()
+        self._replace()
 
     def _judge(self, calls: list[Any]) -> Any:
         self.worker = worker = self.worker or self._start()
@@ -231,17 +250,17 @@ class _Seat:
                 place, left = worker.place(), worker.left()
                 if left <= 0 and worker.place() == place:
                     raise LostError(place, "timeout", f"no verdict after {worker.deadline:g} s")
-                if left < worker.deadline / 2 and self.successor is None:
-                    # What was judged before the response it is stuck at: so the successor is warm, and loses nothing.
-                    self.successor = self._start(calls[: place or 0])
+                if left < worker.deadline / 2 and self.standby is None:
+                    # What was judged before the response it is stuck at: so the standby is warm, and nothing is lost.
+                    self.standby = self._start(calls[: place or 0])
             verdicts = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join(1.0)
             code = worker.process.exitcode
             raise LostError(worker.place(), "error", f"its process died (exit code {code})") from None
-        if self.successor is not None:
-            self.successor.end()
-            self.successor = None
+        if self.standby is not None:
+            self.standby.end()
+            self.standby = None
         return verdicts
 
     def _start(self, calls: Sequence[Any] | None = None) -> Worker:
@@ -251,16 +270,16 @@ class _Seat:
             worker.end()
             raise LostError(None, "error", "the workers were closed")
         if calls is not None:
-            with suppress(OSError):  # it died: `_succeed` will see
+            with suppress(OSError):  # it died: `_replace` will notice
                 worker.begin(calls)
         return worker
 
-    def _succeed(self) -> Any:
-        """The process ends, and the one that stands by takes its place; what that has made of the responses before.
+    def _replace(self) -> Any:
+        """Ends the process and puts the standby in its place; returns what that made of the responses before.
 
-        One that is not done goes as well: its reply would later pass for that to another chunk.
+        A standby that is not done ends as well: its reply would later pass for the reply to another chunk.
         """
-        ended, self.worker, self.successor = self.worker, self.successor, None
+        ended, self.worker, self.standby = self.worker, self.standby, None
         if ended is not None:
             ended.end()
         if self.worker is not None:

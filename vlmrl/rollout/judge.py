@@ -21,7 +21,8 @@ from vlmrl.files import json_line, whole_file
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.call_rows import row_from_call
-from vlmrl.rewards.composite import Answered, Call, CallRunner, Overrides, failure, run_calls, score_groups
+from vlmrl.rewards.calls import Call, CallRunner, failure, run_calls
+from vlmrl.rewards.composite import Answered, Overrides, score_groups
 from vlmrl.rewards.schedules import Schedules
 from vlmrl.rollout import Rollout
 from vlmrl.sample import MARKS, MediaSet, Message, RewardSpec, Sample

@@ -10,7 +10,7 @@ from typing import Any
 import vlmrl
 from vlmrl.errors import UserError
 from vlmrl.rewards.call_rows import call_from_row
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.serve.dispatch import fingerprint
 
 RETRY_AFTER = 1

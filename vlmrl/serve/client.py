@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Self
 
 from vlmrl.errors import UserError
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.serve.dispatch import FIRST_PAUSE, Batch, Job, Server, TooLong, Unanswered
 from vlmrl.verdict import Verdict
 

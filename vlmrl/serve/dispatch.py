@@ -24,7 +24,7 @@ from pathlib import Path
 import vlmrl
 from vlmrl import catalog
 from vlmrl.rewards.call_rows import row_from_call
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.verdict import Verdict
 
 BATCH = 128

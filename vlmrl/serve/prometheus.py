@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.verdict import Verdict
 
 _BOUNDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)

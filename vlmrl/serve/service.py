@@ -33,7 +33,7 @@ from typing import Any
 import vlmrl
 from vlmrl import catalog
 from vlmrl.errors import UserError
-from vlmrl.rewards.composite import CallRunner, is_group_level
+from vlmrl.rewards.calls import CallRunner, is_group_level
 from vlmrl.rewards.workers import Workers
 from vlmrl.serve.admission import RETRY_AFTER, Limits, Refused, Room, calls_from
 from vlmrl.serve.dispatch import fingerprint

@@ -4,6 +4,8 @@ VLMRL_HOSTILE=100000 pytest tests/rewards/audit/test_check.py -k hostile      th
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from vlmrl import catalog
 from vlmrl.errors import UserError
 from vlmrl.rewards.audit import check, hostile_text
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
 
@@ -39,10 +41,25 @@ def verify(response, target):
 JUDGED = "    return Verdict(float(response == target))"
 
 
+@contextmanager
+def nothing_is_left_named() -> Iterator[None]:
+    """Forgets the verifier files that are named meanwhile."""
+    before = dict(catalog._ADDED)
+    yield
+    catalog._ADDED.clear()
+    catalog._ADDED.update(before)
+    catalog.load.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    with nothing_is_left_named():
+        yield
+
+
 @pytest.fixture
 def checked(tmp_path, capsys):
     """`checked(source)`: whether it holds, and the lines on standard error."""
-    before = dict(catalog._ADDED)
 
     def run(source: str) -> tuple[bool, list[str]]:
         path = tmp_path / "mine.py"
@@ -50,10 +67,7 @@ def checked(tmp_path, capsys):
         holds = check.run(str(path))
         return holds, capsys.readouterr().err.splitlines()
 
-    yield run
-    catalog._ADDED.clear()
-    catalog._ADDED.update(before)
-    catalog.load.cache_clear()
+    return run
 
 
 def test_a_good_file_holds(checked) -> None:
@@ -80,8 +94,7 @@ def test_a_good_file_holds(checked) -> None:
         ("not isinstance(target, str) or not target.strip()", "target == 3", "target None: gold is None, no text"),
         (JUDGED, f"    assert len(response) < 9999\n{JUDGED}", "error (", ),
         (JUDGED, f"    while len(response) > 50_000: pass\n{JUDGED}", "timeout ("),
-        (JUDGED, f"    while len(response) > 50_000: pass\n{JUDGED}\nRUNS = 'here'", "timeout ("),
-        (JUDGED, f"{JUDGED}\nRUNS = 'there'", "RUNS is 'there'"),
+        (JUDGED, f"{JUDGED}\nRUNS = 'here'", "RUNS is 'here'; use 'thread'"),
         (JUDGED, "    return Verdict(float(target in response))", "probe 'every answer' earns 1.00"),
         (JUDGED, f"    import time\n    if response[9999:]: return Verdict(time.time() % 1)\n{JUDGED}", "the second"),
         (JUDGED, f"    import os\n    if response == 'red': os._exit(3)\n{JUDGED}", "end the process (exit code 3)"),
@@ -127,13 +140,16 @@ def test_ours_by_name_and_by_path(capsys) -> None:
 
 @pytest.fixture(scope="module")
 def workers():
-    with Workers(1, deadline=DEADLINE, trust=False) as running:
-        yield running
+    """Workers that judge with our verifiers as with a user's: each answer in a process that can be killed."""
+    with nothing_is_left_named():
+        catalog.add_verifiers(catalog.folder("verifiers"))
+        with Workers(1, deadline=DEADLINE) as running:
+            yield running
 
 
 def local_verifiers() -> list[str]:
     names = catalog.names("verifiers")
-    return [name for name in names if catalog.place(name) != "thread"]
+    return [name for name in names if not catalog.is_soft(name)]
 
 
 def calls(name: str, texts: list[str]) -> list[Call]:
@@ -168,7 +184,6 @@ def test_any_pieces_get_a_verdict(name: str, pieces: list[str]) -> None:
     for example in module.EXAMPLES[:3]:
         verdict = module.verify("".join(pieces), example.target, **example.params)
         assert (verdict.score is None) == (verdict.status == "bad_target")
-        assert verdict.status == "bad_target" or 0.0 <= verdict.score <= 1.0
 
 
 def test_no_process_is_left() -> None:
@@ -177,9 +192,9 @@ def test_no_process_is_left() -> None:
         children = psutil.Process().children(recursive=True)
         return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
 
-    with Workers(1, deadline=DEADLINE, trust=False):
+    with Workers(1, deadline=DEADLINE):
         pass  # whatever serves all workers runs from here on
     before = judging()
-    with Workers(1, deadline=DEADLINE, trust=False) as running:
+    with Workers(1, deadline=DEADLINE) as running:
         running(calls("counting", list(hostile_text.strings(200, seed=1))))
     assert judging() <= before

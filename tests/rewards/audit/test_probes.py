@@ -9,7 +9,7 @@ from vlmrl import catalog
 from vlmrl.reading import answers
 from vlmrl.rewards.audit.blind_tasks import tasks
 from vlmrl.rewards.audit.probes import Result, everything, measure, page
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.verdict import Verdict
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "probes.md"

@@ -24,7 +24,7 @@ from vlmrl import catalog
 from vlmrl.rewards.audit import blind_tasks, contract, hostile_text, probes
 from vlmrl.rewards.audit.contract import shown
 from vlmrl.rewards.audit.probes import Result
-from vlmrl.rewards.composite import Call
+from vlmrl.rewards.calls import Call
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Example, Member
 
@@ -58,11 +58,11 @@ def run(name_or_path: str) -> bool:
     try:
         failures = failures or _apart(contract.behaviour, name)
         if not failures:
-            with Workers(1, DEADLINE, trust=False) as workers:
+            with Workers(1, DEADLINE) as workers:
                 failures = list(_under_fire(name, workers))
                 results = [] if failures else [probes.measure(task, workers) for task in _tasks(name)]
             failures += _leaks(results)
-            speed = _apart(_speed, name) if results and not _waits(name) else None
+            speed = _apart(_speed, name) if results and not catalog.is_soft(name) else None
     except _LostError as lost:
         failures.append(str(lost))
     _show(results, speed)
@@ -74,20 +74,13 @@ def run(name_or_path: str) -> bool:
 
 
 def _known(name_or_path: str) -> str:
-    """The verifier's name; a file that is not one of ours becomes known by its own."""
+    """The verifier's name. Its file is named to the catalog even where it is one of ours: so it never runs here."""
     path = Path(name_or_path)
-    name = name_or_path
-    if path.suffix == ".py" or len(path.parts) > 1:
-        name = path.stem
-        if path.resolve() != (catalog.folder("verifiers") / path.name).resolve():
-            catalog.add_verifiers(path)
-    catalog.load("verifiers", name)
-    return name
-
-
-def _waits(name: str) -> bool:
-    """Whether it waits for a server or holds a model: it has no deadline here, and is asked little."""
-    return catalog.place(name) == "thread"
+    if path.suffix != ".py" and len(path.parts) == 1:
+        path = Path(catalog.load("verifiers", name_or_path).__file__ or "")
+    catalog.add_verifiers(path)
+    catalog.load("verifiers", path.stem)
+    return path.stem
 
 
 def _usable(name: str) -> list[Example]:
@@ -95,8 +88,9 @@ def _usable(name: str) -> list[Example]:
 
 
 def _tasks(name: str) -> list[blind_tasks.Task]:
+    """The blind tasks; few cases of a soft verifier, each of which may be a request."""
     tasks = blind_tasks.tasks(name)
-    return [replace(task, cases=task.cases[:4]) for task in tasks] if _waits(name) else tasks
+    return [replace(task, cases=task.cases[:4]) for task in tasks] if catalog.is_soft(name) else tasks
 
 
 # --- under fire -------------------------------------------------------------------------------------------
@@ -104,7 +98,7 @@ def _tasks(name: str) -> list[blind_tasks.Task]:
 
 def _under_fire(name: str, workers: Workers) -> Iterator[str]:
     """Hostile answers to a good question, twice: the first that is not judged, late, or judged otherwise again."""
-    example, waits = _usable(name)[0], _waits(name)
+    example, waits = _usable(name)[0], catalog.is_soft(name)
     seeds = [example.response for example in _usable(name)]
     texts = list(hostile_text.strings(20 if waits else HOSTILE, 0, seeds))
     batches = [texts[i : i + 100] for i in range(0, len(texts), 100)] + [[text] for text in LONG]

@@ -38,8 +38,8 @@ def form(name: str) -> Iterator[str]:
     for parameter in parameters[2:]:
         if parameter.default is parameter.empty:
             yield f"verify: parameter {parameter.name} has no default; give it one"
-    if catalog.place(name) not in ("process", "here", "thread"):
-        yield f"RUNS is {shown(catalog.place(name))}; use 'here' or 'thread', or leave it out"
+    if hasattr(module, "RUNS") and not catalog.is_soft(name):
+        yield f"RUNS is {shown(module.RUNS)}; use 'thread' if it waits for a server, or leave it out"
     examples = module.EXAMPLES
     if not isinstance(examples, list) or not all(isinstance(example, Example) for example in examples):
         yield "EXAMPLES: expected a list of vlmrl.verdict.Example"

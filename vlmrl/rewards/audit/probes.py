@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from vlmrl import catalog
 from vlmrl.rewards.audit.blind_tasks import CASES, Case, Task, tasks
-from vlmrl.rewards.composite import Call, CallRunner, run_calls
+from vlmrl.rewards.calls import Call, CallRunner, run_calls
 from vlmrl.verdict import Member
 
 
