@@ -30,6 +30,7 @@ FOLDERS = {
     "objectives": "objectives",
     "engines": "rollout/engines",
     "hooks": "rollout/hooks",
+    "families": "models/families",
 }
 _ADDED: dict[str, Path] = {}
 """Verifier files of the user, by name."""
@@ -69,11 +70,16 @@ def names(kind: str) -> list[str]:
     return sorted(found | _ADDED.keys() if kind == "verifiers" else found)
 
 
+def singular(kind: str) -> str:
+    """What one thing of a kind is called: verifier, family."""
+    return f"{kind.removesuffix('ies')}y" if kind.endswith("ies") else kind.removesuffix("s")
+
+
 @cache
 def load(kind: str, name: str) -> ModuleType:
     """The module of that name; `UserError` names the nearest valid one."""
     if name not in names(kind):
-        raise UserError(f"unknown {kind.removesuffix('s')} {name!r}{nearest(name, names(kind))}")
+        raise UserError(f"unknown {singular(kind)} {name!r}{nearest(name, names(kind))}")
     if kind == "verifiers" and name in _ADDED:
         return _load_file(name)
     return importlib.import_module(f"vlmrl.{FOLDERS[kind].replace('/', '.')}.{name}")
