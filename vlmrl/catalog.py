@@ -29,6 +29,7 @@ FOLDERS = {
     "objectives": "objectives",
     "engines": "rollout/engines",
     "hooks": "rollout/hooks",
+    "families": "models/families",
 }
 _ADDED: dict[str, Path] = {}
 """Verifier files that the user named, by name."""
@@ -69,6 +70,11 @@ def names(kind: str) -> list[str]:
     return sorted(found | _ADDED.keys() if kind == "verifiers" else found)
 
 
+def singular(kind: str) -> str:
+    """What one thing of a kind is called: verifier, family."""
+    return f"{kind.removesuffix('ies')}y" if kind.endswith("ies") else kind.removesuffix("s")
+
+
 @cache
 def _presets(kind: str) -> dict[str, dict[str, Any]]:
     """Entries of the folder that are a table in its `presets.toml`: title, paper, formula, settings."""
@@ -80,7 +86,7 @@ def _presets(kind: str) -> dict[str, dict[str, Any]]:
 def load(kind: str, name: str) -> ModuleType:
     """The module of that name, for a table of presets one with `PRESET`; `UserError` names the nearest valid one."""
     if name not in names(kind):
-        raise UserError(f"unknown {kind.removesuffix('s')} {name!r}{nearest(name, names(kind))}")
+        raise UserError(f"unknown {singular(kind)} {name!r}{nearest(name, names(kind))}")
     if kind == "verifiers" and name in _ADDED:
         return _load_file(name)
     if name in _presets(kind):

@@ -1,34 +1,40 @@
-"""The command `vlmrl`: parses arguments and calls the module that does the work. Run `vlmrl --help`.
+"""The command `vlmrl`: a file for each sub-command, with its flags beside the code that runs it. Run `vlmrl --help`.
 
-Exit codes: 0 done; 2 the user's input is wrong, or the disk refuses a file, said in one line on standard error;
-130 interrupted; 1 (with a traceback) a failure of the toolkit. Every import of weight happens inside the command
-that needs it.
+Exit codes: 0 done; 2 the user's input is wrong, or the system refuses a file, in one line on standard error;
+130 interrupted; 141 the reader of the output has left; 1 (with a traceback) a failure of the toolkit.
+
+A sub-command is a module: its docstring is its help, the first line also in the list of commands; `add_arguments`
+declares its flags, `run(options)` does the work. Heavy imports are made in `run`, so that `--help` is quick.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
-import itertools
+import importlib
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+import vlmrl
 from vlmrl import catalog
-from vlmrl.cli.arguments import build_parser, split_overrides
+from vlmrl.cli.arguments import Parser, add_module, examples, split_settings
 from vlmrl.errors import UserError
 
+# Importing vlmrl.cli.list makes `list` a module in this namespace: the builtin is not used in this file.
+COMMANDS = ("train", "score", "check", "data", "serve", "report", "bench", "list", "settings", "doctor")
+"""The sub-commands, in the order of the help; each is a module of this folder."""
 REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
-"""What the system says of a file that the user, not the toolkit, can mend."""
+"""What the system says of a file that the user, not the toolkit, can correct."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        code = _run(arguments)
+        options = parse(sys.argv[1:] if argv is None else argv)
+        if options.verifiers_path:
+            catalog.add_verifiers(options.verifiers_path)
+        code = options.run(options) or 0
         sys.stdout.flush()
         return code
     except UserError as error:
@@ -37,210 +43,52 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        _drop_output()  # whoever read it has left
+        _discard_output()
         return 141
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
         print(f"vlmrl: {error.filename or 'the system refuses'}: {error.strerror or error}", file=sys.stderr)
-        _drop_refused_output()
+        _discard_refused_output()
         return 2
 
 
-def _drop_refused_output() -> None:
-    """Lets go of what standard output does not take, so that the flush at exit has nothing to complain of."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line; `run` among them is the function to call, `overrides` the settings given as
+    flags. `SystemExit` after one line on standard error if it is wrong."""
+    own, overrides = split_settings(arguments)
+    options, unknown = build_parser().parse_known_args(own)
+    if overrides and not options.takes_settings:
+        unknown = [*unknown, overrides[0]]
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if options.takes_settings and options.verifiers_path:
+        overrides += ["--reward.verifiers_path", options.verifiers_path]
+    options.overrides = overrides
+    return options
+
+
+def build_parser() -> Parser:
+    """All commands and their arguments."""
+    parser = Parser(prog="vlmrl", description=(vlmrl.__doc__ or "").partition("\n")[0])
+    parser.add_argument("--version", action="version", version=f"vlmrl {vlmrl.__version__}")
+    parser.set_defaults(takes_settings=False, verifiers_path=None)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    modules = [importlib.import_module(f"vlmrl.cli.{name}") for name in COMMANDS]
+    for name, module in zip(COMMANDS, modules, strict=True):
+        add_module(commands, name, module)
+    shown = [f"  {line}" for module in modules for line in examples(module)]
+    parser.epilog = "\n".join(["examples:", *shown, "", "`vlmrl COMMAND --help` says more about one command."])
+    return parser
+
+
+def _discard_refused_output() -> None:
+    """Drops what standard output does not take; otherwise the flush at exit would complain a second time."""
     try:
         sys.stdout.flush()
     except OSError:
-        _drop_output()
+        _discard_output()
 
 
-def _drop_output() -> None:
+def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _run(arguments: list[str]) -> int:
-    overrides: list[str] = []
-    if arguments[:1] == ["train"] or arguments[:2] == ["data", "grade"] or arguments[:3] == ["data", "mix", "plan"]:
-        arguments, overrides = split_overrides(arguments)
-    options = build_parser().parse_args(arguments)
-    command = options.command
-    if command == "train":
-        from vlmrl.train import trainer
-
-        return trainer.main(options.files, overrides, resume=options.resume, dry_run=options.dry_run)
-    if command == "score":
-        return _run_score(options)
-    elif command == "data":
-        return _run_data(options, overrides)
-    elif command == "report":
-        from vlmrl.monitor import report
-
-        print(report.write_report(Path(options.run_dir)))
-    elif command == "check":
-        from vlmrl.rewards.audit import check
-
-        return 0 if check.run(options.verifier) else 2
-    elif command == "serve":
-        _run_serve(options)
-    elif command == "bench":
-        _run_bench(options)
-    elif command == "list":
-        _list(options.kind)
-    elif command == "settings":
-        settings(options.section)
-    else:
-        from vlmrl.cli import doctor
-
-        doctor.examine()
-    return 0
-
-
-def _run_score(options: argparse.Namespace) -> int:
-    from vlmrl.rewards.call_rows import score_file
-    from vlmrl.rewards.workers import Workers
-
-    _add_verifiers(options)
-    with Workers(options.workers, options.deadline, options.memory_mb) as workers:
-        score_file(options.file, options.out, workers)
-    return 0
-
-
-def _run_serve(options: argparse.Namespace) -> None:
-    from vlmrl.serve.service import TOKEN, Limits, serve
-
-    _add_verifiers(options)
-    limits = Limits(options.body_mb, options.rows, options.rows_in_flight, options.grace)
-    token = os.environ.get(TOKEN)
-    serve(options.host, options.port, token, options.workers, options.deadline, options.memory_mb, limits)
-
-
-def _run_bench(options: argparse.Namespace) -> None:
-    if options.subject == "verifiers":
-        from vlmrl.bench.verifiers import bench_verifiers
-
-        _add_verifiers(options)
-        bench_verifiers(options.names, options.json)
-    elif options.subject == "isolation":
-        from vlmrl.bench.isolation import bench_isolation
-
-        bench_isolation(options.json)
-    elif options.subject == "planner":
-        out = sys.stdout
-        with contextlib.redirect_stdout(sys.stderr):  # libraries log to standard output as they load
-            from vlmrl.bench.planner import bench_planner
-
-            bench_planner(options.model, options.batches, options.gradient_checkpointing, options.json, out)
-    elif options.subject == "sampler":
-        from vlmrl.bench.sampler import bench_sampler
-
-        bench_sampler(options.names, options.prompts, options.draw, options.json)
-    elif options.subject == "curriculum":
-        from vlmrl.bench.curriculum import bench_curriculum
-
-        flags = [f"--{flag}" for flag in options.set]
-        bench_curriculum(Path(options.out), options.samplers, options.steps, options.seeds, options.prompts, flags)
-    elif options.subject == "thresholds":
-        from vlmrl.bench.thresholds import bench_thresholds
-
-        flags = [f"--{flag}" for flag in options.set]
-        bench_thresholds(Path(options.out), options.arms, options.steps, options.seeds, flags)
-    else:
-        _run_side_by_side(options)
-
-
-def _run_side_by_side(options: argparse.Namespace) -> None:
-    out = sys.stdout
-    with contextlib.redirect_stdout(sys.stderr):  # libraries log to standard output as they load
-        from vlmrl.bench.geometry import Geometry
-
-        axes = (options.prompt_tokens, options.image, options.completion, options.group, options.groups)
-        cells = [Geometry(options.model, *cell, options.gradient_checkpointing) for cell in itertools.product(*axes)]
-        if options.subject == "update":
-            from vlmrl.bench.update import bench_update
-
-            bench_update(cells, options.against, options.rounds, options.memory, options.json, out)
-        else:
-            from vlmrl.bench.rollout import bench_rollout
-
-            bench_rollout(cells, options.against, options.rounds, options.json, out)
-
-
-def _add_verifiers(options: argparse.Namespace) -> None:
-    if options.verifiers_path:
-        catalog.add_verifiers(options.verifiers_path)
-
-
-def _run_data(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from vlmrl.data import check
-
-    if options.action == "build":
-        sources = options.sources.split(",") if options.sources else None
-        count = check.build(
-            options.recipe, options.out, options.n, options.split, options.seed, sources, options.difficulty
-        )
-        print(f"{options.out}: {count} samples")
-    elif options.action == "convert":
-        count = check.convert(options.file, options.schema, options.out, options.verifier)
-        print(f"{options.out}: {count} samples")
-    elif options.action == "show":
-        check.show(options.file, options.n, options.source)
-    elif options.action == "grade":
-        from vlmrl.evaluate.grade import grade
-
-        print(f"{options.out}: {grade(options.files, overrides, options.out)} prompts")
-    elif options.action == "mix":
-        return _run_mix(options, overrides)
-    elif not check.check(options.file):
-        return 2
-    return 0
-
-
-def _run_mix(options: argparse.Namespace, overrides: Sequence[str]) -> int:
-    from vlmrl.curriculum.mixture import pilots
-
-    if options.part == "plan":
-        count = pilots.plan(options.files, overrides, options.out, options.pilots, options.seeds, dict(options.bounds))
-        print(f"{options.out}: {count} pilots; train them with `vlmrl data mix run {options.out}`")
-    elif options.part == "run":
-        return pilots.run(options.folder)
-    else:
-        from vlmrl.curriculum.mixture.report import fit_pilots
-
-        print(fit_pilots(options.folder, dict(options.objective), options.min_r2))
-    return 0
-
-
-def _list(kind: str) -> None:
-    rows = [(name, catalog.summary(kind, name)) for name in catalog.names(kind)]
-    if not sys.stdout.isatty():
-        for name, summary in rows:
-            print(f"{name}\t{summary}")
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(kind.removesuffix("s"), "what it is", box=None)
-    for name, summary in rows:
-        table.add_row(Text(name, "bold"), Text(summary))
-    Console().print(table)
-
-
-def settings(section: str | None) -> None:
-    """Prints the settings of a run file, or of one of its sections: name, type, default, meaning."""
-    from vlmrl.config import listing
-
-    rows = [(row.name, row.type, row.default, row.description) for row in listing.settings(section)]
-    if not sys.stdout.isatty():
-        for row in rows:
-            print("\t".join(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("setting", "type", "default", "meaning", box=None)
-    for name, *rest in rows:
-        table.add_row(Text(name, "bold"), *map(Text, rest))
-    Console().print(table)

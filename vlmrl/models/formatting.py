@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
+from vlmrl import catalog
 from vlmrl.config.model import ModelSettings
 from vlmrl.data.media import image_size, load_image
 from vlmrl.errors import UserError
@@ -30,14 +31,6 @@ from vlmrl.sample import Media, Sample
 if TYPE_CHECKING:
     from PIL.Image import Image
     from transformers import PreTrainedConfig, ProcessorMixin
-
-FAMILIES = {
-    "qwen2_vl": "relative_1000",
-    "qwen2_5_vl": "pixels",
-    "qwen3_vl": "relative_1000",
-    "qwen3_vl_moe": "relative_1000",
-}
-"""Supported `model_type`s, and the coordinates each writes boxes in: of the resized image, or per mille of it."""
 
 _T = TypeVar("_T")
 DEFAULTS = ModelSettings()
@@ -108,7 +101,7 @@ class Formatter:
     @property
     def answer_coords(self) -> str:
         """The coordinates in which this family writes boxes."""
-        return FAMILIES[self.config.model_type]
+        return catalog.load("families", self.config.model_type).COORDS
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a response, without special tokens."""
@@ -298,10 +291,10 @@ def load_config(path: str) -> PreTrainedConfig:
         raise UserError(
             f"model.path {path!r}: cannot be loaded ({reason}); give a folder or hub id of a Qwen-VL model"
         ) from None
-    if config.model_type not in FAMILIES:
+    known = catalog.names("families")
+    if config.model_type not in known:
         raise UserError(
-            f"model.path {path!r}: is a {config.model_type!r} model, not a Qwen-VL one; "
-            f"supported: {', '.join(FAMILIES)}"
+            f"model.path {path!r}: is a {config.model_type!r} model, not a Qwen-VL one; supported: {', '.join(known)}"
         )
     return config
 

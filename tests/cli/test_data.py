@@ -1,0 +1,110 @@
+"""`vlmrl data`: build, check and show. tests/data has what check finds in a row."""
+
+import json
+
+import pytest
+from helpers.command import complains, run
+from PIL import Image
+
+from vlmrl.cli import main
+from vlmrl.data.media import encode_png
+from vlmrl.data.sample_files import read_samples
+
+
+def row(number: int, **change) -> dict:
+    base = {
+        "id": f"row-{number}",
+        "source": "shapes",
+        "task": "count",
+        "messages": [{"role": "user", "content": f"<image>how many, in drawing {number}?"}],
+        "media": {"images": ["a.png"]},
+        "reward": [{"verifier": "counting", "target": 3}],
+    }
+    return base | change
+
+
+def write(folder, *rows: dict) -> str:
+    (folder / "a.png").write_bytes(encode_png(Image.new("RGB", (40, 30), "red")))
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
+
+
+def test_check_prints_counts(tmp_path, capsys) -> None:
+    file = write(tmp_path, row(0), row(1), row(2, source="sums"))
+    assert main(["data", "check", file]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "3 good rows",
+        "source    shapes 2, sums 1",
+        "task      count 3",
+        "verifier  counting 3",
+        "modality  1 image 3",
+    ]
+
+
+def test_check_names_a_bad_row_and_counts_the_good_ones(tmp_path, capsys) -> None:
+    done = run(capsys, "data", "check", write(tmp_path, row(0), row(1, taks="x"), row(2)))
+    complains(done, "rows.jsonl:2: taks: unknown field; did you mean 'task'?")
+    assert done.out.startswith("2 good rows")
+
+
+def test_check_stops_after_twenty_errors(tmp_path, capsys) -> None:
+    file = write(tmp_path, *(row(n, taks="x") for n in range(30)))
+    assert main(["data", "check", file]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 21
+    assert lines[-1].endswith("stopped after 20 errors")
+
+
+def test_check_of_nothing_is_an_error(tmp_path, capsys) -> None:
+    assert main(["data", "check", write(tmp_path)]) == 2
+    assert "holds no rows" in capsys.readouterr().err
+    assert main(["data", "check", str(tmp_path / "none.jsonl")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize("difficulty", [1, 3])
+def test_what_build_writes_passes_check(tmp_path, capsys, kind, difficulty) -> None:
+    file = str(tmp_path / f"rows.{kind}")
+    arguments = ["data", "build", "synthetic", "--n", "15", "--split", "heldout", "--seed", "5", "--out", file]
+    assert main([*arguments, "--difficulty", str(difficulty)]) == 0
+    assert main(["data", "check", file]) == 0
+    assert "75 good rows" in capsys.readouterr().out
+
+
+def test_build_is_repeatable_and_picks_sources(tmp_path) -> None:
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for file in files:
+        arguments = ["data", "build", "synthetic", "--n", "3", "--sources", "ocr,math", "--out", str(file)]
+        assert main(arguments) == 0
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert {sample.source for sample in read_samples(files[0])} == {"ocr", "math"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["synthetic", "--out", "x.jsonl", "--sources", "orc"], "no source 'orc'; did you mean 'ocr'?"),
+        (["syntetic", "--out", "x.jsonl"], "unknown recipe 'syntetic'; did you mean 'synthetic'?"),
+        (["synthetic", "--out", "x.txt"], "unknown kind of file '.txt'"),
+        (["synthetic", "--out", "x.jsonl", "--n", "0"], "--n: expected a positive whole number, got '0'"),
+        (["synthetic"], "--out"),
+    ],
+)
+def test_build_refuses(tmp_path, monkeypatch, capsys, arguments, complaint) -> None:
+    monkeypatch.chdir(tmp_path)
+    complains(run(capsys, "data", "build", *arguments), complaint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_show_prints_rows_as_they_are(tmp_path, capsys) -> None:
+    tricky = [{"role": "user", "content": "<image>is [bold]this[/bold] shown? [/]"}]
+    file = write(tmp_path, row(0), row(1, source="other", messages=tricky), row(2))
+    assert main(["data", "show", file, "--source", "other"]) == 0
+    out = capsys.readouterr().out
+    assert "[bold]this[/bold] shown? [/]" in out
+    assert "40 x 30 pixels" in out
+    assert "row-0" not in out
+    assert main(["data", "show", file, "--source", "othr"]) == 2
+    assert "did you mean 'other'?" in capsys.readouterr().err

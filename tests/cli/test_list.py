@@ -1,0 +1,36 @@
+"""`vlmrl list`: a table on a terminal, plain rows in a pipe."""
+
+from pathlib import Path
+
+import pytest
+from helpers.command import complains, run
+
+from vlmrl import catalog
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("kind", catalog.FOLDERS)
+def test_it_is_plain_when_piped(kind, capsys) -> None:
+    done = run(capsys, "list", kind)
+    assert done.code == 0
+    rows = [line.split("\t") for line in done.out.splitlines()]
+    assert [name for name, _ in rows] == catalog.names(kind)
+    assert all(summary for _, summary in rows)
+
+
+@pytest.mark.parametrize("kind", catalog.FOLDERS)
+def test_on_a_terminal_it_says_where_a_new_file_belongs(kind, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    done = run(capsys, "list", kind)
+    assert catalog.singular(kind) in done.out.splitlines()[0]
+    last = done.out.splitlines()[-1]
+    assert last.startswith("add one: ")
+    place = last.removeprefix("add one: ").removesuffix(", see CONTRIBUTING.md")
+    for name in catalog.names(kind):
+        assert (ROOT / place.replace("<name>", name)).is_file()
+
+
+def test_an_unknown_kind_is_refused(capsys) -> None:
+    complains(run(capsys, "list", "verifier"), "invalid choice: 'verifier'", "'families'")
+    complains(run(capsys, "list"), "required: KIND")
