@@ -2,7 +2,7 @@
 
 catalog.names("verifiers")             -> ["caption_spans", "choice", ...]
 catalog.load("verifiers", "counting")  -> the module
-catalog.add_verifiers("my_verifiers")  -> your own verifier files, known by their names from here on
+catalog.add_verifiers("my_verifiers")  -> your own verifier files and reward functions, known by name from here on
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import inspect
 import sys
 import tomllib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import vlmrl
 from vlmrl.errors import UserError, nearest
+from vlmrl.verdict import Verdict, verdict_from
 
 FOLDERS = {
     "verifiers": "verifiers",
@@ -31,29 +32,87 @@ FOLDERS = {
     "engines": "rollout/engines",
     "hooks": "rollout/hooks",
 }
-_ADDED: dict[str, Path] = {}
-"""Verifier files of the user, by name."""
+SAMPLE_FIELDS = ("id", "source", "task", "messages", "meta")
+"""Fields of a sample that a reward function receives, if it has a parameter of that name or ends in `**row`."""
 
 
-def add_verifiers(path: str | Path) -> None:
-    """Makes a folder of verifier files, or one such file, known by name; their code runs when first loaded.
+class Added(NamedTuple):
+    """A verifier file of the user, or a reward function in a file."""
 
-    Only a command line or a run file may name such a path: a row of data cannot. `UserError` if there is none,
-    or if a name is taken.
+    file: Path
+    function: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.function or self.file.stem
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.function}" if self.function else str(self.file)
+
+
+_ADDED: dict[str, Added] = {}
+"""Verifiers of the user, by name."""
+
+
+def add_verifiers(*paths: str | Path) -> list[str]:
+    """Makes verifiers of the user known by name; returns the names.
+
+    A path names a folder of verifier files, one such file, or a reward function in any file
+    ("my_rewards.py:polite"). Code of a verifier file runs when it is first loaded, that of a function's file now.
+    Only a command line, a run file or Python code may name such a path: a row of data cannot. `UserError` if there
+    is no such file or function, or if a name is taken.
     """
-    path = Path(path).resolve()
-    files = sorted(path.glob("[!_]*.py")) if path.is_dir() else [path]
+    added = [one for path in paths for one in _entries(str(path))]
+    for one in added:
+        if _ADDED.get(one.name, one) != one or (folder("verifiers") / f"{one.name}.py").exists():
+            kind = "function" if one.function else "file"
+            raise UserError(f"{one}: there is a verifier {one.name!r} already; rename the {kind}")
+        _ADDED[one.name] = one
+    for cached in (load, function, parameters, takes_any, default_target):
+        cached.cache_clear()  # in a notebook, a file that is added again may have been edited
+    for one in added:
+        if one.function:
+            try:
+                load("verifiers", one.name)
+            except UserError:
+                del _ADDED[one.name]
+                raise
+    return [one.name for one in added]
+
+
+def _entries(path: str) -> list[Added]:
+    file, colon, function = path.rpartition(":")
+    if colon and file.endswith(".py"):
+        if not Path(file).is_file():
+            raise UserError(f"{path}: no such file {file}")
+        return [Added(Path(file).resolve(), function)]
+    place = Path(path).resolve()
+    files = sorted(place.glob("[!_]*.py")) if place.is_dir() else [place]
     if not files or not all(file.is_file() and file.suffix == ".py" for file in files):
-        raise UserError(f"{path}: no verifier file; name a .py file, or a folder of them")
-    for file in files:
-        if _ADDED.get(file.stem, file) != file or (folder("verifiers") / file.name).exists():
-            raise UserError(f"{file}: there is a verifier {file.stem!r} already; rename the file")
-        _ADDED[file.stem] = file
+        raise UserError(f"{place}: not a verifier file; name a .py file, a folder of them, or my_rewards.py:FUNCTION")
+    return [Added(file) for file in files]
+
+
+def function_path(function: Callable[..., Any]) -> str:
+    """The path by which `add_verifiers` finds a function again.
+
+    `UserError` for one that a worker process could not import: a lambda, a method, a function inside a function, or
+    one of a notebook or of the script that is run.
+    """
+    name = getattr(function, "__name__", repr(function))
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    file = getattr(module, "__file__", None)
+    if module is None or module.__name__ == "__main__" or not file or getattr(module, name, None) is not function:
+        raise UserError(
+            f"{name}: worker processes cannot import this function; write it at the top level of a file of its own "
+            f"and give its path, as 'my_rewards.py:{name if name.isidentifier() else 'reward'}'"
+        )
+    return f"{file}:{name}"
 
 
 def added_verifiers() -> tuple[str, ...]:
-    """The files that `add_verifiers` made known, for a process that must know them too."""
-    return tuple(str(file) for file in _ADDED.values())
+    """The paths that `add_verifiers` made known, for a process that must know them too."""
+    return tuple(map(str, _ADDED.values()))
 
 
 def folder(kind: str) -> Path:
@@ -75,7 +134,7 @@ def load(kind: str, name: str) -> ModuleType:
     if name not in names(kind):
         raise UserError(f"unknown {kind.removesuffix('s')} {name!r}{nearest(name, names(kind))}")
     if kind == "verifiers" and name in _ADDED:
-        return _load_file(name)
+        return _load_function(_ADDED[name]) if _ADDED[name].function else _load_file(_ADDED[name])
     return importlib.import_module(f"vlmrl.{FOLDERS[kind].replace('/', '.')}.{name}")
 
 
@@ -92,7 +151,20 @@ def function(kind: str, name: str, *functions: str) -> Callable[..., Any]:
 @cache
 def parameters(verifier: str) -> tuple[str, ...]:
     """The names of a verifier's parameters, after response and target."""
-    return tuple(inspect.signature(load("verifiers", verifier).verify).parameters)[2:]
+    parameters = inspect.signature(load("verifiers", verifier).verify).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)[2:]
+
+
+@cache
+def takes_any(verifier: str) -> bool:
+    """Whether the verifier takes parameters of any name: a reward function that ends in `**row`."""
+    parameters = inspect.signature(load("verifiers", verifier).verify).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def sample_fields(verifier: str) -> tuple[str, ...]:
+    """The fields of a sample that the verifier receives; none but for a reward function."""
+    return getattr(load("verifiers", verifier), "SAMPLE_FIELDS", ())
 
 
 @cache
@@ -116,9 +188,48 @@ def needs_target(verifier: str) -> bool:
     return verifier in names("verifiers") and default_target(verifier) is inspect.Parameter.empty
 
 
-def _load_file(name: str) -> ModuleType:
-    full_name = f"vlmrl.verifiers.{name}"
-    spec = importlib.util.spec_from_file_location(full_name, _ADDED[name])
+def _load_file(added: Added) -> ModuleType:
+    module = _execute(added)
+    missing = [part for part in ("EXAMPLES", "verify", "gold", "check_target") if not hasattr(module, part)]
+    if missing:
+        raise UserError(
+            f"{added}: has no {', '.join(missing)}; CONTRIBUTING.md shows a whole verifier. "
+            f"If a function in it is the reward, name it: {added.file.name}:FUNCTION"
+        )
+    return module
+
+
+def _load_function(added: Added) -> ModuleType:
+    """A reward function as a verifier. It has no gold: what would score 1, only the function knows."""
+    module = _execute(added)
+    reward = getattr(module, added.function, None)
+    if not callable(reward):
+        functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
+        raise UserError(f"{added.file}: has no function {added.function!r}{nearest(added.function, functions)}")
+    signature = inspect.signature(reward)
+    if list(signature.parameters)[:2] != ["response", "target"]:
+        raise UserError(f"{added}: takes {signature}; begin with (response, target)")
+
+    @wraps(reward)
+    def verify(response: str, target: Any, **params: Any) -> Verdict:
+        return verdict_from(reward(response, target, **params))
+
+    def check_target(target: Any = None, **params: Any) -> None:
+        try:
+            signature.bind("", target, **dict.fromkeys(made.SAMPLE_FIELDS) | params)
+        except TypeError as error:
+            raise ValueError(f"{added.function}{signature}: {error}; give it in params") from None
+
+    made: Any = ModuleType(module.__name__, inspect.getdoc(reward))
+    made.__file__, made.EXAMPLES, made.verify, made.check_target = str(added.file), [], verify, check_target
+    anything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    made.SAMPLE_FIELDS = tuple(name for name in SAMPLE_FIELDS if anything or name in signature.parameters)
+    return made
+
+
+def _execute(added: Added) -> ModuleType:
+    full_name = f"vlmrl.verifiers.{added.name}"
+    spec = importlib.util.spec_from_file_location(full_name, added.file)
     assert spec
     assert spec.loader
     module = sys.modules[full_name] = importlib.util.module_from_spec(spec)
@@ -126,10 +237,7 @@ def _load_file(name: str) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[full_name]
-        raise UserError(f"{_ADDED[name]}: cannot be loaded ({type(error).__name__}: {error})") from None
-    missing = [part for part in ("EXAMPLES", "verify", "gold", "check_target") if not hasattr(module, part)]
-    if missing:
-        raise UserError(f"{_ADDED[name]}: has no {', '.join(missing)}; CONTRIBUTING.md shows a whole verifier")
+        raise UserError(f"{added.file}: cannot be loaded ({type(error).__name__}: {error})") from None
     return module
 
 
@@ -138,6 +246,9 @@ def summary(kind: str, name: str) -> str:
     if kind == "benchmarks":
         return tomllib.loads((folder(kind) / f"{name}.toml").read_text()).get("title", "")
 
-    path = _ADDED.get(name) if kind == "verifiers" else None
-    tree = ast.parse((path or folder(kind) / f"{name}.py").read_text())
-    return (ast.get_docstring(tree) or "").partition("\n")[0]
+    added = _ADDED.get(name) if kind == "verifiers" else None
+    if added and added.function:
+        docstring = load(kind, name).__doc__
+    else:
+        docstring = ast.get_docstring(ast.parse((added.file if added else folder(kind) / f"{name}.py").read_text()))
+    return (docstring or "").partition("\n")[0]

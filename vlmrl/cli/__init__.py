@@ -98,7 +98,7 @@ def _run_score(options: argparse.Namespace) -> int:
     from vlmrl.rewards.call_rows import score_file
     from vlmrl.rewards.workers import Workers
 
-    _add_verifiers(options)
+    catalog.add_verifiers(*options.verifiers_path)
     with Workers(options.workers, options.deadline, options.memory_mb) as workers:
         score_file(options.file, options.out, workers)
     return 0
@@ -107,7 +107,7 @@ def _run_score(options: argparse.Namespace) -> int:
 def _run_serve(options: argparse.Namespace) -> None:
     from vlmrl.serve.service import TOKEN, Limits, serve
 
-    _add_verifiers(options)
+    catalog.add_verifiers(*options.verifiers_path)
     limits = Limits(options.body_mb, options.rows, options.rows_in_flight, options.grace)
     token = os.environ.get(TOKEN)
     serve(options.host, options.port, token, options.workers, options.deadline, options.memory_mb, limits)
@@ -117,7 +117,7 @@ def _run_bench(options: argparse.Namespace) -> None:
     if options.subject == "verifiers":
         from vlmrl.bench.verifiers import bench_verifiers
 
-        _add_verifiers(options)
+        catalog.add_verifiers(*options.verifiers_path)
         bench_verifiers(options.names, options.json)
     elif options.subject == "isolation":
         from vlmrl.bench.isolation import bench_isolation
@@ -164,11 +164,6 @@ def _run_side_by_side(options: argparse.Namespace) -> None:
             bench_rollout(cells, options.against, options.rounds, options.json, out)
 
 
-def _add_verifiers(options: argparse.Namespace) -> None:
-    if options.verifiers_path:
-        catalog.add_verifiers(options.verifiers_path)
-
-
 def _run_data(options: argparse.Namespace, overrides: Sequence[str]) -> int:
     from vlmrl.data import check
 
@@ -189,8 +184,9 @@ def _run_data(options: argparse.Namespace, overrides: Sequence[str]) -> int:
         print(f"{options.out}: {grade(options.files, overrides, options.out)} prompts")
     elif options.action == "mix":
         return _run_mix(options, overrides)
-    elif not check.check(options.file):
-        return 2
+    else:
+        catalog.add_verifiers(*options.verifiers_path)
+        return 0 if check.check(options.file) else 2
     return 0
 
 

@@ -5,6 +5,12 @@ from __future__ import annotations
 import argparse
 
 
+def add_verifiers_path(parser: argparse.ArgumentParser) -> None:
+    """The option of every command that judges."""
+    about = "your own verifiers: a folder of files, one file, or my_rewards.py:FUNCTION; may be repeated"
+    parser.add_argument("--verifiers-path", action="append", default=[], metavar="PATH", help=about)
+
+
 def bounds(text: str) -> tuple[str, tuple[float, float]]:
     source, _, values = text.rpartition("=")
     try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import vlmrl
 from vlmrl import catalog
-from vlmrl.cli.argument_types import bounds, count, seconds, seed, weight
+from vlmrl.cli.argument_types import add_verifiers_path, bounds, count, seconds, seed, weight
 from vlmrl.cli.bench_arguments import add_bench
 from vlmrl.errors import UserError
 
@@ -65,19 +66,22 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Splits `--section.field VALUE` pairs from the arguments that argparse knows; the order is kept."""
     own: list[str] = []
     overrides: list[str] = []
+    verifiers: list[str] = []
     rest = iter(arguments)
     for token in rest:
-        if token.partition("=")[0] == "--verifiers-path":
-            token = token.replace("--verifiers-path", "--reward.verifiers_path", 1)
         if not token.startswith("--") or token.partition("=")[0] in OWN_FLAGS:
             own.append(token)
             continue
-        overrides.append(token)
-        if "=" not in token:
-            value = next(rest, None)
-            if value is None:
-                raise UserError(f"{token}: has no value; write {token} VALUE")
-            overrides.append(value)
+        flag, equals, given = token.partition("=")
+        value = given if equals else next(rest, None)
+        if value is None:
+            raise UserError(f"{token}: has no value; write {token} VALUE")
+        if flag == "--verifiers-path":
+            verifiers.append(value)
+        else:
+            overrides += [token] if equals else [token, value]
+    if verifiers:
+        overrides += ["--reward.verifiers_path", json.dumps(verifiers, ensure_ascii=False)]
     return own, overrides
 
 
@@ -100,7 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_isolation(score)
 
     check = commands.add_parser("check", help="contract, hack probes and timing of one verifier")
-    check.add_argument("verifier", metavar="VERIFIER|FILE.py", help="its name, or your own file")
+    check.add_argument(
+        "verifier", metavar="VERIFIER|FILE.py", help="its name, or your own file, or my_rewards.py:FUNCTION"
+    )
 
     _add_serve(commands.add_parser("serve", help="judge answers over HTTP"))
     _add_data(commands.add_parser("data", help="build, check, show or convert a data set"))
@@ -135,7 +141,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_isolation(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--verifiers-path", metavar="PATH", help="your own verifiers: a folder of files, or one file")
+    add_verifiers_path(parser)
     parser.add_argument("--workers", type=count, metavar="N", help="processes that judge (default: all cores but one)")
     parser.add_argument("--deadline", type=seconds, default=5.0, metavar="S", help="for one response (default 5)")
     parser.add_argument("--memory-mb", type=count, default=1024, metavar="MB", help="for one response (default 1024)")
@@ -155,6 +161,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
     check = actions.add_parser("check", help="prove a data set fit for a run")
     check.add_argument("file", metavar="FILE", help=".jsonl or .parquet")
+    add_verifiers_path(check)
 
     show = actions.add_parser("show", help="print samples")
     show.add_argument("file", metavar="FILE", help=".jsonl or .parquet")

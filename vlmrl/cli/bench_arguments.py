@@ -6,7 +6,7 @@ import argparse
 import functools
 from typing import Any
 
-from vlmrl.cli.argument_types import count, image
+from vlmrl.cli.argument_types import add_verifiers_path, count, image
 
 UPDATE = """\
 Times an update (forward, backward, clipping, optimizer step) of the learner beside another one that starts from the
@@ -68,7 +68,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
 
     verifiers = add("verifiers", help="answers per second on one core, beside the library called directly")
     verifiers.add_argument("names", nargs="*", metavar="NAME", help="some of the verifiers (default all)")
-    verifiers.add_argument("--verifiers-path", metavar="PATH", help="your own: a folder of files, or one file")
+    add_verifiers_path(verifiers)
 
     add("isolation", help="what hostile answers cost a batch of clean ones")
 

@@ -175,7 +175,9 @@ def _call(answered: Answered, number: int, members: Sequence[Member]) -> Call:
         decided["reply"] = members[0].reply
     known = parameters(spec.verifier) if decided else ()
     applicable = {name: value for name, value in decided.items() if name in known}
-    return Call(spec.verifier, tuple(members), _target(spec), spec.params | applicable, answered.sample.id)
+    fields = catalog.sample_fields(spec.verifier)
+    row = answered.sample.model_dump(include=set(fields)) if fields else {}
+    return Call(spec.verifier, tuple(members), _target(spec), row | spec.params | applicable, answered.sample.id)
 
 
 def _target(spec: RewardSpec) -> Any:
@@ -224,7 +226,7 @@ def check_params(verifier: str, params: Iterable[str]) -> None:
     """`UserError` for a parameter that the verifier does not have, or for an unknown verifier."""
     known = parameters(verifier)
     for name in params:
-        if name not in known:
+        if name not in known and not catalog.takes_any(verifier):
             raise UserError(f"params.{name}: unknown parameter of {verifier}{nearest(name, known)}")
 
 
