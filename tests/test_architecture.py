@@ -136,8 +136,8 @@ def test_all_names_what_is_public() -> None:
     tree = ast.parse(Path(vlmrl.__file__).read_text())
     exported = {
         alias.asname or alias.name
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.module and top(node.module) == "vlmrl"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("vlmrl.")
         for alias in node.names
     }
     assert set(vlmrl.__all__) == exported

@@ -83,6 +83,8 @@ def add_verifiers(*paths: str | Path) -> list[str]:
 def _entries(path: str) -> list[Added]:
     file, colon, function = path.rpartition(":")
     if colon and file.endswith(".py"):
+        if not function.isidentifier():
+            raise UserError(f"{path}: not a function of {file}; write {file}:FUNCTION")
         if not Path(file).is_file():
             raise UserError(f"{path}: no such file {file}")
         return [Added(Path(file).resolve(), function)]
