@@ -31,8 +31,8 @@ class Evaluator:
     def __init__(self, config: RunConfig, rollouter: Rollouter, ledger: Ledger, folder: Path) -> None:
         self.config, self.rollouter, self.ledger = config, rollouter, ledger
         self.data = open_dataset(config.data.heldout, folder / "data" / "heldout") if config.data.heldout else None
-        # Without ipywidgets a notebook shows no bar, only a warning.
-        self.quiet = "console" not in config.run.sinks or get_console().is_jupyter
+        # A notebook would show a warning in place of the bar, a log an empty line.
+        self.quiet = "console" not in config.run.sinks or not get_console().is_terminal
 
     def run(self, step: int, name: str) -> Table:
         """Evaluates the policy as it is now: {source: {mode: {mean, low, high, n}}}; empty without held-out data."""

@@ -74,7 +74,7 @@ class TensorBoardSink:
 
 
 class ConsoleSink:
-    """A progress bar with the reward of each source on a terminal; in a log or notebook, a line every few seconds."""
+    """A progress bar with the reward of each source on a terminal; in a log, a line every few seconds."""
 
     SECONDS_BETWEEN_LINES = 5.0
 
@@ -86,7 +86,6 @@ class ConsoleSink:
         self._last_line = -math.inf
         # The console that all of rich shares: two bars at once, as in an evaluation, then know of each other.
         self._console = get_console()
-        self._live = self._console.is_terminal and not self._console.is_jupyter
         rewards = TextColumn("{task.description}", markup=False)
         columns = (BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(), rewards)
         self._bar = Progress(*columns, console=self._console)
@@ -98,7 +97,7 @@ class ConsoleSink:
             self._print(f"held-out, {label}: {_heldout_rewards(row)}")
             return
         rewards = _step_rewards(row)
-        if self._live:
+        if self._console.is_terminal:
             self._bar.start()
             self._bar.update(self._task, completed=step, description=rewards)
         elif step >= self._total or time.monotonic() - self._last_line >= self.SECONDS_BETWEEN_LINES:
@@ -111,7 +110,7 @@ class ConsoleSink:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        if self._live:
+        if self._console.is_terminal:
             self._bar.stop()
 
 

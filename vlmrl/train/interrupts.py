@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +21,9 @@ class Stop:
 def stop_signals() -> Iterator[Stop]:
     """The first Ctrl-C or SIGTERM asks the loop to save and end after the step; a second one ends at once."""
     stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread receives signals
+        return
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.requested = True
