@@ -19,7 +19,7 @@ from vlmrl import catalog
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "vlmrl"
 
-HALL = ("errors", "verdict", "files", "catalog", "sample")
+HALL = ("errors", "verdict", "files", "user_verifiers", "catalog", "sample")
 """Open to everybody; each imports only those before it."""
 
 HOUSE = {

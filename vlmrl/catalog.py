@@ -11,7 +11,6 @@ import ast
 import importlib
 import importlib.util
 import inspect
-import sys
 import tomllib
 from collections.abc import Callable
 from functools import cache
@@ -19,7 +18,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from vlmrl import user_verifiers
 from vlmrl.errors import UserError, nearest
+from vlmrl.user_verifiers import Added
 
 FOLDERS = {
     "verifiers": "verifiers",
@@ -31,30 +32,41 @@ FOLDERS = {
     "hooks": "rollout/hooks",
     "families": "models/families",
 }
-_ADDED: dict[str, Path] = {}
-"""Verifier files that the user named, by name."""
+_ADDED: dict[str, Added] = {}
+"""Verifiers of the user, by name."""
 
 
-def add_verifiers(path: str | Path) -> None:
-    """Makes a folder of verifier files, or one such file, known by name; their code runs when first loaded.
+def add_verifiers(*paths: str | Path) -> list[str]:
+    """Makes verifiers of the user known by name; returns the names.
 
-    Only a command line or a run file may name such a path: a row of data cannot. Whatever is named so never judges in
-    the caller's process, not even a file of ours. `UserError` if there is none, or if a name is taken.
+    A path names a folder of verifier files, one such file, or a reward function in any file
+    ("my_rewards.py:polite"). Code of a verifier file runs when it is first loaded, that of a function's file now.
+    Only a command line, a run file or Python code may name such a path: a row of data cannot. Whatever is named so
+    never judges in the caller's process, not even a file of ours. `UserError` if there is no such file or function,
+    or if a name is taken.
     """
-    path = Path(path).resolve()
-    files = sorted(path.glob("[!_]*.py")) if path.is_dir() else [path]
-    if not files or not all(file.is_file() and file.suffix == ".py" for file in files):
-        raise UserError(f"{path}: no verifier file; name a .py file, or a folder of them")
-    for file in files:
-        ours = (folder("verifiers") / file.name).resolve()
-        if _ADDED.get(file.stem, file) != file or (ours.exists() and ours != file):
-            raise UserError(f"{file}: there is a verifier {file.stem!r} already; rename the file")
-        _ADDED[file.stem] = file
+    added = [one for path in paths for one in user_verifiers.entries(str(path))]
+    for one in added:
+        ours = (folder("verifiers") / f"{one.name}.py").resolve()
+        if _ADDED.get(one.name, one) != one or (ours.exists() and ours != one.file):
+            kind = "function" if one.function else "file"
+            raise UserError(f"{one}: there is a verifier {one.name!r} already; rename the {kind}")
+        _ADDED[one.name] = one
+    for cached in (load, function, parameters, takes_any, default_target):
+        cached.cache_clear()  # in a notebook, a file that is added again may have been edited
+    for one in added:
+        if one.function:
+            try:
+                load("verifiers", one.name)
+            except UserError:
+                del _ADDED[one.name]
+                raise
+    return [one.name for one in added]
 
 
 def added_verifiers() -> tuple[str, ...]:
-    """The files that `add_verifiers` made known, for a process that must know them too."""
-    return tuple(str(file) for file in _ADDED.values())
+    """The paths that `add_verifiers` made known, for a process that must know them too."""
+    return tuple(map(str, _ADDED.values()))
 
 
 def folder(kind: str) -> Path:
@@ -88,7 +100,7 @@ def load(kind: str, name: str) -> ModuleType:
     if name not in names(kind):
         raise UserError(f"unknown {singular(kind)} {name!r}{nearest(name, names(kind))}")
     if kind == "verifiers" and name in _ADDED:
-        return _load_file(name)
+        return user_verifiers.load(_ADDED[name])
     if name in _presets(kind):
         module = ModuleType(name)
         vars(module)["PRESET"] = _presets(kind)[name]["settings"]
@@ -109,7 +121,20 @@ def function(kind: str, name: str, *functions: str) -> Callable[..., Any]:
 @cache
 def parameters(verifier: str) -> tuple[str, ...]:
     """The names of a verifier's parameters, after response and target."""
-    return tuple(inspect.signature(load("verifiers", verifier).verify).parameters)[2:]
+    parameters = inspect.signature(load("verifiers", verifier).verify).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)[2:]
+
+
+@cache
+def takes_any(verifier: str) -> bool:
+    """Whether the verifier takes parameters of any name: a reward function that ends in `**row`."""
+    parameters = inspect.signature(load("verifiers", verifier).verify).parameters.values()
+    return any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def sample_fields(verifier: str) -> tuple[str, ...]:
+    """The fields of a sample that the verifier receives; only a reward function has any."""
+    return getattr(load("verifiers", verifier), "SAMPLE_FIELDS", ())
 
 
 @cache
@@ -133,23 +158,6 @@ def needs_target(verifier: str) -> bool:
     return verifier in names("verifiers") and default_target(verifier) is inspect.Parameter.empty
 
 
-def _load_file(name: str) -> ModuleType:
-    full_name = f"vlmrl.verifiers.{name}"
-    spec = importlib.util.spec_from_file_location(full_name, _ADDED[name])
-    assert spec
-    assert spec.loader
-    module = sys.modules[full_name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[full_name]
-        raise UserError(f"{_ADDED[name]}: cannot be loaded ({type(error).__name__}: {error})") from None
-    missing = [part for part in ("EXAMPLES", "verify", "gold", "check_target") if not hasattr(module, part)]
-    if missing:
-        raise UserError(f"{_ADDED[name]}: has no {', '.join(missing)}; CONTRIBUTING.md shows a whole verifier")
-    return module
-
-
 def summary(kind: str, name: str) -> str:
     """The first line of the thing's docstring; of a benchmark its `title`, of a preset in a table what it says."""
     if name in _presets(kind):
@@ -157,6 +165,9 @@ def summary(kind: str, name: str) -> str:
     if kind == "benchmarks":
         return tomllib.loads((folder(kind) / f"{name}.toml").read_text()).get("title", "")
 
-    path = _ADDED.get(name) if kind == "verifiers" else None
-    tree = ast.parse((path or folder(kind) / f"{name}.py").read_text())
-    return (ast.get_docstring(tree) or "").partition("\n")[0]
+    added = _ADDED.get(name) if kind == "verifiers" else None
+    if added and added.function:
+        docstring = load(kind, name).__doc__
+    else:
+        docstring = ast.get_docstring(ast.parse((added.file if added else folder(kind) / f"{name}.py").read_text()))
+    return (docstring or "").partition("\n")[0]

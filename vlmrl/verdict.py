@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, SupportsFloat
 
 Status = Literal["ok", "unparsed", "bad_target", "error", "timeout"]
 UNSCORED: tuple[Status, ...] = ("bad_target", "error", "timeout")
@@ -60,6 +60,20 @@ def unparsed(why: str, parts: Iterable[str] = ()) -> Verdict:
 def bad_target(why: str) -> Verdict:
     """The verdict if the target is invalid: unscored."""
     return Verdict(None, "bad_target", why=why)
+
+
+def verdict_from(value: Any) -> Verdict:
+    """What a reward function returned: a number in [0, 1], a `Verdict`, or None where it cannot judge (unscored).
+
+    `ValueError` for anything else: it is never clipped, and never read from text.
+    """
+    if value is None:
+        return bad_target("the reward function returned None")
+    if isinstance(value, Verdict):
+        return value
+    if not isinstance(value, SupportsFloat) or not 0.0 <= float(value) <= 1.0:
+        raise ValueError(f"returned {value!r:.60}; return a number from 0 to 1, None or a Verdict")
+    return Verdict(float(value))
 
 
 class Example(NamedTuple):

@@ -13,6 +13,7 @@ from rich.progress import track
 
 from vlmrl import catalog
 from vlmrl.bench.timing import ratio, take_turns
+from vlmrl.errors import UserError
 from vlmrl.rewards.calls import Call, is_group_level, run_calls
 from vlmrl.rewards.workers import Workers
 from vlmrl.verdict import Member
@@ -66,6 +67,8 @@ def _batch(name: str) -> list[Call]:
     if name in _ANSWERS:
         return [Call(name, (Member(response),), target, {}) for response, target in map(_ANSWERS[name], range(BATCH))]
     examples = [e for e in catalog.load("verifiers", name).EXAMPLES if e.score is not None]
+    if not examples:
+        raise UserError(f"{name}: has no EXAMPLES to be timed with; name another verifier")
     chosen = [examples[i % len(examples)] for i in range(BATCH)]
     if is_group_level(name):
         groups = [chosen[i : i + 8] for i in range(0, BATCH, 8)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -32,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code."""
     try:
         options = parse(sys.argv[1:] if argv is None else argv)
-        if options.verifiers_path:
-            catalog.add_verifiers(options.verifiers_path)
+        catalog.add_verifiers(*options.verifiers_path)
         code = options.run(options) or 0
         sys.stdout.flush()
         return code
@@ -63,7 +63,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.takes_settings and options.verifiers_path:
-        overrides += ["--reward.verifiers_path", options.verifiers_path]
+        overrides += ["--reward.verifiers_path", json.dumps(options.verifiers_path, ensure_ascii=False)]
     options.overrides = overrides
     return options
 
@@ -72,7 +72,7 @@ def build_parser() -> Parser:
     """All commands and their arguments."""
     parser = Parser(prog="vlmrl", description=(vlmrl.__doc__ or "").partition("\n")[0])
     parser.add_argument("--version", action="version", version=f"vlmrl {vlmrl.__version__}")
-    parser.set_defaults(takes_settings=False, verifiers_path=None)
+    parser.set_defaults(takes_settings=False, verifiers_path=[])
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     modules = [importlib.import_module(f"vlmrl.cli.{name}") for name in COMMANDS]
     for name, module in zip(COMMANDS, modules, strict=True):

@@ -89,7 +89,8 @@ def split_settings(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def add_verifiers_path(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--verifiers-path", metavar="PATH", help="your own verifiers: a folder of files, or one file")
+    about = "your own verifiers: a folder of files, one file, or my_rewards.py:FUNCTION; may be repeated"
+    parser.add_argument("--verifiers-path", action="append", default=[], metavar="PATH", help=about)
 
 
 def add_isolation(parser: argparse.ArgumentParser) -> None:

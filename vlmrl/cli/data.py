@@ -33,7 +33,7 @@ MAX_ERRORS = 20
 def add_arguments(parser: Parser) -> None:
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     _add_build(add_command(actions, build))
-    _add_file(add_command(actions, check))
+    _add_check(add_command(actions, check))
     _add_show(add_command(actions, show))
     _add_convert(add_command(actions, convert))
     _add_grade(add_command(actions, grade))
@@ -67,22 +67,20 @@ def build(options: argparse.Namespace) -> None:
     vlmrl data build synthetic --n 400 --out train.jsonl
     vlmrl data build synthetic --split heldout --sources ocr,counting --out heldout.parquet
     """
-    from vlmrl.config.data import Source
-    from vlmrl.data.dataset import entry_samples
+    from vlmrl.data.dataset import recipe_samples
     from vlmrl.data.sample_files import write_samples
 
-    entry = Source(
-        recipe=options.recipe,
-        n=options.n,
-        sources=tuple(options.sources.split(",")) if options.sources else None,
-        split=options.split,
-        seed=options.seed,
-        difficulty=options.difficulty,
-    )
-    print(f"{options.out}: {write_samples(options.out, entry_samples(entry))} samples")
+    sources = options.sources.split(",") if options.sources else None
+    samples = recipe_samples(options.recipe, options.n, options.split, options.seed, sources, options.difficulty)
+    print(f"{options.out}: {write_samples(options.out, samples)} samples")
 
 
 # --- check ------------------------------------------------------------------------------------------------
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    _add_file(parser)
+    add_verifiers_path(parser)
 
 
 def check(options: argparse.Namespace) -> int:

@@ -38,12 +38,19 @@ class RewardSettings(Section):
     deadline: float = Field(default=5.0, gt=0, description="seconds for one response; then it is unscored")
     memory_mb: int = Field(default=1024, ge=64, description="2^20 bytes for one response, above what a process holds")
     servers: tuple[str, ...] = Field(default=(), description="URLs of `vlmrl serve`: judge there instead")
-    verifiers_path: str | None = Field(default=None, description="your own verifiers: a folder of files, or one")
+    verifiers_path: tuple[str, ...] = Field(
+        default=(), description="your own verifiers: a folder of files, one file, my_rewards.py:FUNCTION, or a list"
+    )
     schedules: dict[str, dict[str, Schedule]] = Field(
         default={},
         description="verifier -> parameter -> [[progress, value], ...], each in force after that share of the steps; "
         "or { part, reached_by, most }, matched to what the policy's answers reach",
     )
+
+    @field_validator("verifiers_path", mode="before")
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("schedules")
     @classmethod

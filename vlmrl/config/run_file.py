@@ -1,14 +1,15 @@
 """The run file: every setting there is, with its default, validated. TOML, overlays, `--section.field value`.
 
-    config = load_config(["quickstart.toml", "mine.toml"], ["--rollout.engine", "vllm"])
+    config = load_run(["quickstart", "mine.toml", {"run.steps": 100}], ["--rollout.engine", "vllm"])
 
-A later file wins over an earlier one, a flag over both. An unknown key is refused with the nearest valid name.
+A later layer wins over an earlier one, a flag over all. An unknown key is refused with the nearest valid name.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,19 @@ class RunConfig(Section):
     sft: SftSettings | None = None
 
 
-def load_run(files: Sequence[str], overrides: Sequence[str] = ()) -> RunConfig:
+Layer = str | Mapping[str, Any]
+"""A run file or the name of one that is shipped; or settings, nested or by dotted name."""
+
+
+def load_run(layers: Sequence[Layer], overrides: Sequence[str] = ()) -> RunConfig:
     """The validated config of a run; `UserError` names the file or flag, the field, the value."""
     merged: dict[str, Any] = {}
-    for file in files:
-        _merge(merged, _read(file))
+    for layer in layers:
+        for table in [_read(layer)] if isinstance(layer, str) else _tables(layer):
+            _merge(merged, table)
     for path, value in _flags(overrides):
         _set(merged, path, value)
-    where = ", ".join(files)
+    where = ", ".join(layer if isinstance(layer, str) else "settings" for layer in layers)
     refuse_moved(merged, where)
     return validated(merged, where)
 
@@ -84,6 +90,15 @@ def _read(name: str) -> dict[str, Any]:
         raise UserError(f"{name}: cannot be read ({error.strerror or error})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{name}: not valid TOML ({error})") from None
+
+
+def _tables(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each setting as a nested table of its own; the values are copies."""
+    for name, value in settings.items():
+        table = deepcopy(value)
+        for part in reversed(name.split(".")):
+            table = {part: table}
+        yield table
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any]) -> None:

@@ -105,9 +105,11 @@ def check_reward(where: str, sample: Sample) -> None:
 
 
 def is_by_rule(verifier: str) -> bool:
-    """Whether a verifier judges answers (or, like `format`, their layout) and needs nobody else for it."""
+    """Whether a verifier judges answers (or, like `format`, their layout), alone, and knows a gold response."""
     module = catalog.load("verifiers", verifier)
-    return not catalog.is_soft(verifier) and (catalog.needs_target(verifier) or hasattr(module, "wrap"))
+    if catalog.is_soft(verifier) or not hasattr(module, "gold"):
+        return False
+    return catalog.needs_target(verifier) or hasattr(module, "wrap")
 
 
 def modality(sample: Sample) -> str:

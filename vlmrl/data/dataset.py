@@ -96,9 +96,15 @@ def entry_samples(entry: Source) -> Iterator[Sample]:
             raise UserError(f"{entry.path}: holds no samples")
         return
     assert entry.recipe is not None
-    recipe = catalog.load("recipes", entry.recipe)
-    sources = entry.sources or recipe.SOURCES
-    for source in sources:
+    yield from recipe_samples(entry.recipe, entry.n, entry.split, entry.seed, entry.sources)
+
+
+def recipe_samples(
+    name: str, n: int, split: str, seed: int, sources: Sequence[str] | None, difficulty: int = 1
+) -> Iterator[Sample]:
+    """`n` samples of each of these sources of a recipe, or of all; `UserError` for a source that it does not have."""
+    recipe = catalog.load("recipes", name)
+    for source in sources or ():
         if source not in recipe.SOURCES:
-            raise UserError(f"recipe {entry.recipe!r} has no source {source!r}{nearest(source, recipe.SOURCES)}")
-    yield from recipe.build(entry.n, split=entry.split, seed=entry.seed, sources=sources)
+            raise UserError(f"recipe {name!r} has no source {source!r}{nearest(source, recipe.SOURCES)}")
+    return recipe.build(n, split=split, seed=seed, sources=sources or recipe.SOURCES, difficulty=difficulty)

@@ -38,8 +38,7 @@ def grade(files: Sequence[str], overrides: Sequence[str], out: str) -> int:
     `UserError` if `out` exists, or if its unfinished parts have other settings.
     """
     config = load_run(files, overrides)
-    if config.reward.verifiers_path:
-        catalog.add_verifiers(config.reward.verifiers_path)
+    catalog.add_verifiers(*config.reward.verifiers_path)
     if Path(out).exists():
         raise UserError(f"{out}: already there; delete it, or name another --out")
     parts = Path(f"{out}.parts")

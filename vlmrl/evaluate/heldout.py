@@ -1,4 +1,4 @@
-"""Held-out evaluation inside a run: always the same prompts, decoding and verifier settings.
+"""Held-out evaluation, of a run or of a model by itself: always the same prompts, decoding and verifier settings.
 
 Responses are sampled at the run's temperature and decoded greedily. The sampling seed never changes, so that two
 evaluations differ only by the policy.
@@ -6,14 +6,21 @@ evaluations differ only by the policy.
 
 from __future__ import annotations
 
+import sys
+import tempfile
 import time
 from pathlib import Path
 
+from rich import get_console
 from rich.progress import track
 
 from vlmrl import evaluate
 from vlmrl.config.run_file import RunConfig
 from vlmrl.data.dataset import open_dataset
+from vlmrl.errors import UserError
+from vlmrl.files import read_rows
+from vlmrl.models import seeding
+from vlmrl.models.policy import Policy
 from vlmrl.monitor.ledger import EvalRow, Ledger
 from vlmrl.monitor.summary import Table
 from vlmrl.rollout.rollouter import Rollouter
@@ -25,7 +32,8 @@ class Evaluator:
     def __init__(self, config: RunConfig, rollouter: Rollouter, ledger: Ledger, folder: Path) -> None:
         self.config, self.rollouter, self.ledger = config, rollouter, ledger
         self.data = open_dataset(config.data.heldout, folder / "data" / "heldout") if config.data.heldout else None
-        self.quiet = "console" not in config.run.sinks
+        # A notebook would show a warning in place of the bar, a log an empty line.
+        self.quiet = "console" not in config.run.sinks or not get_console().is_terminal
 
     def run(self, step: int, name: str) -> Table:
         """Evaluates the current policy: {source: {mode: {mean, low, high, n}}}; empty without held-out data."""
@@ -40,3 +48,28 @@ class Evaluator:
             for mode, groups in self.rollouter.evaluation(samples, start, step).items():
                 rows.extend((g.sample, g.rollouts[0], g.verdicts[0], mode) for g in groups)
         return self.ledger.record_eval(step, name, rows, {"eval": time.monotonic() - started})
+
+
+def evaluate_model(config: RunConfig) -> Table:
+    """The held-out evaluation of the config's model by itself, as a run of this config makes it before training.
+
+    {source: {mode: {mean, low, high, n}}}. `UserError` without held-out data. Nothing is written into the run folder.
+    """
+    if not config.data.heldout:
+        raise UserError("data.heldout: is empty; name the data to evaluate on")
+    seeding.seed_everything(config.run.seed)
+    policy = Policy.load(config.model)
+    with tempfile.TemporaryDirectory(prefix="vlmrl_") as name:
+        folder = Path(name)
+        sinks = [sink for sink in config.run.sinks if sink == "console"]
+        ledger = Ledger(folder, sinks=sinks, total_steps=config.run.steps)
+        rollouter = Rollouter(config, policy, folder)
+        try:
+            table = Evaluator(config, rollouter, ledger, folder).run(0, config.model.path)
+        finally:
+            ledger.close()
+            rollouter.close()
+        if rollouter.judge.path.exists():
+            failed = [row["why"] for _, row in read_rows(rollouter.judge.path)]
+            print(f"{len(failed)} answers could not be judged; the first: {failed[0]}", file=sys.stderr)
+    return table

@@ -67,5 +67,5 @@ def check_params(verifier: str, params: Iterable[str]) -> None:
     """`UserError` for a parameter that the verifier does not have, or for an unknown verifier."""
     known = catalog.parameters(verifier)
     for name in params:
-        if name not in known:
+        if name not in known and not catalog.takes_any(verifier):
             raise UserError(f"params.{name}: unknown parameter of {verifier}{nearest(name, known)}")

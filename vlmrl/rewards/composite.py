@@ -126,7 +126,9 @@ def _call(answered: Answered, number: int, members: Sequence[Member]) -> Call:
         decided["reply"] = members[0].reply
     known = catalog.parameters(spec.verifier) if decided else ()
     applicable = {name: value for name, value in decided.items() if name in known}
-    return Call(spec.verifier, tuple(members), _target(spec), spec.params | applicable, answered.sample.id)
+    fields = catalog.sample_fields(spec.verifier)
+    row = answered.sample.model_dump(include=set(fields)) if fields else {}
+    return Call(spec.verifier, tuple(members), _target(spec), row | spec.params | applicable, answered.sample.id)
 
 
 def _target(spec: RewardSpec) -> Any:

@@ -113,6 +113,10 @@ def matched_value(schedule: MatchedSchedule, latest: Iterable[float]) -> float:
 
 def _check_part(where: str, verifier: str, part: str) -> None:
     module: Any = catalog.load("verifiers", verifier)
+    if not module.EXAMPLES:
+        raise UserError(
+            f"{where}: {verifier} is a reward function, whose parts nobody knows; use [progress, value] steps"
+        )
     example = module.EXAMPLES[0]
     parts = module.verify(example.response, example.target, **example.params).parts
     if part not in parts:

@@ -98,8 +98,9 @@ def _work(pipe: Connection, progress: Any, memory_mb: int, added: Sequence[str])
     if sys.platform == "linux":
         # ... and takes along even a verifier that is stuck (PR_SET_PDEATHSIG).
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    for path in added:
-        catalog.add_verifiers(path)
+    # What a reward function prints must not mix with the rows that a command writes to standard output.
+    os.dup2(2, 1)
+    catalog.add_verifiers(*added)
     limit = psutil.Process().memory_info().vms + memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -235,7 +235,8 @@ def _json(content: dict[str, Any], code: int = 200, headers: dict[str, str] | No
 def _description(name: str) -> dict[str, Any]:
     """What a client has to know of a verifier."""
     signature = inspect.signature(catalog.load("verifiers", name).verify)
-    params = {key: json.dumps(p.default, default=str) for key, p in list(signature.parameters.items())[2:]}
+    defaults = {key: signature.parameters[key].default for key in catalog.parameters(name)}
+    params = {key: json.dumps(value, default=str) for key, value in defaults.items()}
     return {
         "name": name,
         "summary": catalog.summary("verifiers", name),

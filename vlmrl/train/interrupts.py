@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -20,6 +21,9 @@ class Stop:
 def stop_signals() -> Iterator[Stop]:
     """The first Ctrl-C or SIGTERM requests a stop after the current step; a second one ends the process at once."""
     stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread receives signals
+        return
 
     def request_stop(number: int, frame: FrameType | None) -> None:
         stop.requested = True

@@ -45,10 +45,12 @@ from vlmrl.train.sft import Supervisor
 def main(files: Sequence[str], overrides: Sequence[str], resume: bool, dry_run: bool) -> int:
     """Runs `vlmrl train`; returns 0 if the run is complete, 130 if it was interrupted and saved."""
     config = load_run(files, overrides)
-    if config.reward.verifiers_path:
-        catalog.add_verifiers(config.reward.verifiers_path)
-    if dry_run:
-        return check_run(config)
+    catalog.add_verifiers(*config.reward.verifiers_path)
+    return check_run(config) if dry_run else run(config, resume)
+
+
+def run(config: RunConfig, resume: bool) -> int:
+    """Trains with the verifiers of the config known; the exit code is that of `main`."""
     folder = RunFolder.open(config, resume)
     trainer = Trainer(config, folder)
     try:

@@ -2,6 +2,7 @@
 
     vlmrl check counting            one of ours
     vlmrl check my_verifier.py      your own file
+    vlmrl check my_rewards.py:polite    your own reward function: only whether it can be called
 
 Everything runs in processes that can be killed, so that a verifier that hangs or crashes is only reported.
 """
@@ -52,6 +53,9 @@ def run(name_or_path: str) -> bool:
     `UserError` if there is no such verifier, or if its file cannot be loaded.
     """
     name = _known(name_or_path)
+    if not hasattr(catalog.load("verifiers", name), "gold"):
+        print(f"{name}: a reward function that can be called; without EXAMPLES and gold there is nothing else to check")
+        return True
     results: list[Result] = []
     speed = None
     failures = list(contract.form(name))
@@ -76,6 +80,8 @@ def run(name_or_path: str) -> bool:
 def _known(name_or_path: str) -> str:
     """The verifier's name. Its file is named to the catalog even where it is one of ours: so it never runs here."""
     path = Path(name_or_path)
+    if ".py:" in path.name:
+        return catalog.add_verifiers(name_or_path)[0]
     if path.suffix != ".py" and len(path.parts) == 1:
         path = Path(catalog.load("verifiers", name_or_path).__file__ or "")
     catalog.add_verifiers(path)
@@ -148,8 +154,7 @@ def _apart(function: Callable[[str], _T], name: str) -> _T:
 
 
 def _there(function: Callable[[str], _T], name: str, added: Sequence[str]) -> _T:
-    for path in added:
-        catalog.add_verifiers(path)
+    catalog.add_verifiers(*added)
     return function(name)
 
 
