@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from vlmrl.cli import data_mix
-from vlmrl.cli.arguments import Parser, add_command, add_module, add_run_file, count, seed
+from vlmrl.cli.arguments import Parser, add_command, add_module, add_run_file, add_verifiers_path, count, seed
 from vlmrl.errors import UserError, nearest
 
 if TYPE_CHECKING:
