@@ -259,8 +259,7 @@ class Trainer:
     # --- the end ------------------------------------------------------------------------------------------
 
     def _finish(self) -> int:
-        config = self.config.run
-        cut = config.max_minutes and cut_short(self.step, config.steps, config.max_minutes)
+        cut = cut_short(self.step, self.config.run)
         if cut:
             self.folder.say(cut)
         after = self.evaluator.run(self.step, "after training")
@@ -299,12 +298,12 @@ def make_gate(config: RunConfig, policy: Policy, folder: RunFolder) -> Agreement
     return AgreementGate(config.agreement, policy.compute, folder.path, folder.say)
 
 
-def cut_short(step: int, steps: int, max_minutes: float) -> str:
+def cut_short(step: int, config: RunSettings) -> str:
     """Why a run ended early, and how it goes on; empty if it did not."""
-    if step >= steps:
+    if step >= config.steps:
         return ""
     return (
-        f"run.max_minutes = {max_minutes:g} was over after step {step} of {steps}: "
+        f"run.max_minutes = {config.max_minutes:g} was over after step {step} of {config.steps}: "
         "the same command with --resume goes on, for as long again or for --run.max_minutes N"
     )
 
@@ -330,7 +329,9 @@ class Pace:
         each, left = (now - self.times[0]) / self.TIMED, self.config.steps - step
         spare = 60 * limit - (now - self.started)
         if left * each <= spare:
-            self.say(f"{each:.1f} s a step: the {left} steps left take about {left * each / 60:.0f} minutes")
+            seconds = left * each
+            text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+            self.say(f"{each:.1f} s a step: the {left} steps left take about {text}")
         else:
             reach = step + max(0, int(spare / each)) + 1
             self.say(
