@@ -12,6 +12,7 @@ from vlmrl.train.clock import Pace
     ("each", "limit", "said"),
     [
         (1.2, 10, ["1.2 s a step: the 194 steps left take about 4 minutes"]),
+        (0.3, 10, ["0.3 s a step: the 194 steps left take about 58 s"]),
         (9.0, 10, ["9.0 s a step: about 67 of 200 steps fit into run.max_minutes = 10; then it evaluates and reports"]),
         (9.0, None, []),
     ],

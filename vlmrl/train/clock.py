@@ -37,7 +37,9 @@ class Pace:
         each, left = (now - self.times[0]) / self.TIMED, self.config.steps - step
         spare = 60 * limit - (now - self.started)
         if left * each <= spare:
-            self.say(f"{each:.1f} s a step: the {left} steps left take about {left * each / 60:.0f} minutes")
+            seconds = left * each
+            text = f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+            self.say(f"{each:.1f} s a step: the {left} steps left take about {text}")
         else:
             reach = step + max(0, int(spare / each)) + 1
             self.say(
