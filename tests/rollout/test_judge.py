@@ -4,10 +4,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.replay_run import write_replay_run
 
 from vlmrl import RewardSpec, Sample, catalog
 from vlmrl.config.model import ModelSettings
@@ -17,6 +17,7 @@ from vlmrl.rewards.call_rows import call_from_row, score_file
 from vlmrl.rewards.calls import run_calls
 from vlmrl.rollout import Rollout
 from vlmrl.rollout.judge import Judge
+from vlmrl.sample import row_from_sample
 from vlmrl.verdict import Verdict
 
 SOMETIMES = '''
@@ -264,45 +265,21 @@ def test_group_rows_go_through_score(tmp_path) -> None:
     assert verdicts[0]["score"] > verdicts[1]["score"]
 
 
-RUN = """
-[run]
-name = "x"
-folder = "{folder}"
-steps = 2
-sinks = ["jsonl"]
-[model]
-path = "tiny"
-device = "cpu"
-[data]
-train = ["{folder}/train.jsonl"]
-[rollout]
-prompts = 4
-group = 4
-max_new_tokens = 8
-[reward]
-workers = 2
-deadline = 1.0
-"""
-
-
-def test_a_run_goes_on_without_the_answers_that_hang(own_verifiers, tmp_path) -> None:
+def test_a_run_goes_on_without_the_answers_that_hang(own_verifiers, tmp_path, capsys) -> None:
     from vlmrl.cli import main
 
-    assert main(["data", "build", "synthetic", "--n", "4", "--sources", "ocr", "--out", f"{tmp_path}/ocr.jsonl"]) == 0
-    rows = [json.loads(line) for line in (tmp_path / "ocr.jsonl").read_text().splitlines()]
-    for row in rows:
-        row["reward"] = [{"verifier": "sometimes", "target": 4}]
-        row["messages"] = row["messages"][:1]
-    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "run.toml").write_text(RUN.format(folder=tmp_path))
-    command = [sys.executable, "-m", "vlmrl.cli", "train", str(tmp_path / "run.toml")]
-    done = subprocess.run([*command, "--verifiers-path", str(own_verifiers)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    metrics = [json.loads(line) for line in (tmp_path / "x" / "metrics.jsonl").read_text().splitlines()]
-    shares = [row["source/ocr/unscored"] for row in metrics if "source/ocr/unscored" in row]
-    assert len(shares) == 2
-    assert 0 < max(shares) < 1
-    kept = [json.loads(line) for line in (tmp_path / "x" / "unscored.jsonl").read_text().splitlines()]
-    assert len(kept) == sum(round(share * 16) for share in shares)
-    assert {row["status"] for row in kept} == {"timeout"}
-    assert f"vlmrl score {Path(tmp_path, 'x', 'unscored.jsonl')}" in done.stderr
+    samples = [sample("sometimes", number) for number in range(2)]
+    rows = "".join(json.dumps(row_from_sample(s)) + "\n" for s in samples)
+    (tmp_path / "train.jsonl").write_text(rows)
+    said = {s.id: ["aa", "aaa", "aaaa"] for s in samples}  # wrong, hangs, right
+    sections = {"run": {"steps": 2}, "data": {"train": [str(tmp_path / "train.jsonl")]}}
+    rewards = {"reward": {"workers": 2, "deadline": 2.0}, "rollout": {"prompts": 2, "group": 3}}
+    assert main(["train", str(write_replay_run(tmp_path, said, **sections, **rewards))]) == 0
+    folder = tmp_path / "runs" / "x"
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["source/sometimes/unscored"] for row in metrics] == [pytest.approx(1 / 3)] * 2
+    assert [row["source/sometimes/reward"] for row in metrics] == [0.5] * 2
+    assert [row["all/groups_updated"] for row in metrics] == [2] * 2
+    kept = [json.loads(line) for line in (folder / "unscored.jsonl").read_text().splitlines()]
+    assert [(row["response"], row["status"]) for row in kept] == [("aaa", "timeout")] * 4
+    assert f"vlmrl score {folder / 'unscored.jsonl'}" in capsys.readouterr().err

@@ -105,8 +105,11 @@ def test_random_groups_all_have_their_place_within_the_bound():
 # --- memory -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("family", FAMILIES)
+COUNTED = [(family, variant) for family in FAMILIES for variant in ("plain", "frozen")]
+COUNTED += [("qwen2_5_vl", "checkpointing"), ("qwen3_vl", "lora")]
+
+
+@pytest.mark.parametrize(("family", "variant"), COUNTED)
 def test_what_autograd_saves_is_what_was_counted(model_folder, mixed_samples, family: str, variant: str):
     """The coefficients come from text and one square image; here they meet several images, video and groups."""
     policy = load(model_folder, family, **VARIANTS[variant])
@@ -135,7 +138,7 @@ def test_checkpointing_freezing_and_adapters_take_less(model_folder):
 @pytest.mark.parametrize("variant", ["plain", "checkpointing"])
 def test_measured_memory_is_within_the_budget(model_folder, variant: str):
     settings = ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu", **VARIANTS[variant])
-    peaks = in_new_process(peaks_of, Batches(settings, count=20))
+    peaks = in_new_process(peaks_of, Batches(settings, count=10))
     assert all(peak.measured <= peak.predicted <= peak.budget * 1.0001 for peak in peaks)
     # The median: of rows of 10 MB the allocator may already hold half.
     assert statistics.median(peak.predicted / peak.measured for peak in peaks) < 1.6

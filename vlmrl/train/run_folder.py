@@ -39,7 +39,8 @@ class RunFolder:
         folder = cls(Path(config.run.folder) / config.run.name)
         settings = _flat(config)
         stored = folder.path / "config.toml"
-        if not stored.exists() and folder.path.exists() and any(folder.path.iterdir()):
+        # A start that was killed may have left a part of its config alone.
+        if not stored.exists() and any(path.suffix != ".partial" for path in folder.path.glob("*")):
             raise UserError(f"{folder.path}: not empty and not a run; choose another run.name")
         if not folder.has_begun():
             # A failed start has left its copy of the data, and the files may have been fixed since.

@@ -26,6 +26,10 @@ def engine(policy: Policy) -> HfEngine:
     return create(HfSettings(), policy)
 
 
+one_family = pytest.mark.parametrize("policy", ["qwen2_5_vl"], indirect=True)
+"""For what the engine does with any model's logits."""
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_behaviour_logprobs_are_the_learners(engine: HfEngine, policy: Policy, mixed_samples, temperature: float):
     prompts = policy.formatter.encode(mixed_samples)
@@ -56,6 +60,7 @@ def test_greedy_text_is_that_of_generate(engine: HfEngine, policy: Policy, mixed
         assert out[0, len(prompt) :].tolist() == list(rollout.token_ids)
 
 
+@one_family
 def test_the_seed_decides_the_draw(engine: HfEngine, policy: Policy, mixed_samples):
     prompts = policy.formatter.encode(mixed_samples[:2])
     draws = [engine.generate(prompts, 2, Sampling(max_new_tokens=8, seed=seed)) for seed in (1, 1, 2)]
@@ -63,6 +68,7 @@ def test_the_seed_decides_the_draw(engine: HfEngine, policy: Policy, mixed_sampl
     assert draws[0] != draws[2]
 
 
+@one_family
 def test_a_batch_in_parts_keeps_the_order(policy: Policy, mixed_samples):
     prompts = policy.formatter.encode(mixed_samples)
     greedy = Sampling(temperature=0.0, max_new_tokens=6)
@@ -83,6 +89,7 @@ def test_placeholders_are_never_sampled(model_folder, mixed_samples):
     assert not {t for g in groups for r in g for t in r.token_ids} & set(banned)
 
 
+@one_family
 def test_a_response_ends_with_its_stop_token_or_its_limit(engine: HfEngine, policy: Policy, mixed_samples):
     prompts = policy.formatter.encode(mixed_samples)
     groups = engine.generate(prompts, 16, Sampling(max_new_tokens=30, temperature=1.5, seed=5))
@@ -94,6 +101,7 @@ def test_a_response_ends_with_its_stop_token_or_its_limit(engine: HfEngine, poli
         assert rollout.finish == "stop" or len(rollout.token_ids) == 30
 
 
+@one_family
 def test_top_p_keeps_the_nucleus(engine: HfEngine, policy: Policy, mixed_samples):
     prompts = policy.formatter.encode(mixed_samples[:1])
     narrow = engine.generate(prompts, 8, Sampling(max_new_tokens=4, top_p=1e-6))

@@ -1,9 +1,9 @@
-"""The run file of every preset trains the tiny model for two steps."""
+"""The Rollouter in a run: groups that hold their demonstration."""
 
 from __future__ import annotations
 
 import json
-import tomllib
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,10 +14,13 @@ from vlmrl.cli import main
 COUNTING = {"sources": ["counting"], "seed": 3}
 RUN = """
 [run]
-name = "{name}"
+name = "rl_plus"
 folder = "{folder}"
 steps = 2
 sinks = ["jsonl"]
+
+[model]
+device = "cpu"
 
 [data]
 train = [{{ recipe = "synthetic", n = 8, sources = ["counting"], seed = 3 }}]
@@ -35,29 +38,19 @@ learning_rate = 1e-4
 updates_per_step = 2
 
 [objective]
-preset = "{name}"
+preset = "rl_plus"
 """
 
 
-@pytest.mark.parametrize("name", catalog.names("objectives"))
-def test_a_preset_trains(name, tmp_path):
-    (tmp_path / "run.toml").write_text(RUN.format(name=name, folder=tmp_path))
-    (tmp_path / "grams.txt").write_text("let me see\n")
-    extra = ["--objective.hicra.planning_ngrams", str(tmp_path / "grams.txt")] if name == "hicra" else []
-    assert main(["train", str(tmp_path / "run.toml"), *extra]) == 0
-    stored = tomllib.loads((tmp_path / name / "config.toml").read_text())["objective"]
-    preset = catalog.load("objectives", name).PRESET
-    assert all(stored[k].items() >= v.items() if isinstance(v, dict) else stored[k] == v for k, v in preset.items())
-    rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-    steps = [row for row in rows if "all/loss" in row]
-    assert [row["step"] for row in steps] == [1, 2]
-    assert all(row["all/optimizer_steps"] > 0 and row["all/grad_norm"] > 0 for row in steps)
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    (tmp_path / "run.toml").write_text(RUN.format(folder=tmp_path))
+    return tmp_path / "run.toml"
 
 
-def test_rl_plus_shows_every_group_its_demonstration(tmp_path):
+def test_rl_plus_shows_every_group_its_demonstration(run_file, tmp_path):
     """It is judged and trained on, and no measure of the policy counts it."""
-    (tmp_path / "run.toml").write_text(RUN.format(name="rl_plus", folder=tmp_path))
-    assert main(["train", str(tmp_path / "run.toml"), "--sampler.name", "refill"]) == 0
+    assert main(["train", str(run_file), "--sampler.name", "refill"]) == 0
     steps = [json.loads(line) for line in (tmp_path / "rl_plus" / "metrics.jsonl").read_text().splitlines()]
     counting = {sample.id: sample.demonstration for sample in catalog.load("recipes", "synthetic").build(8, **COUNTING)}
     for step in (1, 2):
@@ -75,7 +68,7 @@ def test_rl_plus_shows_every_group_its_demonstration(tmp_path):
         assert history[key[:16]]["pass_rate"] == pytest.approx(sum(mine) / 3, abs=1e-3)
 
 
-def test_a_row_without_a_demonstration_is_refused(tmp_path, capsys):
+def test_a_row_without_a_demonstration_is_refused(run_file, tmp_path, capsys):
     data = tmp_path / "data.jsonl"
     data.write_text(
         json.dumps(
@@ -87,7 +80,6 @@ def test_a_row_without_a_demonstration_is_refused(tmp_path, capsys):
             }
         )
     )
-    (tmp_path / "run.toml").write_text(RUN.format(name="rl_plus", folder=tmp_path))
     for extra in ([], ["--dry-run"]):
-        assert main(["train", str(tmp_path / "run.toml"), "--data.train", f'["{data}"]', *extra]) == 2
+        assert main(["train", str(run_file), "--data.train", f'["{data}"]', *extra]) == 2
         assert "sample 'bare': no demonstration" in capsys.readouterr().err
