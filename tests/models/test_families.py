@@ -10,7 +10,7 @@ import pytest
 
 from vlmrl import UserError, catalog
 from vlmrl.models.formatting import load_config
-from vlmrl.reading.boxes import COORDS
+from vlmrl.reading.frames import COORDS
 
 FAMILIES = catalog.names("families")
 

@@ -27,7 +27,7 @@ from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.engines.hf import HfEngine, create
 from vlmrl.rollout.group import Group, TokenStats
 from vlmrl.sample import Message, Sample
-from vlmrl.train.agreement import DEFAULTS, AgreementGate, parts
+from vlmrl.train.agreement import THRESHOLDS, AgreementGate, parts
 from vlmrl.train.learner import Learner
 from vlmrl.train.run_folder import RunFolder
 from vlmrl.train.trainer import Trainer
@@ -35,7 +35,7 @@ from vlmrl.verdict import Verdict
 
 SAMPLING = Sampling(max_new_tokens=24, seed=1)
 G = 4
-FLOAT, HALF = DEFAULTS[torch.float32], DEFAULTS[torch.bfloat16]
+FLOAT, HALF = THRESHOLDS[torch.float32], THRESHOLDS[torch.bfloat16]
 
 
 def load(**settings) -> Policy:

@@ -173,14 +173,15 @@ def test_ctrl_c_saves_and_the_run_goes_on(uninterrupted: Path, run_file: Path):
     assert weights(folder) == weights(uninterrupted)
 
 
-def test_a_run_cut_by_its_time_limit_says_so_and_goes_on(uninterrupted: Path, run_file: Path):
+def test_a_run_cut_by_its_time_limit_says_so_and_goes_on(uninterrupted: Path, run_file: Path, capsys):
     folder = run_file.parent / "runs" / "cut"
-    said = vlmrl("train", run_file, "--run.name", "cut", "--run.max_minutes", "0.0001").strip().splitlines()
+    train(run_file, "--run.name", "cut", "--run.max_minutes", "0.0001")
+    said = capsys.readouterr().err.strip().splitlines()
     assert "run.max_minutes = 0.0001 was over after step 1 of 6: the same command with --resume goes on" in said[-1]
     assert json.loads((folder / "summary.json").read_text())["steps"] == 1
     assert "stopped by run.max_minutes after step 1 of 6" in (folder / "report.html").read_text()
-    said = vlmrl("train", run_file, "--run.name", "cut", "--resume", "--run.max_minutes", "30")
-    assert "was over" not in said
+    train(run_file, "--run.name", "cut", "--resume", "--run.max_minutes", "30")
+    assert "was over" not in capsys.readouterr().err
     assert "stopped by run.max_minutes" not in (folder / "report.html").read_text()
     assert weights(folder) == weights(uninterrupted)
     trained = [row for row in metrics(folder) if row["step"] != 1 or "all/groups" in row]
