@@ -96,7 +96,7 @@ def test_a_sample_without_demonstration_is_named(policy: Policy, mixed_samples):
 @pytest.mark.parametrize(
     ("number", "objects", "complaint"),
     [
-        (0, None, "'one': meta.objects is no list of"),
+        (0, None, "'one': meta.objects is not a list of"),
         (0, [[45, 1, 1, 9, 9]], r"'one': meta.objects.0 is \[45, 1, 1, 9, 9\].*class below 45"),
         (0, [[0, 1, 1, 9, 9], [0, 1, 1, 9]], r"'one': meta.objects.1 is \[0, 1, 1, 9\]"),
         (0, [[0, 1, 1, 9, "9"]], "'one': meta.objects.0"),
