@@ -120,7 +120,7 @@ def test_a_file_that_is_no_verifier(checked, source: str, says: str) -> None:
 def test_a_name_that_is_none() -> None:
     with pytest.raises(UserError, match="did you mean 'counting'"):
         check.run("countng")
-    with pytest.raises(UserError, match=r"no verifier file"):
+    with pytest.raises(UserError, match=r"not a verifier file"):
         check.run("none/of/these.py")
 
 
