@@ -92,9 +92,9 @@ def verify(response: str, target: Any, *, reply: str | None = None) -> Verdict:
         said = endpoint.ask(_prompt(caption, target)) if reply is None else reply
     except EndpointError as error:
         return Verdict(None, "error", answer=caption[:200], why=f"nobody answers from the caption: {error}")
-    found: Verdict = module.verify(said, target["answer"], **target.get("params", {}))
-    why = f"from the caption: {found.answer or ' '.join(said.split())}"[:200]
-    return Verdict(found.score, found.status, found.parts, caption[:200], why)
+    verdict: Verdict = module.verify(said, target["answer"], **target.get("params", {}))
+    why = f"from the caption: {verdict.answer or ' '.join(said.split())}"[:200]
+    return Verdict(verdict.score, verdict.status, verdict.parts, caption[:200], why)
 
 
 def question(response: str, target: Any, **_: Any) -> str | None:
@@ -119,7 +119,7 @@ def check_target(target: Any, **_: Any) -> None:
     _inner(target)
     leak = _leak(_gold_caption(target), target["answer"])
     if leak is not None or _caption(gold(target)) is None:
-        raise ValueError(f"answer {str(target['answer'])[:60]!r} holds markup or a phrase like 'answer is'; mend it")
+        raise ValueError(f"answer {str(target['answer'])[:60]!r} holds markup or a phrase like 'answer is'; correct it")
 
 
 def _gold_caption(target: Any) -> str:
@@ -162,10 +162,10 @@ def _inner(target: Any) -> ModuleType:
         shape = "{'question': ..., 'answer': ..., 'verifier': name}"
         raise ValueError(f"target {str(target)[:60]!r} is incomplete; give {shape}")
     if not isinstance(target.get("question"), str) or not target["question"].strip():
-        raise ValueError(f"question {str(target.get('question'))[:60]!r} is no text; give what is asked")
+        raise ValueError(f"question {str(target.get('question'))[:60]!r} is not a text; give what is asked")
     name, params = target["verifier"], target.get("params", {})
     if not isinstance(params, dict):
-        raise ValueError(f"params {str(params)[:60]!r} is no object; give the parameters of {name} by name")
+        raise ValueError(f"params {str(params)[:60]!r} is not an object; give the parameters of {name} by name")
     module = catalog.load("verifiers", name)
     if not catalog.is_bounded(name):
         raise ValueError(f"verifier {name!r} is not one of the toolkit's verifiers of rules; give one")

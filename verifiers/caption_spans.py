@@ -120,7 +120,9 @@ def check_target(target: Any, *, caption: str = "", **_: Any) -> None:
     if not shown:
         raise ValueError("params.caption is missing; give the caption as it was shown")
     if wrong and not _differences(target, shown):
-        raise ValueError(f"target phrase {' '.join(wrong)!r} is not in the caption, or equals the right one; mend it")
+        raise ValueError(
+            f"target phrase {' '.join(wrong)!r} is not in the caption, or equals the right one; correct it"
+        )
 
 
 def _phrases(target: Any) -> tuple[list[str], list[str] | None]:
@@ -128,7 +130,7 @@ def _phrases(target: Any) -> tuple[list[str], list[str] | None]:
     pair = target if isinstance(target, dict) else {"wrong": target}
     wrong, right = pair.get("wrong"), pair.get("right")
     if not isinstance(wrong, (str, type(None))) or not isinstance(right, (str, type(None))) or "wrong" not in pair:
-        raise ValueError(f"target {str(target)[:80]!r} is no phrase; give {{'wrong': ..., 'right': ...}}")
+        raise ValueError(f"target {str(target)[:80]!r} is not a phrase; give {{'wrong': ..., 'right': ...}}")
     if pair.get("type") not in (None, *TYPES):
         raise ValueError(f"target type {str(pair['type'])[:60]!r} is unknown; use one of {', '.join(TYPES)}")
     return _words(wrong or ""), None if right is None else _words(right)

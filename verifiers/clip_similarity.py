@@ -121,11 +121,11 @@ def check_target(
     """ValueError unless goal and baseline are embeddings, or texts or images that the model can embed."""
     for name, value, least, most in (("alpha", alpha, 0, 1), ("low", low, -1, 1), ("high", high, -1, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-            raise ValueError(f"{name} {str(value)[:40]!r} is no number from {least} to {most}")
+            raise ValueError(f"{name} {str(value)[:40]!r} is not a number from {least} to {most}")
     if low >= high:
         raise ValueError(f"low {low:g} is not below high {high:g}; give the band of the reward")
     if model is not None and not (isinstance(model, str) and (Path(model) / "config.json").is_file()):
-        raise ValueError(f"model {str(model)[:80]!r} is no folder with a config.json; give a local CLIP model")
+        raise ValueError(f"model {str(model)[:80]!r} is not a folder with a config.json; give a local CLIP model")
     names = set(target) if isinstance(target, dict) else set()
     if not {"goal", "baseline"} <= names <= {"goal", "baseline", "state"}:
         raise ValueError(f"target {str(target)[:60]!r}: give 'goal' and 'baseline', and 'state' if it is known")
@@ -135,8 +135,8 @@ def check_target(
             raise ValueError(
                 f"{role} {str(value)[:60]!r}: give {needed}" + "; texts and images need a model" * (not model)
             )
-    given = {role: found for role, value in target.items() if (found := _vectors(value)) is not None}
-    _check_geometry({role: _unit_mean(found) for role, found in given.items()})
+    given = {role: vectors for role, value in target.items() if (vectors := _vectors(value)) is not None}
+    _check_geometry({role: _unit_mean(vectors) for role, vectors in given.items()})
 
 
 def _check_geometry(known: dict[str, Vector]) -> None:

@@ -83,13 +83,13 @@ def _count(target: Any) -> int:
     elif isinstance(target, (int, float)) and not isinstance(target, bool) and abs(target) < 1e15:
         number = Fraction(target)
     if number is None or number < 0 or number.denominator != 1 or number >= 10**15:
-        raise ValueError(f"target {str(target)[:60]!r} is no count; give a whole number >= 0")
+        raise ValueError(f"target {str(target)[:60]!r} is not a count; give a whole number >= 0")
     return int(number)
 
 
 def _numbers(text: str) -> list[Number]:
-    found = answers.find_numbers(text)
-    return [number for number in found if not _is_pronoun(text, number)] or _none(text)
+    numbers = answers.find_numbers(text)
+    return [number for number in numbers if not _is_pronoun(text, number)] or _none(text)
 
 
 def _is_pronoun(text: str, number: Number) -> bool:

@@ -149,12 +149,12 @@ def _true_boxes(target: Any, metric: str, frame: Frame) -> list[Box]:
 def _boxes(target: Any) -> list[Box]:
     """The target's boxes, repetitions once, as in answers; ValueError names the first one that is none."""
     if not isinstance(target, (list, dict)):
-        raise ValueError(f"target {target!r:.60} is no list of boxes; give [{{'bbox_2d': [x1, y1, x2, y2]}}, ...]")
+        raise ValueError(f"target {target!r:.60} is not a list of boxes; give [{{'bbox_2d': [x1, y1, x2, y2]}}, ...]")
     places = []
     for value, label in true_items(target, boxes.BOX_KEYS):
         box = boxes.box_from(value, label)
         if box is None:
-            raise ValueError(f"target box {value!r:.60} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2; mend it")
+            raise ValueError(f"target box {value!r:.60} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2; correct it")
         places.append(box)
     return list(dict.fromkeys(places))
 

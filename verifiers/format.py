@@ -90,7 +90,7 @@ def gold(target: Any = "think_answer", **_: Any) -> str:
 def check_target(target: Any = "think_answer", **_: Any) -> None:
     """ValueError unless the target names a layout."""
     if not isinstance(target, str) or target not in LAYOUTS:
-        raise ValueError(f"target {str(target)[:60]!r} is no layout; use one of {', '.join(LAYOUTS)}")
+        raise ValueError(f"target {str(target)[:60]!r} is not a layout; use one of {', '.join(LAYOUTS)}")
 
 
 def wrap(answer: str, target: str) -> str:
@@ -120,10 +120,10 @@ def _in_order(response: str, sections: tuple[str, ...]) -> bool:
     tags = [section for section in sections if section not in _BOXES]
     inner, rest = "", response
     if tags:
-        found = list(_TAG.finditer(response))
-        if [match[1] + match[2] for match in found] not in _orders(tags) or _between(response, found).strip():
+        marks = list(_TAG.finditer(response))
+        if [match[1] + match[2] for match in marks] not in _orders(tags) or _between(response, marks).strip():
             return False
-        inner, rest = response[found[-2].end() : found[-1].start()], response[found[-1].end() :]
+        inner, rest = response[marks[-2].end() : marks[-1].start()], response[marks[-1].end() :]
     if "answer" not in tags:
         return _holds(rest, sections[-1])
     return not rest.strip() and _holds(inner, sections[-1])
@@ -136,10 +136,10 @@ def _orders(tags: list[str]) -> list[list[str]]:
     return [order, ["think", "observe", "/observe", "/think", *order[4:]]]
 
 
-def _between(response: str, found: list[re.Match[str]]) -> str:
+def _between(response: str, marks: list[re.Match[str]]) -> str:
     """The text before the last tag that is in no section."""
     outside, depth, end = "", 0, 0
-    for tag in found:
+    for tag in marks:
         if depth == 0:
             outside += response[end : tag.start()]
         depth += -1 if tag[1] else 1

@@ -100,16 +100,16 @@ def gold(target: Any, **_: Any) -> str:
 def check_target(target: Any, *, votes: int = 1, replies: Sequence[str] | None = None) -> None:
     """ValueError unless the target holds a question and a plain answer, and the votes are odd."""
     if not isinstance(target, dict):
-        raise ValueError(f"target {str(target)[:60]!r} is no object; give {{'question': ..., 'answer': ...}}")
+        raise ValueError(f"target {str(target)[:60]!r} is not an object; give {{'question': ..., 'answer': ...}}")
     for name in ("question", "answer", *(("criteria",) if "criteria" in target else ())):
         if not isinstance(target.get(name), str) or not target[name].strip():
-            raise ValueError(f"target {name} {str(target.get(name))[:60]!r} is no text; give the {name} in words")
+            raise ValueError(f"target {name} {str(target.get(name))[:60]!r} is not a text; give the {name} in words")
     if not is_unmarked(target["answer"]) or len(target["answer"].strip()) > _LONGEST:
         shown = target["answer"][:60]
         raise ValueError(f"target answer {shown!r} holds markup or is over {_LONGEST} characters; give the plain text")
     listed = isinstance(replies, (list, tuple)) and all(isinstance(reply, str) for reply in replies)
     if replies is not None and not listed:
-        raise ValueError(f"replies {str(replies)[:60]!r} are no list of texts; give what the judge replied")
+        raise ValueError(f"replies {str(replies)[:60]!r} are not a list of texts; give what the judge replied")
     count = votes if replies is None else len(replies)
     if not isinstance(count, int) or not 1 <= count <= 99 or count % 2 == 0:
         raise ValueError(f"votes {str(count)[:20]} can tie; give an odd number from 1 to 99")

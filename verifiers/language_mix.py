@@ -94,7 +94,7 @@ def gold(target: Any = None, **_: Any) -> str:
 def check_target(target: Any = None, **_: Any) -> None:
     """ValueError for a language whose script is not known."""
     if target is not None and (not isinstance(target, str) or target not in LANGUAGES):
-        raise ValueError(f"target {str(target)[:60]!r} is no language; use one of {', '.join(LANGUAGES)}, or none")
+        raise ValueError(f"target {str(target)[:60]!r} is not a language; use one of {', '.join(LANGUAGES)}, or none")
 
 
 def _share(response: str, scripts: tuple[str, ...]) -> Verdict:

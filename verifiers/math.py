@@ -138,9 +138,9 @@ def _truths(target: Any) -> tuple[str, ...]:
     items = target if isinstance(target, list) else [target]
     for item in items:
         if isinstance(item, bool) or not isinstance(item, (str, int, float)):
-            raise ValueError(f"target {str(item)[:60]!r} is neither a number nor a text; mend it")
+            raise ValueError(f"target {str(item)[:60]!r} is neither a number nor a text; correct it")
         if isinstance(item, int) and abs(item) >= 10**answers.MAX_DIGITS:
-            raise ValueError(f"target has more than {answers.MAX_DIGITS} digits; mend it")
+            raise ValueError(f"target has more than {answers.MAX_DIGITS} digits; correct it")
     if not items:
         raise ValueError("target is an empty list; give the true answer")
     return tuple(_truth(str(item)) for item in items)
@@ -151,7 +151,7 @@ def _truth(text: str) -> str:
     said = _answered(text)
     truth = clean(said) if said else ""
     if not truth or is_prose(truth) or truth in ("nan", "inf", "-inf") or _answered(f"\\boxed{{{truth}}}") != truth:
-        raise ValueError(f"target {text[:60]!r} holds no number or formula; mend it or take another verifier")
+        raise ValueError(f"target {text[:60]!r} holds no number or formula; correct it or take another verifier")
     return truth
 
 
@@ -203,11 +203,11 @@ def _last_expression(text: str) -> str | None:
     """The last formula or number in words, with those that "and" joins to it; None if it is left open."""
     if text.count("$") == 1:
         text = text.replace("$", "")
-    found = _expressions(text)
-    if not found or _CONDITION.match(text, found[-1].end):
+    spans = _expressions(text)
+    if not spans or _CONDITION.match(text, spans[-1].end):
         return None
-    run = [found[-1]]
-    for span in reversed(found[-MAX_MEMBERS:-1]):
+    run = [spans[-1]]
+    for span in reversed(spans[-MAX_MEMBERS:-1]):
         between = text[span.end : run[0].start]
         if not _AND.fullmatch(between) and not (len(run) > 1 and between.strip() == ","):
             break

@@ -112,7 +112,7 @@ def _truths(target: Any, *, relative: float, absolute: float, percent: str, unit
     one_of("unit", unit, ("agree", "require", "ignore"))
     for name, size in (("relative", relative), ("absolute", absolute)):
         if not isinstance(size, (int, float)) or not 0 <= size < math.inf:
-            raise ValueError(f"{name} {size!r} is no tolerance; give a number >= 0")
+            raise ValueError(f"{name} {size!r} is not a tolerance; give a number >= 0")
     items = target if isinstance(target, list) else [target]
     if not items:
         raise ValueError("target is an empty list; give the true number")
@@ -121,7 +121,7 @@ def _truths(target: Any, *, relative: float, absolute: float, percent: str, unit
 
 def _truth(item: Any) -> Amount:
     if not isinstance(item, str) and not (type(item) in (int, float) and abs(item) < _LARGEST):
-        raise ValueError(f"target of type {type(item).__name__} is no number below 1e30; give one, or a text")
+        raise ValueError(f"target of type {type(item).__name__} is not a number below 1e30; give one, or a text")
     return _read_target(str(item).strip())
 
 
@@ -131,7 +131,7 @@ def _read_target(text: str) -> Amount:
     said = committed(bare)
     outside = bare[: said.start] + "|" + bare[said.end :] if said else ""
     if said is None or not _NOTHING_ELSE.fullmatch(outside) or answers.extract(text) != (text, False):
-        raise ValueError(f"target {text[:60]!r} is no number; give one, with at most a unit")
+        raise ValueError(f"target {text[:60]!r} is not a number; give one, with at most a unit")
     return said
 
 

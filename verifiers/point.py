@@ -142,7 +142,7 @@ def _true_places(target: Any, metric: str, radius_unit: str, frame: Frame) -> li
 def _places(target: Any, move: Move = lambda coords: coords) -> list[Place]:
     """The targets, moved, repetitions once, as in answers; ValueError names the first one that is malformed."""
     if not isinstance(target, (list, dict)):
-        raise ValueError(f"target {target!r:.60} is no place; give [x, y], [x1, y1, x2, y2] or a list of them")
+        raise ValueError(f"target {target!r:.60} is not a place; give [x, y], [x1, y1, x2, y2] or a list of them")
     import shapely
 
     places: dict[Point | Polygon, Place] = {}
@@ -155,7 +155,7 @@ def _places(target: Any, move: Move = lambda coords: coords) -> list[Place]:
             shape = polygons.solid(polygons.moved(place, move)) if place else None
         if place is None or shape is None:
             raise ValueError(
-                f"target {value!r:.60} is no place; give [x, y], [x1, y1, x2, y2] with x1 < x2 and y1 < y2, or a "
+                f"target {value!r:.60} is not a place; give [x, y], [x1, y1, x2, y2] with x1 < x2 and y1 < y2, or a "
                 "polygon of vertices with an area"
             )
         places[place] = Place(shape, place.label)

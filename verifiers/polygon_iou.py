@@ -136,7 +136,7 @@ def _true_polygons(target: Any, metric: str, turn: float, frame: Frame) -> list[
     for polygon in shapes:
         area = polygons.solid(polygon)
         if area is None:
-            raise ValueError(f"target polygon {_write([polygon]):.80} has no area or crosses itself; mend it")
+            raise ValueError(f"target polygon {_write([polygon]):.80} has no area or crosses itself; correct it")
         # Rotated boxes may well reach over the edge: only their middle must lie in the image.
         middle = (area.bounds[0] + area.bounds[2]) / 2, (area.bounds[1] + area.bounds[3]) / 2
         frame.check_inside(f"target polygon {_write([polygon]):.80} lies", middle)
@@ -153,7 +153,7 @@ def _turn(angle_unit: str, angle_direction: str) -> float:
 def _polygons(target: Any, turn: float) -> list[Polygon]:
     """The target's shapes, repetitions once, as in answers; ValueError names the first one that is none."""
     if not isinstance(target, (list, dict)):
-        raise ValueError(f"target {target!r:.60} is no list of polygons; give [{{'polygon': [[x, y], ...]}}, ...]")
+        raise ValueError(f"target {target!r:.60} is not a list of polygons; give [{{'polygon': [[x, y], ...]}}, ...]")
     shapes: dict[Polygon, None] = {}
     for value, label in true_items(target, polygons.POLYGON_KEYS, _is_one):
         polygon = polygons.polygon_from(value, label, turn)

@@ -124,7 +124,7 @@ def _truths(target: Any, how: Rule) -> list[str]:
     for name, known in _POLICIES.items():
         one_of(name, getattr(how, name), known)
     if not isinstance(how.tolerance, (int, float)) or not 0 <= how.tolerance < 1:
-        raise ValueError(f"tolerance {how.tolerance!r} is no share; give a number in [0, 1)")
+        raise ValueError(f"tolerance {how.tolerance!r} is not a share; give a number in [0, 1)")
     items = target if isinstance(target, list) else [target]
     return [_truth(item, how) for item in items or [None]]
 
@@ -133,7 +133,9 @@ def _truth(item: Any, how: Rule) -> str:
     usable = isinstance(item, str) or (type(item) in (int, float) and abs(item) < 1e30)
     text = str(item).strip() if usable else ""
     if not text or len(text) > _LONGEST:
-        raise ValueError(f"target of type {type(item).__name__} is no number or text; give one that is not empty")
+        raise ValueError(
+            f"target of type {type(item).__name__} is neither a number nor a text; give one that is not empty"
+        )
     if how.rule == "mathvista" and how.choices is not None and text not in how.choices:
         raise ValueError(f"target {text[:60]!r} is none of the choices; give the text of one")
     answer = answers.extract(_gold(text, how))

@@ -104,21 +104,23 @@ def check_target(target: Any) -> None:
         raise ValueError(f"gold {target['gold'][:60]!r} holds markup, or nothing; give a plain text")
     for item in criteria:
         if "ask" not in item:
-            found = _by_rule(target["gold"], answer.text, item)
-            if found.score is None or found.score < item["saturation"]:
-                raise ValueError(f"criterion {item['name'][:40]!r}: the gold scores {found.score}; mend either of them")
+            verdict = _by_rule(target["gold"], answer.text, item)
+            if verdict.score is None or verdict.score < item["saturation"]:
+                raise ValueError(
+                    f"criterion {item['name'][:40]!r}: the gold scores {verdict.score}; correct one of them"
+                )
 
 
 def _judge(response: str, text: str, criteria: list[dict[str, Any]]) -> Verdict:
     parts: dict[str, float] = {}
     for item in sorted(criteria, key=lambda item: "ask" in item):
         name = item["name"]
-        found = _by_model(text, item) if "ask" in item else _by_rule(response, text, item)
-        if found.score is None:
-            return Verdict(None, found.status, parts, text, f"criterion {name}: {found.why}")
-        parts[name] = found.score
-        if found.score < item["veto"]:
-            return Verdict(0.0, parts=parts, answer=text, why=f"veto: {name} has {found.score:.2f}")
+        verdict = _by_model(text, item) if "ask" in item else _by_rule(response, text, item)
+        if verdict.score is None:
+            return Verdict(None, verdict.status, parts, text, f"criterion {name}: {verdict.why}")
+        parts[name] = verdict.score
+        if verdict.score < item["veto"]:
+            return Verdict(0.0, parts=parts, answer=text, why=f"veto: {name} has {verdict.score:.2f}")
     weights = [item["weight"] for item in criteria]
     gains = [min(parts[item["name"]] / item["saturation"], 1.0) for item in criteria]
     score = sum(w * gain for w, gain in zip(weights, gains, strict=True)) / sum(weights)
@@ -183,7 +185,7 @@ def _criteria(target: Any) -> list[dict[str, Any]]:
     """The criteria with their defaults filled in; ValueError names the first one that cannot be judged."""
     items = target.get("criteria") if isinstance(target, dict) else None
     if not isinstance(items, list) or not items or not isinstance(target.get("gold"), str):
-        raise ValueError(f"target {str(target)[:60]!r} is no rubric; give {{'criteria': [...], 'gold': text}}")
+        raise ValueError(f"target {str(target)[:60]!r} is not a rubric; give {{'criteria': [...], 'gold': text}}")
     filled = [_criterion(item) for item in items]
     names = [item["name"] for item in filled]
     if len(set(names)) < len(names):
@@ -202,7 +204,7 @@ def _criterion(item: Any) -> dict[str, Any]:
     for key, low, high in (("weight", 0.0, 1e6), ("saturation", 1e-6, 1.0), ("veto", 0.0, 1.0)):
         value = filled[key]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise ValueError(f"criterion {name!r}: {key} {str(value)[:40]!r} is no number from {low:g} to {high:g}")
+            raise ValueError(f"criterion {name!r}: {key} {str(value)[:40]!r} is not a number from {low:g} to {high:g}")
     if kind == "verifier":
         _check_inner(item)
     elif kind == "ask":

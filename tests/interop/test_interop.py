@@ -291,7 +291,7 @@ def test_a_group_may_be_spread_over_training_processes(tmp_path) -> None:
             import sys
             from torch import distributed
             from vlmrl import interop
-            from vlmrl.reward import run_calls
+            from vlmrl.rewards.calls import run_calls
             rank, place = int(sys.argv[1]), "file://{tmp_path}/meeting"
             distributed.init_process_group("gloo", init_method=place, rank=rank, world_size=2)
             reward = interop.trl({SHORT}, run=run_calls)

@@ -97,7 +97,7 @@ def test_nobody_to_ask_is_unscored(monkeypatch) -> None:
         ("3", "incomplete"),
         ({"question": "?", "verifier": "counting"}, "incomplete"),
         (COUNT | {"question": " "}, "question ' '"),
-        (COUNT | {"answer": "some"}, "no count"),
+        (COUNT | {"answer": "some"}, "not a count"),
         (COUNT | {"params": [1]}, "params"),
         (COUNT | {"params": {"tolerence": 1}}, "tolerence"),
         (COUNT | {"verifier": "countin"}, "did you mean 'counting'"),

@@ -106,7 +106,7 @@ def test_orders_in_the_answer_stay_inside_its_quotation(monkeypatch, injection) 
 @pytest.mark.parametrize(
     ("target", "params", "says"),
     [
-        ("Paris", {}, "no object"),
+        ("Paris", {}, "not an object"),
         ({"answer": "Paris"}, {}, "question 'None'"),
         (CITY | {"answer": 3}, {}, "answer '3'"),
         (CITY | {"answer": r"\boxed{3}"}, {}, "markup"),

@@ -124,7 +124,8 @@ def test_labels() -> None:
 
 
 @pytest.mark.parametrize(("target", "params", "says"), [
-    ([180, 40, 100, 60], {}, "x1 < x2"), ("button", {}, "no place"), ([1, 2, 3], {}, "no place"), ({}, {}, "no place"),
+    ([180, 40, 100, 60], {}, "x1 < x2"), ("button", {}, "not a place"), ([1, 2, 3], {}, "not a place"),
+    ({}, {}, "not a place"),
     (BUTTON, {"metric": "click"}, "click.*osworld"), (BUTTON, {"radius_unit": "cm"}, "cm.*diagonal"),
     ([5, 5], {"coords": "relative_1000"}, "image_size"), ([900, 5], {"image_size": [640, 480]}, "640 x 480"),
     ([5, 5], {"radius_unit": "diagonal"}, "image_size"), ([5, 5], {"coords": "inches"}, "inches"),

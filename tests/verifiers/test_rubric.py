@@ -106,8 +106,8 @@ def test_a_failed_veto_costs_no_request(monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("bad", "says"),
     [
-        ({"criteria": []}, "no rubric"),
-        ({"criteria": [{"name": "a", "contains": ["b"]}]}, "no rubric"),
+        ({"criteria": []}, "not a rubric"),
+        ({"criteria": [{"name": "a", "contains": ["b"]}]}, "not a rubric"),
         (target({}), "name and one of contains, lacks, verifier, ask"),
         (target({"contains": ["a"], "lacks": ["b"]}), "one of"),
         (target({"contains": {"gold": 1}}), "contains.*give a list"),
@@ -120,7 +120,7 @@ def test_a_failed_veto_costs_no_request(monkeypatch) -> None:
         (target({"contains": ["gold"], "name": "x"}, {"lacks": ["a"], "name": "x"}), "its own"),
         (target({"ask": "Is it?", "tiers": ["one"]}), "tiers.*2 to 99"),
         (target({"verifier": "countin", "target": 3}), "did you mean 'counting'"),
-        (target({"verifier": "counting", "target": "many"}), "'many' is no count"),
+        (target({"verifier": "counting", "target": "many"}), "'many' is not a count"),
         (target({"verifier": "counting", "target": 3, "params": {"tolerence": 1}}), "tolerence"),
         (target({"verifier": "rubric", "target": {}}), "is not one of the toolkit's"),
         (target({"verifier": "judge", "target": {}}), "is not one of the toolkit's"),

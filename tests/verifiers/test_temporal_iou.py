@@ -132,7 +132,7 @@ def test_parts_do_not_follow_the_parameters() -> None:
 @pytest.mark.parametrize(("target", "params", "says"), [
     ([20, 10], {}, "start < end"), ([10, 10], {}, "start < end"), ([-1, 10], {}, "0 <= start"),
     ([10, 20], {"unit": "fraction"}, "ends after the video, 1"), ([10, 50], {"duration": 40}, "after the video, 40"),
-    ("10-20", {}, "no span"), ([[1, 2], [3]], {}, r"\[3\]"), ([10, 20], {"metric": "giou"}, "giou.*matched"),
+    ("10-20", {}, "not a span"), ([[1, 2], [3]], {}, r"\[3\]"), ([10, 20], {"metric": "giou"}, "giou.*matched"),
     ([10, 20], {"unit": "frames"}, "frames"), ([10, 20], {"answer_unit": "fraction"}, "duration is missing"),
     ([10, 20], {"duration": 0}, "duration 0"), ([10, 20], {"discount_whole": True}, "duration is missing"),
 ])  # fmt: skip

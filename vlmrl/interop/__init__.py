@@ -220,7 +220,7 @@ def _number(verdict: Verdict, unscored: float | None) -> float:
     """The score, or what stands for it; `UserError` if nothing does."""
     score = unscored if verdict.score is None else verdict.score
     if score is None:
-        raise UserError(f"an answer was not judged ({verdict.why}); mend that, or say what it gets: unscored=0.0")
+        raise UserError(f"an answer was not judged ({verdict.why}); correct that, or say what it gets: unscored=0.0")
     return float(score)
 
 

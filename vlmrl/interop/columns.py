@@ -134,7 +134,7 @@ def _answered(specs: tuple[RewardSpec, ...], members: Sequence[Member]) -> Answe
 
 
 def _digest(value: Any) -> str:
-    """Of an image, an array or bytes; of anything else the type alone."""
+    """A hash of an image, an array or bytes; of anything else the name of its type."""
     content = value if isinstance(value, bytes) else value.tobytes() if hasattr(value, "tobytes") else None
     return type(value).__name__ if content is None else hashlib.sha256(content).hexdigest()
 
@@ -177,7 +177,7 @@ def _template(spec: Any) -> _Template:
 
 
 def _check(template: _Template) -> None:
-    """`UserError` for what no row could mend."""
+    """`UserError` for what no row could correct."""
     check_params(template.verifier, [*template.params, *(name for name in template.columns if name != "target")])
     if template.target is not None and not template.columns:
         check_spec(template)

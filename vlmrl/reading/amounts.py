@@ -194,17 +194,17 @@ def same_unit(said: tuple[str, ...], true: tuple[str, ...], may_lack: bool) -> b
 
 def committed(text: str) -> Amount | None:
     """The amount that a plain text commits to; None if it has none or leaves several open."""
-    found = _amounts(text)
-    if not found:
+    amounts = _amounts(text)
+    if not amounts:
         return None
-    at = len(found) - 1
+    at = len(amounts) - 1
     for cue in _CUE.finditer(text):
-        first = next((i for i, amount in enumerate(found) if amount.start >= cue.end()), None)
-        at = len(found) - 1
-        if first is not None and _CUE_LEAD.fullmatch(text, cue.end(), found[first].start):
+        first = next((i for i, amount in enumerate(amounts) if amount.start >= cue.end()), None)
+        at = len(amounts) - 1
+        if first is not None and _CUE_LEAD.fullmatch(text, cue.end(), amounts[first].start):
             at = first
-    pairs = [(found[i], found[i + 1]) for i in (at - 1, at) if 0 <= i < len(found) - 1]
-    said = found[at]
+    pairs = [(amounts[i], amounts[i + 1]) for i in (at - 1, at) if 0 <= i < len(amounts) - 1]
+    said = amounts[at]
     if any(a.value != b.value and _left_open(text, a, b) for a, b in pairs):
         return None
     window = text[max(0, said.start - 40) : said.start]

@@ -82,7 +82,7 @@ def _equal_shapes(said: str, true: str, rules: Rules) -> bool:
 
 
 def _equal_colons(said: str, true: str) -> bool | None:
-    """Of two times of day or two ratios; None if they are neither."""
+    """Whether two times of day or two ratios are equal; None if the texts are neither."""
     clocks = _CLOCK.fullmatch(said), _CLOCK.fullmatch(true)
     if clocks[0] and clocks[1]:
         hours = {(int(clock[1]), clock[2]) for clock in clocks if clock}
@@ -159,7 +159,7 @@ def _equal_relations(said: str, true: str, rules: Rules) -> bool:
 
 
 def _without_closed_sides(chain: list[str]) -> list[str]:
-    """Of a calculation like `1 + 2 = 3`, or a sum, integral or derivative and what it is, the last side alone."""
+    """The last side of a calculation like `1 + 2 = 3`, or of a sum, integral or derivative and its value."""
     calculated = _CLOSED.match(chain[0]) or not _has_names(chain[0] + chain[-1])
     return chain[-1:] if set(chain[1::2]) == {"="} and calculated else chain
 

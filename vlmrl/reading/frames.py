@@ -56,7 +56,7 @@ class Frame(NamedTuple):
         """`ValueError` that says what is outside the image, unless all of these corners of a target are inside."""
         limit = self.extent
         if limit and not all(0 <= x <= limit[0] and 0 <= y <= limit[1] for x, y in corners):
-            raise ValueError(f"{what} outside the image ({limit[0]:g} x {limit[1]:g} {self.coords}); mend it")
+            raise ValueError(f"{what} outside the image ({limit[0]:g} x {limit[1]:g} {self.coords}); correct it")
 
     @property
     def extent(self) -> Corner | None:

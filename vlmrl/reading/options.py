@@ -64,10 +64,10 @@ def letters(target: Any, choices: Choices = None, multiple: bool = False) -> fro
     items = target if isinstance(target, list) else [target]
     if multiple and isinstance(target, str) and re.fullmatch(r"\s*[A-Za-z](?:[\s,;]*[A-Za-z])*\s*", target):
         items = re.findall("[A-Za-z]", target)
-    found = frozenset(_letter(item, options) for item in items)
-    if not found:
+    named = frozenset(_letter(item, options) for item in items)
+    if not named:
         raise ValueError("target is an empty list; give the right option")
-    return found
+    return named
 
 
 def _by_letter(choices: Any) -> dict[str, str]:
@@ -129,14 +129,14 @@ def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
 
 def _marked(text: str) -> answers.Span | None:
     """The inside of the last mark; of several boxes or tags that "and" or "or" joins, of all of them."""
-    found = [span for find in (answers.last_tagged, answers.last_box_token) if (span := find(text))]
+    marks = [span for find in (answers.last_tagged, answers.last_box_token) if (span := find(text))]
     boxes = answers.boxes(text)
     if boxes:
         run = answers.joined_boxes(text, boxes, _JOINED.fullmatch, most=9)
-        found.append(answers.Span(", ".join(box.text for box in run), run[0].start, run[-1].end))
-    mark = max(found, key=lambda span: span.end, default=None)
+        marks.append(answers.Span(", ".join(box.text for box in run), run[0].start, run[-1].end))
+    mark = max(marks, key=lambda span: span.end, default=None)
     # A box inside the tags is the mark itself.
-    inner = [span for span in found if mark and mark.start <= span.start and span.end <= mark.end]
+    inner = [span for span in marks if mark and mark.start <= span.start and span.end <= mark.end]
     mark = min(inner, key=lambda span: len(span.text), default=mark)
     if mark and _TAGS_JOINED.search(text[max(0, mark.start - 60) : mark.start]):
         return answers.Span("", mark.start, mark.end)

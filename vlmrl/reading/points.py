@@ -72,8 +72,8 @@ def parse_points(text: str, extent: tuple[float, float] | None = None) -> list[P
     bare = isinstance(value, list) and not any(isinstance(item, dict) for item in value)
     if bare and not (text.startswith("[") and text.endswith("]")):
         value = None
-    found = list(itertools.islice(_json_points(value), 10 * MAX_BOXES)) or _text_points(text, extent)
-    return list(dict.fromkeys(found))[:MAX_BOXES] or None
+    points = list(itertools.islice(_json_points(value), 10 * MAX_BOXES)) or _text_points(text, extent)
+    return list(dict.fromkeys(points))[:MAX_BOXES] or None
 
 
 def point_from(value: Any, label: Any = None) -> Point | None:
@@ -113,17 +113,17 @@ def _text_points(text: str, extent: tuple[float, float] | None) -> list[Point]:
 
 def _sentences(text: str, extent: tuple[float, float] | None) -> list[list[Point]]:
     """The points of each sentence that names some."""
-    found: list[list[Point]] = []
+    sentences: list[list[Point]] = []
     last, label = 0, None
     for place in _PLACE.finditer(text):
         if place["ref"] is not None:
             label = place["ref"]
         elif point := _said(place.groups()[1:], label, extent):
-            if not found or _NEXT_SENTENCE.search(text, last, place.start()):
-                found.append([])
-            found[-1].append(point)
+            if not sentences or _NEXT_SENTENCE.search(text, last, place.start()):
+                sentences.append([])
+            sentences[-1].append(point)
             last = place.end()
-    return found
+    return sentences
 
 
 def _said(groups: Sequence[str | None], label: str | None, extent: tuple[float, float] | None) -> Point | None:

@@ -30,7 +30,7 @@ def right_in_mmmu(said: str, true: str) -> bool:
 
 
 def _phrases(text: str) -> list[str]:
-    """Of every line the shortest text after a cue; the whole text if there is none."""
+    """The shortest text after a cue in each line; the whole text if there is none."""
     text = text.strip().strip(".").lower()
     lines = text.split("\n")
     phrases = []

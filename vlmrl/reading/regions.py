@@ -101,7 +101,7 @@ def _part(text: str, value: Value) -> Pieces | None:
 
 
 def _relations(text: str, value: Value) -> Region | None:
-    """Of inequalities of one name."""
+    """The region of inequalities of one name."""
     found: list[Region] = []
     for clause in text.split(",")[: MAX_PIECES + 1]:
         one = _chain(sides(clause), value)

@@ -19,7 +19,7 @@ def true_texts(target: Any) -> list[str]:
     """The texts of which any is true; `ValueError` unless the target is a text or a list of texts."""
     texts = target if isinstance(target, list) else [target]
     if not texts or not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"target {str(target)[:60]!r} is no text; give a string or a list of strings")
+        raise ValueError(f"target {str(target)[:60]!r} is not a text; give a string or a list of strings")
     return texts
 
 

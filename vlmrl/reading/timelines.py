@@ -63,12 +63,14 @@ def true_spans(target: Any, timeline: Timeline) -> list[Span]:
 def _true_span(item: Any, length: float | None) -> Span:
     pair: Any = [item.get("start_time"), item.get("end_time")] if isinstance(item, dict) else item
     if not _is_pair(pair):
-        raise ValueError(f"target {str(item)[:60]!r} is no span; give [start, end], a list of those, or [] for none")
+        raise ValueError(f"target {str(item)[:60]!r} is not a span; give [start, end], a list of those, or [] for none")
     start, end = float(pair[0]), float(pair[1])
     if not 0 <= start < end:
         raise ValueError(f"target span {[start, end]} is not 0 <= start < end")
     if length is not None and end > length:
-        raise ValueError(f"target span {[start, end]} ends after the video, {length:g}; clip it or mend the duration")
+        raise ValueError(
+            f"target span {[start, end]} ends after the video, {length:g}; clip it or correct the duration"
+        )
     return Span(start, end)
 
 

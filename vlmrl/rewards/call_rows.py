@@ -88,9 +88,9 @@ def row_from_call(call: Call) -> dict[str, Any]:
 
 
 def answered_row(row: dict[str, Any], verdicts: list[Verdict]) -> dict[str, Any]:
-    """The row with what was found."""
-    found = [asdict(verdict) for verdict in verdicts]
-    return row | ({"verdicts": found} if "members" in row else found[0])
+    """The row with its verdict, or with the verdicts of its members."""
+    fields = [asdict(verdict) for verdict in verdicts]
+    return row | ({"verdicts": fields} if "members" in row else fields[0])
 
 
 # --- vlmrl score ------------------------------------------------------------------------------------------

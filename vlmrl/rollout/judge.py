@@ -131,19 +131,19 @@ class Judge:
         replies: list[Replies] = [{} for _ in samples]
         questions: list[Sample] = []
         places: list[tuple[Replies, tuple[int, int]]] = []
-        for told, sample, group in zip(replies, samples, rollouts, strict=True):
+        for own, sample, group in zip(replies, samples, rollouts, strict=True):
             for (number, spec), (i, rollout) in product(_asking(sample), enumerate(group)):
                 try:
                     question = self._question(sample, spec, rollout.text)
                 except Exception as error:  # of the verifier, or of a text that makes no prompt
-                    told[number, i] = failure(f"the question of {spec.verifier}", error)
+                    own[number, i] = failure(f"the question of {spec.verifier}", error)
                     continue
                 if question is not None:
                     questions.append(question)
-                    places.append((told, (number, i)))
+                    places.append((own, (number, i)))
         if questions:
-            for (told, place), reply in zip(places, self.ask(questions), strict=True):
-                told[place] = reply
+            for (own, place), reply in zip(places, self.ask(questions), strict=True):
+                own[place] = reply
         return replies
 
     def _question(self, sample: Sample, spec: RewardSpec, response: str) -> Sample | None:

@@ -1,4 +1,4 @@
-"""Intake: what the service takes, and the refusal of all else. `vlmrl.serve.service` says which codes there are."""
+"""Admission: what the service accepts, and the refusal of all else. `vlmrl.serve.service` lists the codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Limits:
     """What a service takes."""
 
     body_mb: int = 16
-    """Of one request; sixteen times as much of all requests in flight."""
+    """Megabytes of one request; all requests in flight may have sixteen times as many."""
     rows: int = 1024
     """Responses in one request."""
     rows_in_flight: int = 8192

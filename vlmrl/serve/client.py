@@ -5,7 +5,7 @@
 
 Calls travel in batches, and a server takes the next one when it is ready for it. A batch that was not answered
 (no connection, 429, 5xx, a reply cut short) is sent again, to whichever server is there; one that fails is left
-out for a while. A response that nobody judged in time is unscored, never zero. What waiting would not mend (a
+out for a while. A response that nobody judged in time is unscored, never zero. What waiting would not cure (a
 wrong token, a bad row, a server with other verifiers than ours) is a `UserError`.
 """
 

@@ -31,7 +31,7 @@ BATCH = 128
 """Responses in a request."""
 BATCH_BYTES = 2_000_000
 TRIES = 5
-"""Of a batch whose judging began and ended without verdicts."""
+"""Requests of a batch whose judging began and ended without verdicts."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
 """Seconds for which a server is left out; they double while it fails."""
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @cache
 def fingerprint(verifier: str) -> str:
-    """Of the toolkit's version, the verifier's file and what it reads with: two machines of one judge alike."""
+    """A hash of the toolkit's version, the verifier's file and `reading/`: machines with the same hash judge alike."""
     files = [
         Path(catalog.load("verifiers", verifier).__file__ or ""),
         *sorted(Path(__file__).parents[1].glob("reading/*.py")),

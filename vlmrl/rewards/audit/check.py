@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 
 class Speed(NamedTuple):
-    """Of one answer, in microseconds."""
+    """The time of one answer, in microseconds."""
 
     median: float
     worst: float

@@ -30,7 +30,7 @@ def form(name: str) -> Iterator[str]:
         yield "has no docstring; its first line is what `vlmrl list` shows"
     for function in ("verify", "gold", "check_target"):
         if not callable(getattr(module, function)):
-            yield f"{function} is no function"
+            yield f"{function} is not a function"
             return
     parameters = list(inspect.signature(module.verify).parameters.values())
     if [parameter.name for parameter in parameters[:2]] != ["response", "target"]:
@@ -59,32 +59,32 @@ def behaviour(name: str) -> list[str]:
 
 
 def _example(module: Any, example: Example) -> Iterator[str]:
-    found = _verdict(module, example.response, example.target, example.params)
-    if isinstance(found, str):
-        yield found
-    elif found.score != example.score and (None in (found.score, example.score) or not _near(found, example)):
-        yield f"scores {found.score}, not {example.score} {f'({found.why})' if found.why else ''}".rstrip()
+    verdict = _verdict(module, example.response, example.target, example.params)
+    if isinstance(verdict, str):
+        yield verdict
+    elif verdict.score != example.score and (None in (verdict.score, example.score) or not _near(verdict, example)):
+        yield f"scores {verdict.score}, not {example.score} {f'({verdict.why})' if verdict.why else ''}".rstrip()
     else:
         yield from _target(module, example.response, example.target, example.params)
 
 
-def _near(found: Verdict, example: Example) -> bool:
-    assert found.score is not None
+def _near(verdict: Verdict, example: Example) -> bool:
+    assert verdict.score is not None
     assert example.score is not None
-    return abs(found.score - example.score) < 1e-6
+    return abs(verdict.score - example.score) < 1e-6
 
 
 def _target(module: Any, response: str, target: Any, params: dict[str, Any]) -> Iterator[str]:
     """`check_target` refuses exactly what `verify` cannot judge, and the gold of all else scores 1."""
-    found = _verdict(module, response, target, params)
+    verdict = _verdict(module, response, target, params)
     refused = _tried(lambda: module.check_target(target, **params))
-    if isinstance(found, str):
-        yield found
+    if isinstance(verdict, str):
+        yield verdict
     elif isinstance(refused, Exception) and not isinstance(refused, ValueError):
         yield f"check_target raises {_named(refused)}; raise a ValueError that says what to give"
-    elif isinstance(refused, ValueError) != (found.status == "bad_target"):
+    elif isinstance(refused, ValueError) != (verdict.status == "bad_target"):
         said = "refuses" if isinstance(refused, ValueError) else "takes"
-        yield f"check_target {said} the target, and verify says {found.status}"
+        yield f"check_target {said} the target, and verify says {verdict.status}"
     elif not isinstance(refused, ValueError):
         gold = _tried(lambda: module.gold(target, **params))
         if not isinstance(gold, str):
@@ -97,10 +97,10 @@ def _target(module: Any, response: str, target: Any, params: dict[str, Any]) -> 
 
 def _verdict(module: Any, response: str, target: Any, params: dict[str, Any]) -> Verdict | str:
     """The verdict, or why it is none."""
-    found = _tried(lambda: module.verify(response, target, **params))
-    if isinstance(found, Exception):
-        return f"verify raises {_named(found)}"
-    return found if isinstance(found, Verdict) else f"verify gives {shown(found)}; give a vlmrl.verdict.Verdict"
+    verdict = _tried(lambda: module.verify(response, target, **params))
+    if isinstance(verdict, Exception):
+        return f"verify raises {_named(verdict)}"
+    return verdict if isinstance(verdict, Verdict) else f"verify gives {shown(verdict)}; give a vlmrl.verdict.Verdict"
 
 
 def _tried(function: Callable[[], Any]) -> Any:
