@@ -27,7 +27,7 @@ from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.engines.hf import HfEngine, create
 from vlmrl.rollout.group import Group, TokenStats
 from vlmrl.sample import Message, Sample
-from vlmrl.train.agreement import DEFAULTS, AgreementGate, parts
+from vlmrl.train.agreement import THRESHOLDS, AgreementGate, parts
 from vlmrl.train.learner import Learner
 from vlmrl.train.run_folder import RunFolder
 from vlmrl.train.trainer import Trainer
@@ -35,7 +35,7 @@ from vlmrl.verdict import Verdict
 
 SAMPLING = Sampling(max_new_tokens=24, seed=1)
 G = 4
-FLOAT, HALF = DEFAULTS[torch.float32], DEFAULTS[torch.bfloat16]
+FLOAT, HALF = THRESHOLDS[torch.float32], THRESHOLDS[torch.bfloat16]
 
 
 def load(**settings) -> Policy:
@@ -342,10 +342,11 @@ def test_one_token_alone_decides_nothing(tmp_path):
 
 
 def test_the_tolerance_is_a_factor_on_every_threshold(tmp_path):
-    tolerant = AgreementGate(AgreementSettings(tolerance=3.0), torch.bfloat16, tmp_path, pytest.fail)
+    tolerant = AgreementGate(AgreementSettings(tolerance=3.0), torch.bfloat16, tmp_path, [].append)
     plain = AgreementGate(AgreementSettings(), torch.bfloat16, tmp_path, pytest.fail)
     assert tolerant.thresholds == {name: 3 * value for name, value in plain.thresholds.items()}
-    tolerant.judge([measured_group([-3.0] * 8, 50)])  # a KL of 0.041 stops without it
+    tolerant.judge([measured_group([-3.0] * 8, 50)])  # a KL of 0.041 only warns
+    assert tolerant.warnings == 2
     with pytest.raises(UserError, match=r"raise --agreement\.tolerance"):
         plain.judge([measured_group([-3.0] * 8, 50)])
 
