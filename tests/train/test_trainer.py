@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 
 from vlmrl.cli import main
+from vlmrl.config.model import ModelSettings
+from vlmrl.models.policy import Policy
+from vlmrl.train import checkpoint
 
 RUN = """
 [run]
@@ -53,7 +56,12 @@ def seeing_model(model_folder, tmp_path_factory) -> Path:
     )
     flags = "--run.name sft --run.steps 60 --run.checkpoint_every 100 --rollout.prompts 16 --learner.learning_rate 3e-3"
     vlmrl("train", folder / "sft.toml", *flags.split(), "--data.heldout", "[]")
-    return folder / "sft" / "model"
+    latest = checkpoint.load_latest(folder / "sft" / "checkpoints")
+    assert latest is not None
+    policy = Policy.load(ModelSettings(path=str(model_folder("qwen2_5_vl")), device="cpu"))
+    policy.load_state_dict(latest[1]["weights"])
+    policy.save(folder / "seeing")  # in float32, which the run's own export is not
+    return folder / "seeing"
 
 
 @pytest.fixture(scope="module")
