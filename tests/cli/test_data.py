@@ -98,6 +98,20 @@ def test_build_refuses(tmp_path, monkeypatch, capsys, arguments, complaint) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "arguments", [["check"], ["show"], ["convert", "--from", "trl", "--out", "out.jsonl"]], ids=lambda words: words[0]
+)
+def test_a_file_without_rows_is_refused(tmp_path, monkeypatch, capsys, arguments) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").touch()
+    complains(run(capsys, "data", arguments[0], "rows.jsonl", *arguments[1:]), "rows.jsonl: holds no rows")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_grades_are_parquet(capsys) -> None:
+    complains(run(capsys, "data", "grade", "quickstart", "--out", "g.csv"), "--out g.csv", "end in .parquet")
+
+
 def test_show_prints_rows_as_they_are(tmp_path, capsys) -> None:
     tricky = [{"role": "user", "content": "<image>is [bold]this[/bold] shown? [/]"}]
     file = write(tmp_path, row(0), row(1, source="other", messages=tricky), row(2))

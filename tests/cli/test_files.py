@@ -29,9 +29,11 @@ for line in sys.stdin:
         (["data", "show", f"{LONG}.jsonl"], f"{LONG}.jsonl: cannot be read (File name too long)"),
         (["data", "build", "synthetic", "--out", f"{LONG}.jsonl"], f"{LONG}.jsonl: cannot write (File name too long)"),
         (["report", LONG], f"{LONG}/config.toml: File name too long"),
+        (["data", "mix", "plan", "quickstart", "--out", "/dev/null"], "/dev/null: Not a directory"),
+        (["data", "build", "synthetic", "--out", "/dev/null/x.jsonl"], "/dev/null/x.jsonl: cannot write ("),
     ],
 )
-def test_a_name_that_no_file_can_have(capsys, arguments, complaint) -> None:
+def test_a_path_that_cannot_be_read_or_written(capsys, arguments, complaint) -> None:
     complains(run(capsys, *arguments), complaint)
 
 

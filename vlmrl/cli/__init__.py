@@ -24,7 +24,10 @@ from vlmrl.errors import UserError
 # Importing vlmrl.cli.list makes `list` a module in this namespace: the builtin is not used in this file.
 COMMANDS = ("train", "score", "check", "data", "serve", "report", "bench", "list", "settings", "doctor")
 """The sub-commands, in the order of the help; each is a module of this folder."""
-REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENAMETOOLONG}
+REFUSALS = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+}
 """What the system says of a file that the user, not the toolkit, can correct."""
 
 

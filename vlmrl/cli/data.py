@@ -136,13 +136,15 @@ def show(options: argparse.Namespace) -> None:
     shown = 0
     for sample in read_samples(options.file):
         sources.add(sample.source)
-        if options.source not in (None, sample.source):
+        if options.source and options.source != sample.source:
             continue
         _show_sample(console, sample)
         shown += 1
         if shown == options.n:
             return
-    if options.source is not None and shown == 0:
+    if not sources:
+        raise UserError(f"{options.file}: holds no rows")
+    if shown == 0:
         raise UserError(f"--source: {options.file} has no source {options.source!r}{nearest(options.source, sources)}")
 
 
@@ -216,6 +218,8 @@ def grade(options: argparse.Namespace) -> None:
     """
     from vlmrl.config.run_file import load_run
 
+    if not options.out.endswith(".parquet"):
+        raise UserError(f"--out {options.out}: grades are written as parquet; let the name end in .parquet")
     load_run(options.files, options.overrides)  # a mistake in it is reported before torch is loaded
 
     from vlmrl.evaluate.grade import grade as grade_prompts

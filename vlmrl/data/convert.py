@@ -35,6 +35,7 @@ LAYOUT = "think_answer"
 def convert_file(path: str, schema: str, verifier: str = "math") -> Iterator[Sample]:
     """Streams the rows of a .jsonl or .parquet file as samples; `UserError` names file, row and field."""
     file = Path(path)
+    number = 0
     for number, (where, row) in enumerate(read_rows(file), 1):
         if not isinstance(row, dict):
             raise UserError(f"{where}: expected an object, got {type(row).__name__}")
@@ -45,6 +46,8 @@ def convert_file(path: str, schema: str, verifier: str = "math") -> Iterator[Sam
         converted["id"] = f"{converted['source']}-{number}" if given is None else str(given)
         converted["meta"] = source.leftover()
         yield sample_from_row(converted, where)
+    if number == 0:
+        raise UserError(f"{path}: holds no rows")
 
 
 # --- one reader a schema ----------------------------------------------------------------------------------
