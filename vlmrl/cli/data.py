@@ -134,7 +134,7 @@ def show(options: argparse.Namespace) -> None:
     shown = 0
     for sample in read_samples(options.file):
         sources.add(sample.source)
-        if options.source not in (None, sample.source):
+        if options.source and options.source != sample.source:
             continue
         _show_sample(console, sample)
         shown += 1
