@@ -175,7 +175,7 @@ def one_stale_embedding(policy: Policy, samples: Sequence[Sample]) -> list[list[
     cache.embeddings([media for prompt in prompts for media in prompt.media])
     ocr = next(p for s, p in zip(samples, prompts, strict=True) if s.source == "ocr")
     key = ocr.media[0].digest
-    cache._kept[key] = cache._kept[key].flip(0)
+    cache._cached[key] = cache._cached[key].flip(0)
     return answers(engine_policy, prompts)
 
 
