@@ -62,8 +62,8 @@ class ObjectiveSettings(Section):
     # The mean
     aggregation: Literal["token", "group", "sequence", "sequence_sum", "sum"] = Field(
         default="token",
-        description="token: mean over tokens; group, sequence: over groups or rollouts, of their token means; sequence_sum: "
-        "over rollouts, of their token sums; sum: over all tokens, without a mean",
+        description="token: mean over tokens; group, sequence: over groups or rollouts, of their token means; "
+        "sequence_sum: over rollouts, of their token sums; sum: over all tokens, without a mean",
     )
     length_divisor: float = Field(default=1.0, gt=0, description="tokens by which sequence_sum and sum are divided")
 
