@@ -1,4 +1,7 @@
-"""README.md: its first run file trains, its first verifier passes the check; and no page links to nowhere."""
+"""README.md: its first run file trains, its first verifier passes the check, its list of folders is complete.
+
+No page links to a file, or names a path of the library, that does not exist.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,17 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_architecture import HALL, HOUSE
+
+from vlmrl import catalog
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PLANNED = ("settings.md", "python.md")
-"""Pages that are linked before they are there; take a name out once its page has come."""
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def block(kind: str) -> str:
-    """The first one of its kind."""
+    """The first code block of this language in README.md."""
     found = re.search(rf"^```{kind}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
     assert found
     return found[1]
@@ -50,7 +54,7 @@ def links(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """Of its headings, as GitHub makes them."""
+    """The anchors that GitHub gives to the headings of a page."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -60,7 +64,26 @@ def test_links_lead_somewhere(page: Path) -> None:
     for link in links(page):
         name, _, anchor = link.partition("#")
         target = (page.parent / name).resolve() if name else page
-        if target.name in PLANNED and not target.exists():
-            continue
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def paths(page: Path) -> set[str]:
+    """The paths below vlmrl/, tests/ and scripts/ that a page names; of `tests/train/test_<name>.py` the folder."""
+    named = re.findall(r"(?<![\w./~-])(?:vlmrl|tests|scripts)/[\w./<>*-]*", page.read_text())
+    return {re.sub(r"[^/]*[<*].*", "", path).rstrip(".") for path in named}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_that_a_page_names_exist(page: Path) -> None:
+    assert [path for path in sorted(paths(page)) if not (ROOT / path).exists()] == []
+
+
+def test_the_house_lists_every_folder_in_the_order_of_imports() -> None:
+    house = README.partition("## The house")[2].partition("\n## ")[0]
+    library, _, others = house.partition("\nverifiers/ ")
+    assert re.findall(r"^  (\w+)/ ", library, re.MULTILINE) == list(HOUSE)
+    assert re.findall(r"(\w+)\.py", library.partition("vlmrl/   ")[2].partition("reading/")[0]) == list(HALL)
+    rows = others.partition("\ndata_recipes/")[0].splitlines()[1:]
+    assert sorted(name for row in rows for name in row.split()[:-1]) == sorted(catalog.names("verifiers"))
+    assert all((ROOT / name).is_dir() for name in ("verifiers", "data_recipes", "scripts", "tests", "docs"))

@@ -1,18 +1,19 @@
 """Caption answerability: can the question be answered from the response's caption alone? (Visionary-R1)
 
-The caption is the inside of the one `<info>...</info>` of the response. Somebody who sees no picture reads it with
-the question, and the verifier that the target names judges that reply. The caption reward of Visionary-R1 (arXiv
-2505.14677), which gives it a tenth of the weight of the answer's accuracy; the response's own answer plays no part.
+The caption is the text inside the one `<info>...</info>` of the response. A model that does not see the picture reads
+the caption and the question and replies; the verifier that the target names judges this reply. It is the caption reward
+of Visionary-R1 (arXiv 2505.14677), where it has a tenth of the weight of the answer's accuracy. The response's own
+answer does not count.
 
-Who replies: `reply` where the policy itself has answered `question(response, target)` (a trainer asks it, as the
-paper does), else the model behind `vlmrl.rewards.endpoint`; with neither, the response is unscored. So it is where a
-trainer's question, caption and all, is longer than a prompt may be.
+A trainer asks the policy itself, as the paper does, and passes what it answers to `question(response, target)` as
+`reply`. Elsewhere the model behind `vlmrl.rewards.endpoint` replies. The response is unscored if there is neither, or
+if the question with its caption is longer than a trainer's prompt may be.
 
-A caption that hands over the answer in place of a description earns 0 and nobody is asked. It leaks if
+A caption that gives away the answer instead of a description earns 0, and no model is asked. It leaks if
 - it speaks of an answer or a conclusion ("the answer is", "correct option", "therefore", a box, answer tags);
 - a whole line or sentence of it is nothing but the true answer ("... a red cube. B.");
 - it names exactly one option ("option B"): describing them all is fine.
-The true answer inside a sentence is no leak: a good description of "how many?" holds the count.
+The true answer inside a sentence does not count as a leak: a good description for "how many?" contains the number.
 
     vlmrl check caption_answerability
 """

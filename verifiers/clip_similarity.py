@@ -83,7 +83,7 @@ def verify(
                 return unparsed("no answer that could be compared")
             said = _answered(answer.text, model, known["goal"].size)
             if said is None:
-                return unparsed(f"the answer is no embedding of {known['goal'].size} numbers")
+                return unparsed(f"the answer is not an embedding of {known['goal'].size} numbers")
             known["state"] = _unit_mean(said)
         _check_geometry(known)
     except ValueError as error:

@@ -1,16 +1,16 @@
 """Judge: a language model decides whether the answer means the same as the reference. Off until switched on.
 
-For answers that no rule can compare. The judge (`vlmrl.rewards.endpoint` says how to name one) reads the question, the
-reference and the answer, never the thinking, and no image. What equals the reference word for word is right
-without asking.
+It is meant for answers that no rule can compare. The judge (`vlmrl.rewards.endpoint` says how to configure one) reads
+the question, the reference and the answer; it sees neither the thinking nor an image. An answer that equals the
+reference word for word is right, and the judge is not asked.
 
-The reply must end in a line that holds nothing but 1.0 or 0.0; anything else is no vote ("not 1.0", "11.0 vs
-0.0", two lines that contradict each other). More than half of all `votes` must agree. Otherwise, and whenever
-the judge cannot be reached, the response is unscored: an outage is never a wrong answer. Whatever the answer says
-about its own grade stands in a quotation that it cannot end.
+A reply counts as a vote if it ends in a line with nothing but 1.0 or 0.0. Anything else does not count: "not 1.0",
+"11.0 vs 0.0", two lines that contradict each other. More than half of all `votes` must agree. Otherwise, and whenever
+the judge cannot be reached, the response is unscored: an outage is never a wrong answer. The answer is quoted line by
+line, and cannot end its quotation, so whatever it says about its own grade stays material to grade.
 
-The prompt refuses what policies were seen to learn from lenient judges: hedges, methods without a result,
-placeholders (GLM-4.1V-Thinking, arXiv 2507.01006, section 5.3, and its released reward code).
+The prompt rejects what policies have learnt from lenient judges: hedges, methods without a result, placeholders
+(GLM-4.1V-Thinking, arXiv 2507.01006, section 5.3, and its released reward code).
 
     VLMRL_ENDPOINT_URL=http://localhost:8000/v1 VLMRL_ENDPOINT_MODEL=qwen vlmrl check judge
 """
@@ -47,7 +47,7 @@ _VERDICTS = {"1.0": 1.0, "1": 1.0, "0.0": 0.0, "0": 0.0}
 _INSTRUCTION = """\
 You grade the answer to a question about a picture or video that you do not see. The reference is true.
 The answer is right if it means the same as the reference: other words, notations, orders of a list or equal
-units are no difference. It is wrong if it
+units make no difference. It is wrong if it
 - names several alternatives, or a range where one value is asked, even if the reference is among them;
 - fits anything ("any reasonable answer", "a number between 0 and 10");
 - gives a method, a placeholder or a repetition of the question in place of a result;

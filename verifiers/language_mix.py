@@ -2,11 +2,12 @@
 
 Without a target: 0 if it holds a long Chinese paragraph (at least 50 Chinese characters, more than 80 % of its
 letters) and a long English one (at least 200 English words, more than 70 % of its words), else 1: the rule of
-GLM-4.1V's released rewards. Paragraphs are parted by blank lines.
+GLM-4.1V's released rewards. Blank lines separate paragraphs.
 
 With a language as the target: the share of words in its script (language consistency, DeepSeek-R1, arXiv 2501.12948,
-section 2.3.2). A Chinese or Japanese character counts as a word; formulas, code, tags and single Latin letters are no
-words. A response without words is in no wrong language. Scripts are told apart, not languages: French keeps to `en`.
+section 2.3.2). A Chinese or Japanese character counts as a word; formulas, code, tags and single Latin letters do not
+count. A response without words, such as "42", scores 1. The rule distinguishes scripts, not languages: French passes as
+`en`.
 
     vlmrl check language_mix
 """

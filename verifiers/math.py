@@ -7,7 +7,7 @@ formula or number, unless it stands after "not", "at least", "between ... and" a
 Conventions, where public graders disagree:
 - 33.5% equals 0.335 and 33.5 (`percent="share"`: 0.335 alone, `"number"`: 33.5 alone);
 - a bare list has no order (`ordered=True`: it has one), a set has none, tuples, intervals and vectors have one;
-  a bare list equals the set or tuple of its members, but a tuple or interval is no set;
+  a bare list equals the set or tuple of its members, but a tuple or interval is not a set;
 - several boxes are one answer only if words like "and" join them, else the last one counts;
 - a unit may be missing; two units must be of one kind, and convert: 1 m is 100 cm;
 - `x = 3` answers 3, `1 + 2 = 3` too; an equation equals its multiples; 2:4 is 1:2; 204 is not 204_5;
@@ -71,7 +71,7 @@ _CUE = re.compile(
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 _SENTENCE_END = re.compile(r"\n|\.\s+(?=[A-Z])|。")
-# What explains an answer and is no part of it.
+# Words that explain an answer and are not part of it.
 _REASON = re.compile(
     r"[,;]?\s*\(not\b.*|[,;]?\s+(?:since|because|as|not|which|where|though|although|but|while|however)\s.*",
     re.IGNORECASE | re.DOTALL,

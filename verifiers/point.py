@@ -11,7 +11,7 @@ or `{"point_2d": ...}`, or a list of these, each with an optional `label`. `metr
 image, so that points in relative coordinates need its `image_size`; boxes and polygons need it for `osworld` alone.
 
 The score is the sum over the best one-to-one match, divided by the larger of the number of targets and of points
-answered: spreading points gains nothing. Where there is one target, several points are no commitment: 0.
+answered: extra points gain nothing. Several points for a single target name no single place, and score 0.
 Labels are compared as in `dynamic_iou`. An answered box stands for its middle, as in ScreenSpot's evaluations.
 Coordinates are read as they stand: give `answer_coords="relative_100"` for Molmo's `<point x="61.5" y="40.4">`.
 

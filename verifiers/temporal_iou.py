@@ -4,11 +4,12 @@
     matched    sum of IoU over the best one-to-one pairs / the larger number of spans
     boundary   iou * (1 - |start error| / T) * (1 - |end error| / T), T the duration       (Time-R1, arXiv 2503.13377)
 
-Of several spans, `boundary` takes the first start and the last end. How an answer is read: `vlmrl.reading.timespans`. A
-reversed or negative span is no answer. Without a moment to find the target is `[]`, and `[]` the right answer.
+If there are several spans, `boundary` takes the first start and the last end. `vlmrl.reading.timespans` describes how
+an answer is read; one with a reversed or negative span scores 0. If there is no such moment, the target is `[]`, and so
+is the right answer.
 
-The whole video as an answer earns its IoU, the share of it that is true; `discount_whole` takes that away:
-(score - s) / (1 - s), not below 0, with s the score of the whole video.
+An answer that names the whole video earns its IoU, which is the true share of the video. `discount_whole` removes this
+gain: (score - s) / (1 - s), not below 0, with s the score of the whole video.
 
 The parts `iou`, `precision` and `recall` (shares of the answered and of the true time that overlap) and `iou_30`,
 `iou_50`, `iou_70` (R1@0.3, 0.5, 0.7 of Charades-STA) never depend on the parameters.

@@ -32,7 +32,7 @@ def test_every_setting_says_what_it_is() -> None:
         assert "\n" not in row.default + row.description, row.name
 
 
-def test_a_plugin_is_told_from_what_all_share() -> None:
+def test_settings_of_plugins_are_distinguished_from_shared_ones() -> None:
     plugin = {row.name: row.plugin for row in settings()}
     assert plugin["rollout.ghpo.shares"]
     assert plugin["sampler.rlcs.decay"]
@@ -52,7 +52,11 @@ def test_the_command_prints_a_section(capsys: pytest.CaptureFixture[str]) -> Non
     assert [line[0].removeprefix("sampler.refill.") for line in lines] == [
         *("base", "max_rounds", "margin", "max_ratio", "buffer", "max_age"),
     ]
-    assert lines[1][1:] == ["integer > 0", "10", "of rollouts in a step; then the update is what there is"]
+    assert lines[1][1:] == [
+        "integer > 0",
+        "10",
+        "rounds of rollouts in a step, at most; then the update takes the groups it has",
+    ]
     assert main(["settings", "agreement.tolerance"]) == 0
     assert capsys.readouterr().out.count("\n") == 1
     assert main(["settings", "sampler.rlc"]) == 2

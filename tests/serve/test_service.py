@@ -380,7 +380,7 @@ def test_no_server_at_all_is_the_users_error(monkeypatch) -> None:
     monkeypatch.setattr(client, "START", 0.5)
     with pytest.raises(UserError, match=r"no server answers .*ConnectError"):
         Remote(["http://127.0.0.1:9"])
-    for url, complaint in (("localhost:8765", "is no URL"), ("http://[", "reward.servers")):
+    for url, complaint in (("localhost:8765", "is not a URL"), ("http://[", "reward.servers")):
         with pytest.raises(UserError, match=complaint):
             Remote([url])
 
@@ -463,7 +463,7 @@ def test_what_always_fails_is_given_up_and_unscored(broken, tally, mode) -> None
 
 
 @pytest.mark.parametrize("code", ["400", "404", "301"])
-def test_what_waiting_does_not_mend_is_the_users_error(broken, tally, code) -> None:
+def test_what_waiting_does_not_cure_is_the_users_error(broken, tally, code) -> None:
     Broken.modes = [code]
     with Remote([broken]) as judge, pytest.raises(UserError, match=f"reward.servers: .*HTTP {code}: sorry"):
         judge([ask("a")])

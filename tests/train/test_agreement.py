@@ -465,7 +465,7 @@ def test_a_healthy_run_reports_agreement_by_modality_and_source(trainer: Trainer
     assert abs(row["modality/image/kl"]) < FLOAT["warn_kl"]
 
 
-def test_an_engine_that_ignores_new_weights_is_ours_to_mend(trainer: Trainer):
+def test_an_engine_that_ignores_new_weights_is_our_fault(trainer: Trainer):
     trainer.rollouter.engine.sync = lambda weights, version: None  # pyright: ignore[reportAttributeAccessIssue]
     trainer.step = 1
     trainer.reinforcement_step()

@@ -1,4 +1,4 @@
-"""[data]: what is trained on and what is held out."""
+"""[data]: the samples to train on and those held out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from vlmrl.config.section import Section
 class Source(Section):
     """One entry of data.train or data.heldout: a file of samples, or a recipe that builds them."""
 
-    path: str | None = Field(default=None, description="JSONL or parquet file of samples; the text alone will do")
+    path: str | None = Field(
+        default=None, description="JSONL or parquet file of samples; a source may also be just this text"
+    )
     recipe: str | None = Field(default=None, description="name of a recipe: `vlmrl list recipes`")
-    n: int = Field(default=1000, gt=0, description="samples of each of the recipe's sources")
-    sources: tuple[str, ...] | None = Field(default=None, description="of the recipe; unset: all of them")
-    split: Literal["train", "heldout"] = Field(default="train", description="of the recipe; no sample is in both")
-    seed: int = Field(default=0, ge=0, description="of the recipe")
+    n: int = Field(default=1000, gt=0, description="number of samples from each of the recipe's sources")
+    sources: tuple[str, ...] | None = Field(default=None, description="the recipe's sources to use; unset: all of them")
+    split: Literal["train", "heldout"] = Field(default="train", description="split of the recipe; no sample is in both")
+    seed: int = Field(default=0, ge=0, description="seed of the recipe")
 
     @model_validator(mode="before")
     @classmethod
@@ -34,5 +36,7 @@ class Source(Section):
 class DataSettings(Section):
     """[data]: lists of files ("train.jsonl") or recipes ({recipe = "synthetic", n = 1000})."""
 
-    train: tuple[Source, ...] = Field(min_length=1, description="what is trained on")
-    heldout: tuple[Source, ...] = Field(default=(), description="what evaluations answer; the same settings")
+    train: tuple[Source, ...] = Field(min_length=1, description="samples to train on")
+    heldout: tuple[Source, ...] = Field(
+        default=(), description="samples that evaluations use; the same settings as `train`"
+    )

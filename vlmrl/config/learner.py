@@ -12,15 +12,19 @@ from vlmrl.config.section import Section
 class LearnerSettings(Section):
     """[learner]"""
 
-    learning_rate: float = Field(default=1e-6, gt=0, description="after the warm-up")
+    learning_rate: float = Field(default=1e-6, gt=0, description="learning rate after the warm-up")
     warmup_steps: int = Field(default=5, ge=0, description="optimizer steps of linear warm-up")
-    schedule: Literal["constant", "linear", "cosine"] = Field(default="constant", description="of the learning rate")
-    schedule_updates: int | None = Field(
-        default=None, gt=0, description="optimizer steps the schedule spans; unset: those of the run"
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant", description="schedule of the learning rate after the warm-up"
     )
-    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="decay of AdamW's two averages")
-    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW")
-    max_grad_norm: float = Field(default=1.0, gt=0, description="a gradient with a larger norm is scaled down to it")
+    schedule_updates: int | None = Field(
+        default=None, gt=0, description="optimizer steps that the schedule spans; unset: those of the run"
+    )
+    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="decay of AdamW's two moving averages")
+    weight_decay: float = Field(default=0.0, ge=0, description="weight decay of AdamW")
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="largest norm of a gradient; a larger one is scaled down to it"
+    )
     updates_per_step: int = Field(default=1, gt=0, description="optimizer steps on each batch of rollouts")
     row_tokens: int = Field(
         default=8192, gt=0, description="tokens of a forward pass, at most; gradients accumulate over an update's rows"
@@ -28,7 +32,7 @@ class LearnerSettings(Section):
     memory_mb: float | None = Field(
         default=None,
         gt=0,
-        description="2^20 bytes of an update's activations and gradients, at most; unset: row_tokens alone bounds",
+        description="2^20 bytes of an update's activations and gradients, at most; unset: only row_tokens limits it",
     )
 
 

@@ -30,8 +30,8 @@ HEAD = """\
 # Settings
 
 Every setting of a run file, as `vlmrl settings` prints it. In a run file `learner.row_tokens` is `row_tokens` below
-`[learner]`; as a flag it is `--learner.row_tokens`. The settings of a sampler, a hook or an objective stand in its own
-file, and in the section of its name.
+`[learner]`; as a flag it is `--learner.row_tokens`. A sampler, hook or objective defines its own settings in its file;
+they form the section with its name.
 """
 
 

@@ -12,7 +12,7 @@ from vlmrl.config.section import Section
 class LoraSettings(Section):
     """[model.lora]: adapters through peft; the section switches them on."""
 
-    rank: int = Field(default=16, gt=0, description="of the two factors of an adapter")
+    rank: int = Field(default=16, gt=0, description="rank of an adapter's two factors")
     alpha: int = Field(default=32, gt=0, description="an adapter is scaled by alpha / rank")
     targets: str = Field(
         default=r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
@@ -31,16 +31,22 @@ class ModelSettings(Section):
         default="auto", description="autocast type; auto is float32 on CPU, bfloat16 on GPU. Weights stay float32"
     )
     gradient_checkpointing: bool = Field(default=False, description="recompute activations in the backward pass")
-    max_pixels: int | None = Field(default=None, gt=0, description="of an image; unset keeps the processor's limit")
-    vision_cache_mb: float = Field(
-        default=1024.0, ge=0, description="memory for embeddings of images and videos that are computed once; 0: none"
+    max_pixels: int | None = Field(
+        default=None, gt=0, description="pixels of an image, at most; unset keeps the processor's limit"
     )
-    vision_cache_folder: str | None = Field(default=None, description="keep embeddings of a frozen tower on disk too")
-    video_fps: float = Field(default=2.0, gt=0, description="frames a second that are taken of a video")
+    vision_cache_mb: float = Field(
+        default=1024.0, ge=0, description="2^20 bytes of memory for embeddings of images and videos; 0: no cache"
+    )
+    vision_cache_folder: str | None = Field(
+        default=None, description="folder that also keeps the embeddings of a frozen tower; unset: none on disk"
+    )
+    video_fps: float = Field(default=2.0, gt=0, description="frames a second that are taken from a video")
     video_max_frames: int = Field(default=64, gt=1, description="frames of a video, at most")
     video_max_pixels: int | None = Field(
         default=None, gt=0, description="pixels of a frame, at most; unset keeps the default of qwen-vl-utils"
     )
     max_prompt_tokens: int = Field(
-        default=8192, gt=0, description="a longer prompt is refused, because a cut would break its media"
+        default=8192,
+        gt=0,
+        description="tokens of a prompt, at most; a longer one is refused, because a cut would break its media",
     )

@@ -18,17 +18,22 @@ class ObjectiveSettings(Section):
     """
 
     preset: str | None = Field(
-        default=None, description="a published method (`vlmrl list objectives`); a setting given beside it wins"
+        default=None, description="a published method (`vlmrl list objectives`); settings given beside it win"
     )
 
     # The group: advantages
-    baseline: Literal["mean", "leave_one_out"] = Field(default="mean", description="of the group's scores")
-    scale: Literal["std", "biased_std", "none"] = Field(
-        default="std", description="divide advantages by the group's std, its squares over G - 1, or over G if biased"
+    baseline: Literal["mean", "leave_one_out"] = Field(
+        default="mean", description="baseline of a group: the mean of its scores, or of the other rollouts' scores"
     )
-    epsilon: float = Field(default=1e-6, gt=0, description="added to the std")
+    scale: Literal["std", "biased_std", "none"] = Field(
+        default="std",
+        description="divisor of advantages: the group's std (squares over G - 1), biased_std (over G), or none",
+    )
+    epsilon: float = Field(default=1e-6, gt=0, description="number added to the std")
     correct_at: float = Field(default=1.0, gt=0, le=1, description="score from which a rollout counts as correct")
-    group_weight: str = Field(default="none", description="none, pcurl, observe_r1 or nft: factor by pass rate")
+    group_weight: str = Field(
+        default="none", description="factor of a group by its pass rate: none, pcurl, observe_r1 or nft"
+    )
 
     # Rollouts that the policy did not write, and those that are left out
     demonstrations: bool = Field(
@@ -37,34 +42,38 @@ class ObjectiveSettings(Section):
     overlong_filter: bool = Field(default=False, description="no loss for rollouts cut at max_new_tokens")
 
     # Tokens: weights, masks
-    token_weight: tuple[str, ...] = Field(default=(), description="hicra, duration_aware, rl_plus; multiplied")
-    token_mask: str = Field(default="none", description="none or high_entropy: the tokens with a policy loss")
+    token_weight: tuple[str, ...] = Field(
+        default=(), description="factors of tokens, multiplied: hicra, duration_aware, rl_plus"
+    )
+    token_mask: str = Field(default="none", description="tokens with a policy loss: none (no mask) or high_entropy")
 
     # The loss of a token
     old: Literal["behaviour", "proximal"] = Field(
         default="behaviour", description="old policy of the ratio: the engine's, or the learner's as the step began"
     )
-    loss: str = Field(default="grpo", description="grpo, gspo, cispo, sapo, nft or rl_plus")
-    clip_low: float = Field(default=0.2, ge=0, le=1, description="ratio >= 1 - clip_low; 1: no lower bound")
-    clip_high: float = Field(default=0.28, ge=0, description="ratio <= 1 + clip_high")
+    loss: str = Field(default="grpo", description="loss of a token: grpo, gspo, cispo, sapo, nft or rl_plus")
+    clip_low: float = Field(default=0.2, ge=0, le=1, description="lower clip: ratio >= 1 - clip_low; 1: no lower bound")
+    clip_high: float = Field(default=0.28, ge=0, description="upper clip: ratio <= 1 + clip_high")
     upper_clip: Literal["one_plus", "absolute"] = Field(
-        default="one_plus", description="absolute: ratio <= clip_high itself"
+        default="one_plus", description="meaning of clip_high; absolute: ratio <= clip_high itself"
     )
-    dual_clip: float = Field(default=0.0, ge=0, description="loss <= -A dual_clip where A < 0; 0: off")
+    dual_clip: float = Field(default=0.0, ge=0, description="upper bound of the loss where A < 0: -A dual_clip; 0: off")
 
     # The mean
     aggregation: Literal["token", "group", "sequence", "sequence_sum", "sum"] = Field(
         default="token",
-        description="mean over tokens, over groups of their token means, over rollouts of their token means, over "
-        "rollouts of their token sums; sum",
+        description="token: mean over tokens; group, sequence: over groups or rollouts, of their token means; "
+        "sequence_sum: over rollouts, of their token sums; sum: over all tokens, without a mean",
     )
-    length_divisor: float = Field(default=1.0, gt=0, description="of the two sums, in tokens")
+    length_divisor: float = Field(default=1.0, gt=0, description="tokens by which sequence_sum and sum are divided")
 
     # What is added
     kl_coef: float = Field(default=0.0, ge=0, description="weight of KL(policy || reference)")
-    kl: Literal["k1", "k2", "k3"] = Field(default="k3", description="the estimate of the KL")
-    kl_in: Literal["loss", "reward"] = Field(default="loss", description="reward: -kl of a token is its reward")
-    entropy_coef: float = Field(default=0.0, ge=0, description="weight of the policy's entropy, a bonus")
+    kl: Literal["k1", "k2", "k3"] = Field(default="k3", description="estimator of the KL")
+    kl_in: Literal["loss", "reward"] = Field(
+        default="loss", description="where the KL is added; reward: -kl of a token is a reward of it"
+    )
+    entropy_coef: float = Field(default=0.0, ge=0, description="weight of a bonus for the policy's entropy")
 
     @model_validator(mode="before")
     @classmethod

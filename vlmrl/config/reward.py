@@ -12,9 +12,11 @@ from vlmrl.config.section import Section
 class MatchedSchedule(Section):
     """A value that follows the policy: what a share of a source's latest answers reach."""
 
-    part: str = Field(description="of the verifier's verdicts, such as the iou of dynamic_iou")
-    reached_by: float = Field(default=0.5, gt=0, lt=1, description="share of the latest answers, by source")
-    most: float = Field(default=1.0, ge=0, description="the value is never above; it is 0 until there are answers")
+    part: str = Field(description="part of the verifier's verdicts to match, such as iou of dynamic_iou")
+    reached_by: float = Field(
+        default=0.5, gt=0, lt=1, description="share of a source's latest answers that reach the value"
+    )
+    most: float = Field(default=1.0, ge=0, description="highest value; it is 0 until there are answers")
 
 
 def _form(schedule: Any) -> str:
@@ -29,15 +31,21 @@ Schedule = Annotated[
 
 
 class RewardSettings(Section):
-    """[reward]: where answers are judged, and schedules: these belong to the run, so that held-out scores keep
+    """[reward]: where answers are judged, and the schedules. These belong to the run, so that held-out scores keep
     one meaning."""
 
     workers: int | None = Field(
-        default=None, ge=0, description="processes that judge; 0: the trainer itself; unset: one core is left over"
+        default=None,
+        ge=0,
+        description="processes that judge; 0: the trainer's own; unset: one fewer than the machine has cores",
     )
-    deadline: float = Field(default=5.0, gt=0, description="seconds for one response; then it is unscored")
-    memory_mb: int = Field(default=1024, ge=64, description="2^20 bytes for one response, above what a process holds")
-    servers: tuple[str, ...] = Field(default=(), description="URLs of `vlmrl serve`: judge there instead")
+    deadline: float = Field(default=5.0, gt=0, description="seconds to judge one response; after that it is unscored")
+    memory_mb: int = Field(
+        default=1024, ge=64, description="2^20 bytes to judge one response, above the memory of an idle process"
+    )
+    servers: tuple[str, ...] = Field(
+        default=(), description="URLs of `vlmrl serve` that judge instead of processes on this machine"
+    )
     verifiers_path: tuple[str, ...] = Field(
         default=(), description="your own verifiers: a folder of files, one file, my_rewards.py:FUNCTION, or a list"
     )

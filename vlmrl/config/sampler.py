@@ -20,13 +20,17 @@ class SamplerSections(Section):
 
     name: str = Field(default="uniform", description="the sampler: `vlmrl list samplers`")
     source_weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        default={}, description="of every source in the draws; unset: its prompts ** source_alpha"
+        default={}, description="weight of every source in the draws; unset: its number of prompts ** source_alpha"
     )
     source_alpha: float = Field(
-        default=1.0, ge=0, le=1, description="1 / temperature; 1: as many draws as prompts, 0: sources alike"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="exponent of source sizes; 1: in proportion to their prompts, 0: all sources alike",
     )
     admit: tuple[Share, Share] = Field(
-        default=(0, 1), description="graded pass rates of the prompts that are drawn; one without a grade is drawn too"
+        default=(0, 1),
+        description="lowest and highest graded pass rate of prompts to draw; a prompt without a grade is drawn too",
     )
 
     @field_validator("source_weights")
@@ -58,10 +62,13 @@ class SamplerSettings(SamplerSections):
     """[sampler]"""
 
     history: tuple[str, ...] = Field(
-        default=(), description="what `vlmrl data grade` or earlier runs wrote: the prompts' grades, averaged"
+        default=(), description="files of grades from `vlmrl data grade` or earlier runs; several are averaged"
     )
     pass_score: float | None = Field(
-        default=None, gt=0, le=1, description="score at which a response passes; unset: its score is its share"
+        default=None,
+        gt=0,
+        le=1,
+        description="score from which a response passes; unset: the pass rate is the mean score",
     )
     stages: tuple[StageSettings, ...] = Field(
         default=(), description="samplers one after another; a stage may also have every setting above"

@@ -11,10 +11,12 @@ class SftSettings(Section):
     """[sft]: the section switches a run from reinforcement to supervised learning of the demonstrations."""
 
     source_weights: dict[str, float] = Field(
-        default={}, description="of a source's answers in the loss; 1 if not named"
+        default={}, description="weight of a source's answers in the loss; 1 for a source without one"
     )
     patch_classes: int = Field(default=0, ge=0, description="number of classes in meta.objects; 0: no patch-level loss")
-    patch_weight: float = Field(default=1.0, ge=0, description="of the patch-level loss beside that of the answers")
+    patch_weight: float = Field(
+        default=1.0, ge=0, description="weight of the patch-level loss beside that of the answers"
+    )
     thought_dropout: float = Field(
         default=0.0, ge=0, le=1, description="chance that a demonstration is learnt without its thought (TON: 0.5)"
     )

@@ -101,7 +101,7 @@ def check_reward(where: str, sample: Sample) -> None:
         kind = "demonstration" if sample.demonstration is not None else "gold response"
         earned = "is unscored" if verdict.score is None else f"scores {verdict.score:.3g}, not 1"
         reason = f" ({verdict.why})" if verdict.why else ""
-        raise UserError(f"{where}: reward: the {kind} {gold[:80]!r} {earned}{reason}; mend target or answer")
+        raise UserError(f"{where}: reward: the {kind} {gold[:80]!r} {earned}{reason}; correct the target or the answer")
 
 
 def is_by_rule(verifier: str) -> bool:

@@ -89,7 +89,7 @@ def _summary(run_dir: Path, rows: Rows) -> tuple[dict[str, Any], bool]:
 
 
 def _planned_steps(config: Path) -> int:
-    """Of the run file; more than the run has if its time limit ended it."""
+    """The steps that the run file asks for, 0 if unknown. A run that its time limit ended has fewer."""
     table = tomllib.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
     return table.get("run", {}).get("steps", 0)
 

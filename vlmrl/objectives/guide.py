@@ -35,7 +35,9 @@ PRESET: dict[str, Any] = {
 class Settings(Section):
     """[objective.guide]: the loss of rollouts that saw a hint."""
 
-    quantile: float = Field(default=0.9, ge=0, le=1, description="of the hinted ratios: gamma in r / (r + gamma)")
+    quantile: float = Field(
+        default=0.9, ge=0, le=1, description="quantile of the hinted ratios that is gamma in r / (r + gamma)"
+    )
 
 
 def hint_gamma(tokens: Tokens, own: Settings) -> float:

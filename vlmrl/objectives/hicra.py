@@ -41,7 +41,9 @@ PRESET: dict[str, Any] = {
 class Settings(Section):
     """[objective.hicra]: planning tokens."""
 
-    alpha: float = Field(default=0.2, ge=0, description="planning tokens: A + alpha |A|")
+    alpha: float = Field(
+        default=0.2, ge=0, description="factor alpha: the advantage of planning tokens is A + alpha |A|"
+    )
     planning_ngrams: str | None = Field(default=None, description="text file of planning n-grams, one a line")
 
     @field_validator("planning_ngrams")

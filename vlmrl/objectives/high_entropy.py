@@ -38,10 +38,15 @@ PRESET: dict[str, Any] = {
 class Settings(Section):
     """[objective.high_entropy]: which tokens have a policy loss."""
 
-    share: float = Field(default=0.2, gt=0, le=1, description="of the tokens, those with the highest entropy")
-    scope: Literal["update", "group"] = Field(default="update", description="the tokens it is a share of")
+    share: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="share of the tokens, those with the highest entropy, that have a policy loss",
+    )
+    scope: Literal["update", "group"] = Field(default="update", description="tokens among which the share is taken")
     denominator: Literal["kept", "trained"] = Field(
-        default="kept", description="tokens that the loss is a mean over: those kept, or also the others"
+        default="kept", description="tokens over which the loss is a mean: those kept, or also the masked ones"
     )
 
 

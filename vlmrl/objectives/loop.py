@@ -28,7 +28,7 @@ class Settings(Section):
     """[objective.loop]: which rollouts take part."""
 
     min_advantage: float = Field(
-        default=0.0, ge=0, description="no loss for rollouts with a smaller absolute advantage"
+        default=0.0, ge=0, description="smallest absolute advantage; rollouts below it have no loss"
     )
 
 

@@ -41,7 +41,7 @@ class Settings(Section):
     """[objective.ma_rlhf]: the credit of a token by the actions that follow it; off with gae_lambda = 1."""
 
     macro: Literal["none", "ngram", "random", "perplexity"] = Field(
-        default="none", description="macro actions, over which gae_lambda discounts; none: tokens"
+        default="none", description="kind of macro actions, over which gae_lambda discounts; none: single tokens"
     )
     length: int = Field(default=5, gt=0, description="tokens of an n-gram macro action")
     gae_lambda: float = Field(default=1.0, ge=0, le=1, description="factor of the advantage for each later action")

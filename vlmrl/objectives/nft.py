@@ -37,7 +37,7 @@ class Settings(Section):
     """[objective.nft]: weights of prompts and of wrong rollouts."""
 
     weight: Literal["one", "fail_rate", "odds"] = Field(
-        default="fail_rate", description="of a prompt: 1, 1 - p or sqrt((1 - p) / p) at pass rate p"
+        default="fail_rate", description="weight of a prompt with pass rate p: 1, 1 - p or sqrt((1 - p) / p)"
     )
     negative: float = Field(default=1.0, ge=0, description="weight of the loss of wrong rollouts")
 

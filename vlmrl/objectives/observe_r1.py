@@ -34,7 +34,7 @@ PRESET: dict[str, Any] = {
 class Settings(Section):
     """[objective.observe_r1]: the weight of a group."""
 
-    sigma: float = Field(default=1.8, gt=0, description="weight at a pass rate of one half")
+    sigma: float = Field(default=1.8, gt=0, description="weight of a group with a pass rate of one half")
 
 
 def group_weight(pass_rate: float, progress: float, settings: ObjectiveSettings, own: Settings) -> float:

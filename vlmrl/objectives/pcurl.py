@@ -50,7 +50,7 @@ class Settings(Section):
 
     until: tuple[Share, Share] = Field(
         default=(1 / 3, 2 / 3),
-        description="share of the steps after which easy and medium end; [0, 1]: medium alone",
+        description="shares of the steps at which the easy and medium stage end; [0, 1]: medium alone",
     )
     all_wrong: float = Field(
         default=ALL_WRONG, ge=0, description="weight of a group without a correct rollout in the hard stage"

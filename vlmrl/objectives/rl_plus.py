@@ -40,7 +40,9 @@ PRESET: dict[str, Any] = {
 class Settings(Section):
     """[objective.rl_plus]: the exploration advantage."""
 
-    exploration_power: float = Field(default=0.5, ge=0, description="demo tokens: (1 - pi) to this power")
+    exploration_power: float = Field(
+        default=0.5, ge=0, description="exponent of the weight (1 - pi) of demonstration tokens"
+    )
 
 
 def token_weight(tokens: Tokens, settings: ObjectiveSettings, own: Settings) -> torch.Tensor:

@@ -35,7 +35,8 @@ class Settings(Section):
     """[objective.tis]: importance weights between the engine's policy and the learner's."""
 
     correction: Literal["none", "clamp", "mask"] = Field(
-        default="none", description="weight proximal / behaviour; above the cap it is the cap (clamp) or 0 (mask)"
+        default="none",
+        description="weight of a token, proximal / behaviour; above the cap clamp makes it the cap, mask 0",
     )
     cap: float = Field(default=2.0, gt=0, description="largest weight of a token")
 

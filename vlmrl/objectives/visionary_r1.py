@@ -30,7 +30,7 @@ class Settings(Section):
     """[objective.visionary_r1]: the KL coefficient over the run."""
 
     kl_schedule: Literal["constant", "cosine"] = Field(
-        default="constant", description="cosine: kl_coef falls to 0 over the run"
+        default="constant", description="schedule of kl_coef; cosine: it falls to 0 over the run"
     )
 
 

@@ -1,11 +1,11 @@
-r"""Amounts: the numbers of free text, exact, with their percent sign and unit, and the one that it commits to.
+r"""Amounts: the exact numbers in free text with their percent sign and unit, and the one that the text commits to.
 
     committed(plain(r"so it is $1.5 \times 10^{3}$ cm"))   -> Amount(value=1500, unit=("cm",), ...)
     committed(plain("2.5 million"))                        -> Amount(value=2500000, ...)
-    committed(plain("3 or 4"))                             -> None: it keeps two open
+    committed(plain("3 or 4"))                             -> None: it leaves two open
 
-In free text the number right after the last "answer is" or "answer:" counts, else the last one. A range, a list, a
-bound or a calculation is no amount. (Those of mathematical texts are `vlmrl.reading.quantities`.)
+The number right after the last "answer is" or "answer:" counts, else the last one. A range, a list, a bound or a
+calculation does not count as an amount. (`vlmrl.reading.quantities` reads numbers of mathematical texts.)
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 MAX_DIGITS = 300
-"""Longer digit strings are no numbers here (`int` itself refuses more than 4,300 digits)."""
+"""Longer strings of digits are not read as numbers (`int` itself refuses more than 4,300 digits)."""
 
 _THINK = re.compile(r"</?think>", re.IGNORECASE)
 _ANSWER = re.compile(r"<(/?)answer>", re.IGNORECASE)

@@ -158,12 +158,12 @@ def items(value: Any, keys: Sequence[str]) -> Iterator[tuple[Any, Any]]:
 
 
 def key_pattern(keys: Sequence[str]) -> re.Pattern[str]:
-    """What finds one of the keys, and the list of numbers under it, in an object that is no valid JSON."""
+    """A pattern that finds one of the keys and its list of numbers in an object that is not valid JSON."""
     return re.compile(rf"[\"']?\b(?:{'|'.join(keys)}){_LIST}")
 
 
 def complete_objects(text: str, key: re.Pattern[str]) -> Iterator[tuple[list[str], str | None]]:
-    """(numbers, label) of the objects that a text which is no valid JSON holds in full."""
+    """(numbers, label) of every complete object in a text that is not valid JSON."""
     for piece in _OBJECT.finditer(text):
         if found := key.search(piece[0]):
             label = _LABEL.search(piece[0])
@@ -174,7 +174,7 @@ _BOX_KEY = key_pattern(BOX_KEYS)
 
 
 def _from_text(text: str) -> Iterator[Box | None]:
-    """Boxes in text that is no valid JSON: the complete objects, or else the quadruples and their labels."""
+    """Boxes in text that is not valid JSON: its complete objects, or else its quadruples with their labels."""
     some_object = False
     for coords, label in complete_objects(text, _BOX_KEY):
         some_object = True

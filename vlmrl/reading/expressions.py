@@ -54,7 +54,7 @@ def equal(said: str, true: str, rules: Rules = Rules()) -> bool:  # noqa: B008 -
     if _WORDS.fullmatch(said) and _WORDS.fullmatch(true):
         return said.casefold() == true.casefold()
     if theirs and not re.search(r"[\d\\ei]", said):
-        return False  # mere words or names are no number
+        return False  # words or names alone never equal a number
     if max(len(said), len(true)) > latex.MAX_LENGTH or not said or not true:
         return False
     return _equal_shapes(said, true, rules)

@@ -24,8 +24,8 @@ MAX_MAGNITUDE = 1e5
 MAX_ENTRIES = 36
 """Entries of a matrix."""
 
-# The parser evaluates binomials at once (so they become factorials here), needs seconds for ten chained
-# powers and drops the base of 204_5; numbers side by side are no number.
+# The parser evaluates binomials at once (so they become factorials here), needs seconds for ten chained powers, drops
+# the base of 204_5; numbers side by side do not make one number.
 _NOT_READ = re.compile(
     r"\\text|\d{40}|\d_\{?\d|(?<![_^]\d)(?<=\d) \d|[^\x00-\x7f]|(?:\^[^^+\-*/=<>,]{0,40}){8}|matrix\} ?\^"
     # What the parser evaluates at once, unless it is small.

@@ -134,7 +134,7 @@ def clean(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    r"""Without `\text{}` around one word, or braces around something that is no list."""
+    r"""Without `\text{}` around one word, or braces around something that is not a list."""
     wrapped = re.fullmatch(r"\\text ?\{ ?([^{} ]*|[nN]o [a-z ]*|[a-z ]*real[a-z ]*|[a-z ]*empty set) ?\}", text)
     text = wrapped[1] if wrapped else text.replace("{}", "")
     braced = re.fullmatch(_GROUP, text)
@@ -153,7 +153,7 @@ _NAMES = frozenset({
 
 
 def is_prose(text: str) -> bool:
-    r"""Whether a clean text is words rather than a formula; what stands in `\text{}` is no word here."""
+    r"""Whether a clean text is words rather than a formula; what stands in `\text{}` does not count."""
     bare = re.sub(r"\\(?:text|begin|end) ?\{[^{}]*\}", " ", text)
     found = re.findall(r"(?<![\\A-Za-z^_{])[A-Za-z]{2,}(?![A-Za-z(^_}])", bare)
     words = [word.lower() for word in found if len(word) > 2 or word.lower() in _SHORT_WORDS]

@@ -56,9 +56,9 @@ def read(response: str, choices: Choices = None, multiple: bool = False) -> froz
 
 
 def letters(target: Any, choices: Choices = None, multiple: bool = False) -> frozenset[str]:
-    """The letters a target names: a letter, an option's text, a list of them, or with `multiple` "A,C".
+    """The letters that a target names. It is a letter, an option's text, a list of them, or with `multiple` "A,C".
 
-    `ValueError` if it names none of the options, or `choices` are no options.
+    `ValueError` if it names none of the options, or if `choices` is not a list of options.
     """
     options = _by_letter(choices)
     items = target if isinstance(target, list) else [target]

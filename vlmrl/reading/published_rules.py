@@ -69,7 +69,7 @@ def letter(index: int) -> str:
 
 
 def _value(said: str, answer_type: str, decimals: int) -> str | float | None:
-    """The number or text that an answer stands for; None if it is no number but has to be."""
+    """The number or text that an answer stands for; None if it has to be a number and is not."""
     if answer_type in ("text", "list"):
         return said
     try:

@@ -109,7 +109,7 @@ def _singular(word: str) -> str:
 
 
 def _unit(text: str) -> tuple[frozenset[tuple[str, int]], Fraction] | None:
-    """The kind of a unit and its factor; None if the text is no unit."""
+    """The kind of a unit and its factor; None if the text is not a unit."""
     kinds: Counter[str] = Counter()
     factor, sign, power, last = Fraction(1), 1, 1, ""
     for match in _UNIT_TOKEN.finditer(_spelled(text)):

@@ -4,7 +4,7 @@
     parse('{"end_time": 0.5, "start_time": "0.25"}', Timeline("fraction"))       -> [Span(0.25, 0.5)]
     parse("30 - 60", Timeline("fraction", 120, "seconds"))                       -> [Span(0.25, 0.5)]
     parse("[]", Timeline())                                                      -> []: there is no such moment
-    parse("10-20 or 30-40", Timeline())                                          -> None: it keeps two open
+    parse("10-20 or 30-40", Timeline())                                          -> None: it leaves two open
 
 Every function is total and linear in the length of its text.
 """
@@ -19,7 +19,7 @@ from vlmrl.reading.answers import fold
 from vlmrl.reading.timelines import Span, Timeline
 
 MAX_SPANS = 100
-"""An answer with more spans is no answer."""
+"""An answer with more spans is not read."""
 _LONGEST = 20_000
 """Characters of an answer that are read, from its end."""
 

@@ -176,7 +176,7 @@ class _Batch:
         except LostError as lost:
             if lost.place is not None:
                 self._lose(chunk, lost.place, lost)
-            elif chunk.attempts < ATTEMPTS:  # a process that died before it began is no proof against the answers
+            elif chunk.attempts < ATTEMPTS:  # it died before it began: not the answers' fault
                 self.waiting.appendleft(_Chunk(chunk.indices, chunk.attempts + 1))
             else:
                 self._give_up(chunk.indices, "error", "no process lived long enough to judge it")

@@ -43,7 +43,7 @@ class Remote:
         token = token or os.environ.get("VLMRL_SERVICE_TOKEN")
         for url in servers:
             if not url.startswith(("http://", "https://")):
-                raise UserError(f"reward.servers: {url!r} is no URL; write http://HOST:PORT")
+                raise UserError(f"reward.servers: {url!r} is not a URL; write http://HOST:PORT")
         self.seconds = seconds
         self.servers = [Server(url.rstrip("/")) for url in servers]
         self.client = httpx.Client(

@@ -28,9 +28,13 @@ NEIGHBOURS = (-2, -1, 1, 2)
 class Settings(Section):
     """[sampler.ladder]: NeuraLadder of Observe-R1; needs grades."""
 
-    levels: int = Field(default=8, gt=0, description="steps of difficulty, 0 to `levels`: the rollouts of the grade")
+    levels: int = Field(
+        default=8,
+        gt=0,
+        description="highest level of difficulty, counted from 0; set it to the rollouts that graded a prompt",
+    )
     mix: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.2, description="share of a level that goes to the two below and the two above"
+        default=0.2, description="share of a level's prompts that moves to the two levels below and the two above"
     )
 
 

@@ -31,12 +31,14 @@ class Settings(Section):
     """[sampler.pcurl_stages]: the stages of VL-Cogito."""
 
     until: tuple[Share, Share, Share] = Field(
-        default=(1 / 3, 2 / 3, 1.0), description="share of the steps at which easy, medium and hard end"
+        default=(1 / 3, 2 / 3, 1.0), description="shares of the steps at which the easy, medium and hard stage end"
     )
     draw_by_weight: bool = Field(
-        default=True, description="draw by the stage's group weight; false where the objective applies that weight"
+        default=True, description="draw prompts by the stage's group weight; false if the objective applies this weight"
     )
-    probe: float = Field(default=0.05, gt=0, le=1, description="least chance of a prompt of weight 0")
+    probe: float = Field(
+        default=0.05, gt=0, le=1, description="lowest chance that a prompt is drawn, whatever its weight"
+    )
 
     @field_validator("until")
     @classmethod

@@ -29,10 +29,12 @@ class Settings(Section):
     """[sampler.refill]: dynamic sampling of DAPO, with a buffer for the surplus."""
 
     base: str = Field(default="uniform", description="the sampler that chooses the prompts")
-    max_rounds: int = Field(default=10, gt=0, description="of rollouts in a step; then the update is what there is")
-    margin: float = Field(default=1.25, ge=1, description="prompts asked for, over those expected to be needed")
-    max_ratio: float = Field(default=4.0, ge=1, description="prompts asked for at once, over groups missing")
-    buffer: int = Field(default=64, ge=0, description="useful groups kept for later steps")
+    max_rounds: int = Field(
+        default=10, gt=0, description="rounds of rollouts in a step, at most; then the update takes the groups it has"
+    )
+    margin: float = Field(default=1.25, ge=1, description="prompts asked for / prompts expected to be needed")
+    max_ratio: float = Field(default=4.0, ge=1, description="prompts asked for at once / groups missing, at most")
+    buffer: int = Field(default=64, ge=0, description="groups with spread that are kept for later steps, at most")
     max_age: int = Field(default=2, ge=0, description="updates after which a kept group is dropped")
 
 

@@ -36,11 +36,16 @@ class Settings(Section):
     """[sampler.rlcs]: curriculum sampling of GLM-4.1V-Thinking. Its report publishes none of these constants."""
 
     floor: float = Field(
-        default=0.005, gt=0, description="pass rate p of a tier or source has weight p (1 - p) + floor"
+        default=0.005, gt=0, description="number added to the weight p (1 - p) of a tier or source with pass rate p"
     )
-    decay: float = Field(default=0.9, ge=0, lt=1, description="of the averages over steps: ratio, sources")
-    max_ratio: float = Field(default=4.0, ge=1, description="prompts rolled out per group of the update, at most")
-    grade_visits: float = Field(default=1.0, ge=0, description="visits that a prompt's grade counts for")
+    decay: float = Field(
+        default=0.9,
+        ge=0,
+        lt=1,
+        description="decay, for each step, of the averages of the expansion ratio and of the sources' pass rates",
+    )
+    max_ratio: float = Field(default=4.0, ge=1, description="prompts rolled out / groups of the update, at most")
+    grade_visits: float = Field(default=1.0, ge=0, description="number of visits that a prompt's grade counts as")
 
 
 def create(memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> Rlcs:

@@ -31,12 +31,19 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class Settings(Section):
     """[sampler.skip_solved]: GRESO, with the constants of its paper and code, but for `probe`."""
 
-    explore: float = Field(default=0.5, gt=0, lt=1, description="first chance p of a prompt; p^z after z flat visits")
-    target_easy: Share = Field(default=0.25 / 3, description="share of paid groups that may be all alike and right")
-    target_hard: Share = Field(default=0.5 / 3, description="share of paid groups that may be all alike and wrong")
-    step: float = Field(default=0.01, gt=0, description="by which p moves after each step")
-    bounds: tuple[Share, Share] = Field(default=(0.05, 0.95), description="of p")
-    probe: float = Field(default=0.01, ge=0, le=1, description="least chance of any prompt; 0 in the paper")
+    explore: float = Field(
+        default=0.5, gt=0, lt=1, description="initial p; a prompt with z flat visits in a row is drawn with chance p^z"
+    )
+    target_easy: Share = Field(
+        default=0.25 / 3,
+        description="target share of flat groups with a pass rate of at least one half, among those rolled out",
+    )
+    target_hard: Share = Field(
+        default=0.5 / 3, description="target share of flat groups with a lower pass rate, among those rolled out"
+    )
+    step: float = Field(default=0.01, gt=0, description="amount by which p moves after each round")
+    bounds: tuple[Share, Share] = Field(default=(0.05, 0.95), description="lowest and highest p")
+    probe: float = Field(default=0.01, ge=0, le=1, description="lowest chance that any prompt is drawn; 0 in the paper")
 
 
 def create(memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> SkipSolved:

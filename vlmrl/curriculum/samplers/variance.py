@@ -38,11 +38,14 @@ class Settings(Section):
     """[sampler.variance]: the prompts whose reward varies most."""
 
     score: Literal["group", "history", "limr"] = Field(
-        default="group", description="spread within the last group, std over visits, or LIMR's alignment"
+        default="group",
+        description="score of a prompt: deviation in the last group, that over visits, or LIMR's alignment",
     )
-    top: float = Field(default=0.5, gt=0, le=1, description="share of the prompts that is drawn")
-    probe: float = Field(default=0.05, gt=0, le=1, description="chance of the others")
-    visits: int = Field(default=3, gt=1, description="before `history` and `limr` judge a prompt")
+    top: float = Field(
+        default=0.5, gt=0, le=1, description="share of the prompts, those with the highest scores, that is always drawn"
+    )
+    probe: float = Field(default=0.05, gt=0, le=1, description="chance that one of the other prompts is drawn")
+    visits: int = Field(default=3, gt=1, description="visits of a prompt before `history` and `limr` give it a score")
 
 
 def create(memory: PromptMemory, settings: SamplerSections, own: Settings, seed: Seed) -> Variance:

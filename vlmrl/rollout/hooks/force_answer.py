@@ -33,7 +33,9 @@ SEED_BIT = 1 << 63
 class Settings(Section):
     """[rollout.force_answer]: the end of a response that was cut."""
 
-    cue: str = Field(default="</think><answer>", min_length=1, description="what a response without an answer gets")
+    cue: str = Field(
+        default="</think><answer>", min_length=1, description="text that is added to a response without an answer"
+    )
     max_new_tokens: int = Field(default=64, gt=0, description="tokens of the policy after the cue, at most")
 
 

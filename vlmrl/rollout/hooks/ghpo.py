@@ -29,14 +29,16 @@ class Settings(Section):
     """[rollout.ghpo]: parts of `meta.solution` for prompts that are never answered right."""
 
     shares: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
-        default=(0.25, 0.5, 0.75), min_length=1, description="of the solution's characters, one after the other"
+        default=(0.25, 0.5, 0.75),
+        min_length=1,
+        description="shares of the solution's characters to give as a hint, tried in this order",
     )
-    start_step: int = Field(default=0, ge=0, description="the first step with hints")
-    wrong_at: float = Field(default=0.0, ge=0, lt=1, description="a score of at most this is wrong")
+    start_step: int = Field(default=0, ge=0, description="first step at which hints are given")
+    wrong_at: float = Field(default=0.0, ge=0, lt=1, description="score up to which an answer is wrong")
     template: str = Field(
         default="\n\nThe solution begins as follows. Go on from there:\n{hint}",
         pattern=HINT_TEMPLATE,
-        description="added to the last turn of the user, with the hint",
+        description="text with the hint that is added to the user's last turn",
     )
 
 

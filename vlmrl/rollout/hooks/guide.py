@@ -28,12 +28,14 @@ META = "hint"
 class Settings(Section):
     """[rollout.guide]: `meta.hint` for prompts that are never answered right."""
 
-    low: float = Field(default=0.001, ge=0, lt=1, description="a group with a mean score of at most this gets the hint")
-    high: float = Field(default=0.999, gt=0, le=1, description="a hinted group with a mean score from this is dropped")
+    low: float = Field(
+        default=0.001, ge=0, lt=1, description="mean score up to which a group is sampled again with the hint"
+    )
+    high: float = Field(default=0.999, gt=0, le=1, description="mean score from which a hinted group is dropped")
     template: str = Field(
         default="\n\nHint: {hint}",
         pattern=HINT_TEMPLATE,
-        description="added to the last turn of the user, with the hint",
+        description="text with the hint that is added to the user's last turn",
     )
 
 
