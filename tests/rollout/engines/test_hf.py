@@ -133,3 +133,15 @@ def test_tokens_are_drawn_as_often_as_they_are_likely():
     shares = drawn.bincount(minlength=6) / len(drawn)
     assert (shares[probability == 0] == 0).all()
     torch.testing.assert_close(shares, probability, rtol=0, atol=0.012)
+
+
+@one_family
+def test_the_seed_of_the_run_changes_the_draw(engine: HfEngine, policy: Policy, mixed_samples):
+    """It is in the upper half of a sampling seed, which torch's CPU generator ignores."""
+    prompts = policy.formatter.encode(mixed_samples[:1])
+    texts = {
+        run: engine.generate(prompts, 4, Sampling(max_new_tokens=12, seed=(run << 32) + 5))[0][0].token_ids
+        for run in (0, 1, 2)
+    }
+    assert len(set(texts.values())) == 3
+    assert engine.generate(prompts, 4, Sampling(max_new_tokens=12, seed=5))[0][0].token_ids == texts[0]

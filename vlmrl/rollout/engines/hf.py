@@ -64,7 +64,7 @@ class HfEngine:
     @torch.inference_mode()
     def generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]:
         """`n` rollouts for each prompt. They depend on `sampling.seed` and on all prompts of the call."""
-        generator = torch.Generator(self.policy.device).manual_seed(sampling.seed)
+        generator = torch.Generator(self.policy.device).manual_seed(_folded(sampling.seed))
         training = self.policy.model.training
         self.policy.model.eval()
         try:
@@ -196,3 +196,8 @@ def _nucleus(logprob_BV: torch.Tensor, top_p: float) -> torch.Tensor:
     before = ordered.exp().cumsum(-1) - ordered.exp()
     kept = ordered.masked_fill(before >= top_p, float("-inf"))
     return torch.full_like(logprob_BV, float("-inf")).scatter(1, order, kept).log_softmax(-1)
+
+
+def _folded(seed: int) -> int:
+    """The seed in 32 bits: torch's CPU generator ignores the bits above, which hold the seed of the run."""
+    return (seed ^ (seed >> 32) * 0x9E3779B1) & 0xFFFFFFFF
