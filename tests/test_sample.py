@@ -201,7 +201,7 @@ DISK_FULL = """
 import random, sys
 from vlmrl import UserError
 from vlmrl.sample import sample_from_row
-from vlmrl.sample_files import write_samples
+from vlmrl.data.sample_files import write_samples
 row = {"id": "a", "source": "s", "messages": [{"role": "user", "content": "?"}],
        "reward": [{"verifier": "counting", "target": 3}]}
 rng = random.Random(0)

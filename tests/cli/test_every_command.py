@@ -127,7 +127,7 @@ def test_settings_are_split_from_other_arguments() -> None:
 
 
 def test_verifiers_of_your_own_become_a_setting_of_a_run() -> None:
-    assert parse(["train", "run.toml", "--verifiers-path", "mine"]).overrides == ["--reward.verifiers_path", "mine"]
+    assert parse(["train", "run.toml", "--verifiers-path", "mine"]).overrides == ["--reward.verifiers_path", '["mine"]']
     assert parse(["score", "rows.jsonl", "--verifiers-path", "mine"]).overrides == []
 
 

@@ -64,7 +64,7 @@ def test_ctrl_c_is_quiet_and_leaves_nothing(tmp_path: Path) -> None:
     [
         ([], "required: FILE.jsonl"),
         (["none.jsonl"], "none.jsonl: no such file"),
-        (["rows.jsonl", "--verifiers-path", "none"], "none: no verifier file"),
+        (["rows.jsonl", "--verifiers-path", "none"], "none: not a verifier file"),
         (["rows.jsonl", "--memory-mb", "-1"], "argument --memory-mb: expected"),
     ],
 )

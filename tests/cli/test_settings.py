@@ -42,4 +42,4 @@ def test_a_terminal_gets_a_table(capsys, monkeypatch) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     lines = run(capsys, "settings", "agreement").out.splitlines()
     assert all(head in lines[0] for head in ("setting", "type", "default", "meaning"))
-    assert "agreement.stop_kl" in "\n".join(lines)
+    assert "agreement.tolerance" in "\n".join(lines)

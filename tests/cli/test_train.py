@@ -15,7 +15,7 @@ from helpers.command import complains, run
         (["quickstrat"], "no such run file; did you mean 'quickstart'?"),
         (["quickstart", "--run.step", "3"], "run.step: unknown field; did you mean 'steps'?"),
         (["quickstart", "--run.steps", "many"], "run.steps: input should be a valid integer"),
-        (["quickstart", "--verifiers-path", "none"], "none: no verifier file"),
+        (["quickstart", "--verifiers-path", "none"], "none: not a verifier file"),
     ],
 )
 def test_a_wrong_run_is_refused(capsys, arguments, complaint) -> None:

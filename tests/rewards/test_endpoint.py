@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.chat_server import ChatServer, Raw, completion, switch_off, use
+from helpers.in_processes import ask_all
 
 from vlmrl.rewards import endpoint
 from vlmrl.rewards.endpoint import EndpointError, ask, fenced, verdict_line
@@ -181,10 +182,6 @@ def test_the_cache_keeps_what_was_asked_and_survives_damage(monkeypatch, tmp_pat
         with pytest.raises(EndpointError, match="VLMRL_ENDPOINT_CACHE: cannot write"):
             ask("c")
     assert not list(tmp_path.rglob("*.partial"))
-
-
-def ask_all(_: int) -> list[str]:
-    return [ask(f"question {number}") for number in range(20)]
 
 
 def test_processes_share_the_cache(monkeypatch, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     tiny.create(folder, seed=0)
     policy = Policy.load(ModelSettings(path=str(folder), device="cpu"))
     before = process_state()
-    engine = create(VllmSettings(max_model_len=MAX_MODEL_LEN, cpu_kv_cache_gb=0.25), policy)
+    engine = create(VllmSettings(max_model_len=MAX_MODEL_LEN), policy)
     yield Started(engine, policy, folder, before, process_state())
     engine.close()
 
