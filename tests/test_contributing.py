@@ -158,9 +158,9 @@ def run_in(tree: Path, *arguments: str) -> str:
 @pytest.mark.parametrize(
     ("kind", "name", "setting"),
     [
-        ("samplers", "hardest", "sampler.hardest.others\tnumber > 0, <= 1\t0.1\tchance of the other prompts"),
+        ("samplers", "hardest", "sampler.hardest.others\tnumber > 0, <= 1\t0.1\tchance that another prompt is drawn"),
         ("objectives", "capped", "objective.capped.cap\tnumber > 0\t2.0\tlargest importance ratio"),
-        ("hooks", "drop_long", "rollout.drop_long.tokens\tinteger > 0\t1024\tlongest answer"),
+        ("hooks", "drop_long", "rollout.drop_long.tokens\tinteger > 0\t1024\ttokens above which an answer is too long"),
     ],
 )
 def test_one_file_is_listed_with_its_settings(tree: Path, kind: str, name: str, setting: str) -> None:

@@ -142,7 +142,7 @@ def show(options: argparse.Namespace) -> None:
             return
     if not sources:
         raise UserError(f"{options.file}: holds no rows")
-    if options.source is not None and shown == 0:
+    if shown == 0 and options.source is not None:
         raise UserError(f"--source: {options.file} has no source {options.source!r}{nearest(options.source, sources)}")
 
 
