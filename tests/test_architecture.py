@@ -60,6 +60,17 @@ RECIPES = ("sample", "data.media")
 DOMAIN_LIBRARIES = {"math_verify", "latex2sympy2_extended", "sympy", "rapidfuzz", "scipy", "shapely", "pycocotools"}
 IMPURE = {"time", "datetime", "random", "secrets", "socket", "urllib", "http", "requests", "subprocess"}
 
+SPANNING = {
+    "cli": ("every_command", "files"),
+    "config": ("settings",),
+    "curriculum": ("training",),
+    "models": ("suffixes",),
+    "objectives": ("objective_edges", "objective_gradients", "objective_methods"),
+    "train": ("thought_dropout",),
+    "verifiers": ("conformance", "every_verifier", "known_bugs"),
+}
+"""Test files that are about a whole folder; all others have the name of their module."""
+
 FIRST_LEVEL = 26
 """Entries on the first level of vlmrl/, at most."""
 
@@ -235,6 +246,21 @@ def test_a_recipe_imports_samples_and_media(name) -> None:
     path = catalog.folder("recipes") / f"{name}.py"
     assert all(within(m, RECIPES) for m in imports(path) if m in modules())
     assert not [m for m in imports(path, at_import=True) if top(m) in HEAVY]
+
+
+TESTS = sorted((ROOT / "tests").glob("*/**/test_*.py"))
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(ROOT / "tests")))
+def test_tests_mirror_the_library(path) -> None:
+    folder = path.parent.relative_to(ROOT / "tests")
+    name = path.stem.removeprefix("test_")
+    outside = str(folder) in ("verifiers", "data_recipes")
+    place = (ROOT if outside else LIBRARY) / folder
+    mirrored = (place / f"{name}.py").is_file() or (place / name).is_dir() or name == folder.name
+    assert mirrored or name in SPANNING.get(str(folder), ())
+    imported = {top(module) for module in imports(path)}
+    assert not [module for module in imported if module.startswith("test_")], "a test imports a test"
 
 
 # --- what a user sees of it -------------------------------------------------------------------------------
