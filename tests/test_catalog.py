@@ -186,3 +186,20 @@ def test_scored_rows_hold_nothing_that_a_function_prints(path, tmp_path) -> None
     )
     assert [json.loads(line)["score"] for line in done.stdout.splitlines()] == [1.0, 1.0]
     assert "a word that is no row" in done.stderr
+
+
+def test_a_verifier_file_from_before_the_folders_still_works(tmp_path, monkeypatch) -> None:
+    """The guide of the first version had `from vlmrl import answers` and `from vlmrl.verdict import ...`."""
+    monkeypatch.setattr(catalog, "_ADDED", {})
+    (tmp_path / "earlier.py").write_text(
+        "from vlmrl import answers\n"
+        "from vlmrl.verdict import Example, Verdict, bad_target, unparsed\n"
+        "EXAMPLES = [Example('<answer>up</answer>', 'up', 1.0)]\n"
+        "def check_target(target): pass\n"
+        "def gold(target): return target\n"
+        "def verify(response, target):\n"
+        "    return Verdict(float(answers.extract(response).text == target))\n"
+    )
+    assert catalog.add_verifiers(tmp_path / "earlier.py") == ["earlier"]
+    assert catalog.load("verifiers", "earlier").verify("<answer>up</answer>", "up").score == 1.0
+    catalog.load.cache_clear()

@@ -13,13 +13,14 @@ if not (_here / "verifiers").is_dir():
     __path__.append(str(_here.parent))
 
 from vlmrl.errors import UserError
+from vlmrl.reading import answers
 from vlmrl.sample import Media, Message, RewardSpec, Sample
 from vlmrl.verdict import Verdict
 
 if TYPE_CHECKING:
     from vlmrl.run import Run, score, verifier
 
-__all__ = ["Media", "Message", "RewardSpec", "Run", "Sample", "UserError", "Verdict", "score", "verifier"]
+__all__ = ["Media", "Message", "RewardSpec", "Run", "Sample", "UserError", "Verdict", "answers", "score", "verifier"]
 __version__ = "0.1.0"
 
 
