@@ -106,5 +106,5 @@ def test_an_update_in_bfloat16_keeps_float32_weights(model_folder, mixed_samples
     reports = [learner.update(groups) for _ in range(2)]
     assert all(report.grad_norm > 0 for report in reports)
     assert all(p.dtype == torch.float32 for p in policy.model.parameters())
-    told = learner.planner.metrics()
-    assert 0 < told["seconds/plan/memory_mb"] < told["plan/memory_mb"]
+    metrics = learner.planner.metrics()
+    assert 0 < metrics["seconds/plan/memory_mb"] < metrics["plan/memory_mb"]

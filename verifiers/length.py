@@ -66,7 +66,7 @@ def verify(
     correct_above: float = 0.5,
 ) -> Verdict:
     """The verdict of a group of one. `maximum`, `buffer`, `aim`: lengths; `correct`, `wrong`: values of `cosine`."""
-    return _judged([Member(response)], target, Rule(metric, maximum, buffer, correct, wrong, aim, correct_above))[0]
+    return _verdicts([Member(response)], target, Rule(metric, maximum, buffer, correct, wrong, aim, correct_above))[0]
 
 
 def verify_group(members: Sequence[Member], target: Any = None, **params: Any) -> list[Verdict]:
@@ -74,7 +74,7 @@ def verify_group(members: Sequence[Member], target: Any = None, **params: Any) -
 
     A response whose other verifiers could not judge it is unscored by `cosine` and `dynamic`.
     """
-    return _judged(members, target, Rule(**params))
+    return _verdicts(members, target, Rule(**params))
 
 
 def gold(target: Any = None, **_: Any) -> str:
@@ -100,7 +100,7 @@ def _check(target: Any, rule: Rule) -> None:
             raise ValueError(f"{name} {list(values)} is not two values in [0, 1], at length 0 and at maximum")
 
 
-def _judged(members: Sequence[Member], target: Any, rule: Rule) -> list[Verdict]:
+def _verdicts(members: Sequence[Member], target: Any, rule: Rule) -> list[Verdict]:
     try:
         _check(target, rule)
     except ValueError as error:

@@ -72,11 +72,11 @@ def run_steps(trainer: Trainer, steps: int) -> list[Group]:
     trained: list[Group] = []
     update = trainer.learner.update
 
-    def remember(groups, *args, **kwargs):
+    def record(groups, *args, **kwargs):
         trained.extend(groups)
         return update(groups, *args, **kwargs)
 
-    trainer.learner.update = remember
+    trainer.learner.update = record
     for _ in range(steps):
         trainer.step += 1
         trainer.reinforcement_step()

@@ -73,9 +73,9 @@ class Recorded:
         self.__name__ = reward.__name__
         self.calls: list[tuple[dict[str, Any], list[float | None]]] = []
 
-    def __call__(self, **told: Any) -> list[float | None]:
-        scores = self.reward(**told)
-        self.calls.append((told, scores))
+    def __call__(self, **columns: Any) -> list[float | None]:
+        scores = self.reward(**columns)
+        self.calls.append((columns, scores))
         return scores
 
 
@@ -107,12 +107,12 @@ def train(folder, model, processor, reward, rows) -> list[dict[str, Any]]:
 def check_logs(logs: list[dict[str, Any]], reward: Recorded, specs_of) -> None:
     """Each step has a finite loss, and logs what `score_groups` gives for the completions of each prompt."""
     assert len(logs) == len(reward.calls) == 2
-    for log, (told, scores) in zip(logs, reward.calls, strict=True):
-        texts = [text if isinstance(text, str) else text[-1]["content"] for text in told["completions"]]
-        members = [Member(text, len(ids)) for text, ids in zip(texts, told["completion_ids"], strict=True)]
+    for log, (columns, scores) in zip(logs, reward.calls, strict=True):
+        texts = [text if isinstance(text, str) else text[-1]["content"] for text in columns["completions"]]
+        members = [Member(text, len(ids)) for text, ids in zip(texts, columns["completion_ids"], strict=True)]
         expected: list[float | None] = []
         for start in (0, 4):
-            specs = specs_of(told, start)
+            specs = specs_of(columns, start)
             group = [Answered(sample(*specs), members[start : start + 4])] if specs else []
             expected += [v.score for verdicts in score_groups(group) for v in verdicts] or [None] * 4
         assert scores == expected
@@ -137,8 +137,8 @@ def test_trl_trains_a_text_model_with_a_group_level_verifier(tmp_path) -> None:
     rows = [{"prompt": f"say {i}", "said": said} for i, said in enumerate(["a red circle", None] * 2)]
     logs = train(tmp_path, model, AutoTokenizer.from_pretrained(tiny.FOLDER), reward, rows)
 
-    def specs_of(told, i):
-        return told["said"][i] and [{"verifier": "ocr", "target": told["said"][i]}, brevity]
+    def specs_of(columns, i):
+        return columns["said"][i] and [{"verifier": "ocr", "target": columns["said"][i]}, brevity]
 
     assert reward.__name__ == "ocr+brevity_bonus"
     check_logs(logs, reward, specs_of)
@@ -161,8 +161,8 @@ def test_trl_trains_a_vision_model_on_the_rewards_of_the_rows(tmp_path, samples)
     model = AutoModelForImageTextToText.from_pretrained(tiny.FOLDER, dtype="float32")
     reward = Recorded(interop.trl())
     logs = train(tmp_path, model, AutoProcessor.from_pretrained(tiny.FOLDER), reward, rows)
-    check_logs(logs, reward, lambda told, i: json.loads(told["reward"][i]))
-    assert all(image is not None for told, _ in reward.calls for image in told["images"])
+    check_logs(logs, reward, lambda columns, i: json.loads(columns["reward"][i]))
+    assert all(image is not None for columns, _ in reward.calls for image in columns["images"])
 
 
 # --- specs and columns ------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_a_missing_column_is_named() -> None:
         ask(interop.trl(run=run_calls), ["3"], answer=[3])
 
 
-# --- TRL: responses, groups, what it is told --------------------------------------------------------------
+# --- TRL: responses, groups, arguments --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -96,12 +96,12 @@ def meta_fields(rollout: RolloutSettings) -> dict[str, str]:
     return {name: module.META for name, module in modules.items() if hasattr(module, "META")}
 
 
-def metrics(paid: Sequence[Group]) -> dict[str, float]:
-    """Groups regenerated, groups dropped, and rollouts with forced tokens, among all that were paid for."""
+def metrics(groups: Sequence[Group]) -> dict[str, float]:
+    """Groups regenerated, groups dropped, and rollouts with forced tokens, over all groups that were sampled."""
     return {
-        "hooks/regenerated": sum(len(group.earlier) > 0 for group in paid),
-        "hooks/dropped": sum(group.dropped for group in paid),
-        "hooks/forced": sum(rollout.trained is not None for group in paid for rollout in group.rollouts),
+        "hooks/regenerated": sum(len(group.earlier) > 0 for group in groups),
+        "hooks/dropped": sum(group.dropped for group in groups),
+        "hooks/forced": sum(rollout.trained is not None for group in groups for rollout in group.rollouts),
     }
 
 

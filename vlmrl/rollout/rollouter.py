@@ -70,7 +70,7 @@ class Rollouter:
             if demonstrations:
                 rollouts = [[*r, self._demonstration(s)] for r, s in zip(rollouts, samples, strict=True)]
             lap("rollout")
-            groups = self._judged(samples, indices, prompts, rollouts, step, progress)
+            groups = self._judge_groups(samples, indices, prompts, rollouts, step, progress)
             lap("reward")
             return groups
 
@@ -82,7 +82,7 @@ class Rollouter:
         prompts = self.policy.formatter.encode(samples)
         sampling = self._sampling((self.config.run.seed << 32) + indices[0])
         rollouts = self._generate(prompts, self.config.rollout.group, sampling)
-        return self._judged(samples, indices, prompts, rollouts, 0, 0.0)
+        return self._judge_groups(samples, indices, prompts, rollouts, 0, 0.0)
 
     def evaluation(self, samples: Sequence[Sample], start: int, step: int) -> dict[Mode, list[Group]]:
         """For each mode of `eval.modes`, one group of one response for each held-out sample.
@@ -97,7 +97,7 @@ class Rollouter:
             seed = (self.config.run.seed << 32) + start
             sampling = self._greedy(seed) if mode == "greedy" else self._sampling(seed)
             rollouts = self._generate(prompts, 1, sampling)
-            groups[mode] = self._judged(samples, indices, prompts, rollouts, step, None)
+            groups[mode] = self._judge_groups(samples, indices, prompts, rollouts, step, None)
         return groups
 
     def answer(self, questions: Sequence[Sample]) -> list[str]:
@@ -116,7 +116,7 @@ class Rollouter:
         assert all(r.version == self.version for group in rollouts for r in group), "the engine missed a sync"
         return rollouts
 
-    def _judged(
+    def _judge_groups(
         self,
         samples: Sequence[Sample],
         indices: Sequence[int],

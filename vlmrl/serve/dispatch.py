@@ -129,7 +129,7 @@ class Job:
 
     def __init__(self, calls: Sequence[Call], lanes: int, seconds: float) -> None:
         self.waiting = deque(batches(calls, lanes))
-        self.found: list[list[Verdict] | None] = [None] * len(calls)
+        self.verdicts: list[list[Verdict] | None] = [None] * len(calls)
         self.calls = calls
         self.left = len(calls)
         self.seconds = seconds
@@ -150,8 +150,8 @@ class Job:
 
     def store(self, batch: Batch, verdicts: Sequence[list[Verdict]]) -> None:
         with self.changed:
-            for place, found in zip(batch.places, verdicts, strict=True):
-                self.found[place] = found
+            for place, members in zip(batch.places, verdicts, strict=True):
+                self.verdicts[place] = members
             self.left -= len(batch.places)
             self.changed.notify_all()
 
@@ -193,8 +193,8 @@ class Job:
                 raise self.error
             late = f"no verdict in {self.seconds:g} s; {self.why}"
             return [
-                [Verdict(None, "error", why=f"{call.verifier}: {late}")] * len(call.members) if found is None else found
-                for call, found in zip(self.calls, self.found, strict=True)
+                [Verdict(None, "error", why=f"{call.verifier}: {late}")] * len(call.members) if done is None else done
+                for call, done in zip(self.calls, self.verdicts, strict=True)
             ]
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Probes: what a policy could write to be paid without looking, and what a verifier pays for it.
+"""Probes: what a policy could write to earn reward without looking, and how much a verifier gives for it.
 
     vlmrl check counting                     the probes against one verifier
     python -m vlmrl.rewards.audit.probes > docs/probes.md  the page with all of them
@@ -200,8 +200,8 @@ PROBES: dict[str, Probe] = {
 _INTRODUCTION = f"""\
 # Hack probes
 
-What a policy could write to be paid without looking, and what our verifiers pay for it. **No probe earns more than
-the best honest blind guess of its task**; `tests/rewards/audit/test_probes.py` keeps that, and this page.
+What a policy could write to earn reward without looking, and how much our verifiers give for it. **No probe earns more
+than the best honest blind guess of its task**; `tests/rewards/audit/test_probes.py` checks this, and this page.
 
 A task is {CASES} seeded cases. The honest blind guess is the best single committed answer of a policy that knows the
 data set and the question, but not the picture: of every answer that is right for some case, and for boxes, points,
