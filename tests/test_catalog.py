@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -203,3 +204,32 @@ def test_a_verifier_file_from_before_the_folders_still_works(tmp_path, monkeypat
     assert catalog.add_verifiers(tmp_path / "earlier.py") == ["earlier"]
     assert catalog.load("verifiers", "earlier").verify("<answer>up</answer>", "up").score == 1.0
     catalog.load.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "says"),
+    [
+        ("samplers", "def create(:", r"broken\.py: cannot be loaded \(SyntaxError"),
+        ("hooks", "import no_such_module", r"broken\.py: cannot be loaded \(ModuleNotFoundError"),
+        ("samplers", '"""A sampler."""', r"broken\.py: has no create; CONTRIBUTING\.md shows a whole sampler"),
+        ("recipes", "SOURCES = ()", r"broken\.py: has no build"),
+        ("objectives", '"""An objective."""', r"broken\.py: has no PRESET"),
+    ],
+)
+def test_a_broken_file_of_a_registry_is_named(kind, text, says, tmp_path, monkeypatch) -> None:
+    package = importlib.import_module(f"vlmrl.{catalog.FOLDERS[kind].replace('/', '.')}")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    monkeypatch.setattr(catalog, "folder", lambda _: tmp_path)
+    (tmp_path / "broken.py").write_text(text)
+    with pytest.raises(UserError, match=says):
+        catalog.load.__wrapped__(kind, "broken")
+    sys.modules.pop(f"{package.__name__}.broken", None)
+
+
+def test_a_file_with_the_name_of_a_preset_in_the_table_is_refused(tmp_path, monkeypatch) -> None:
+    table = {"mine": {"settings": {}}}
+    monkeypatch.setattr(catalog, "folder", lambda _: tmp_path)
+    monkeypatch.setattr(catalog, "_presets", lambda _: table)
+    (tmp_path / "mine.py").write_text("PRESET = {}")
+    with pytest.raises(UserError, match=r"mine\.py: presets\.toml has 'mine' too"):
+        catalog.load.__wrapped__("objectives", "mine")

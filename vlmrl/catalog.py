@@ -32,6 +32,13 @@ FOLDERS = {
     "hooks": "rollout/hooks",
     "families": "models/families",
 }
+REQUIRED = {
+    "recipes": ("SOURCES", "build"),
+    "samplers": ("create",),
+    "engines": ("create",),
+    "objectives": ("PRESET",),
+}
+"""What every file of a kind has."""
 _ADDED: dict[str, Added] = {}
 """Verifiers of the user, by name."""
 
@@ -101,21 +108,34 @@ def load(kind: str, name: str) -> ModuleType:
         raise UserError(f"unknown {singular(kind)} {name!r}{nearest(name, names(kind))}")
     if kind == "verifiers" and name in _ADDED:
         return user_verifiers.load(_ADDED[name])
+    file = folder(kind) / f"{name}.py"
     if name in _presets(kind):
+        if file.exists():
+            raise UserError(f"{file}: presets.toml has {name!r} too; rename the file")
         module = ModuleType(name)
         vars(module)["PRESET"] = _presets(kind)[name]["settings"]
         return module
-    return importlib.import_module(f"vlmrl.{FOLDERS[kind].replace('/', '.')}.{name}")
+    try:
+        module = importlib.import_module(f"vlmrl.{FOLDERS[kind].replace('/', '.')}.{name}")
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{file}: cannot be loaded ({type(error).__name__}: {error})") from error
+    for part in REQUIRED.get(kind, ()):
+        if not hasattr(module, part):
+            raise UserError(f"{file}: has no {part}; CONTRIBUTING.md shows a whole {singular(kind)}")
+    return module
 
 
 @cache
 def function(kind: str, name: str, *functions: str) -> Callable[..., Any]:
     """The first of these functions that the file has; `UserError` names the files that have one of them."""
-    for wanted in functions:
-        if name in names(kind) and hasattr(load(kind, name), wanted):
+    for wanted in functions if name in names(kind) else ():
+        if hasattr(load(kind, name), wanted):
             return getattr(load(kind, name), wanted)
     known = [other for other in names(kind) if any(hasattr(load(kind, other), wanted) for wanted in functions)]
-    raise UserError(f"{name!r} has no {' or '.join(functions)}{nearest(name, known)}")
+    wrong = f"{name!r} has no {' or '.join(functions)}" if name in names(kind) else f"unknown {singular(kind)} {name!r}"
+    raise UserError(f"{wrong}{nearest(name, known)}")
 
 
 @cache
@@ -169,5 +189,9 @@ def summary(kind: str, name: str) -> str:
     if added and added.function:
         docstring = load(kind, name).__doc__
     else:
-        docstring = ast.get_docstring(ast.parse((added.file if added else folder(kind) / f"{name}.py").read_text()))
+        file = added.file if added else folder(kind) / f"{name}.py"
+        try:
+            docstring = ast.get_docstring(ast.parse(file.read_text()))
+        except SyntaxError as error:
+            raise UserError(f"{file}: cannot be loaded ({type(error).__name__}: {error})") from None
     return (docstring or "").partition("\n")[0]

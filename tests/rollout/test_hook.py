@@ -180,6 +180,12 @@ def test_without_hooks_nothing_is_asked() -> None:
     assert hook.apply_hooks(groups, RolloutSettings(), 1, Answers()) == groups
 
 
+def test_a_decision_that_does_not_exist_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(guide, "decide", lambda group, step, own: "dropp")
+    with pytest.raises(UserError, match="a hook decided 'dropp'; return 'keep', 'drop' or a Regenerate"):
+        hook.apply_hooks([group([0.0, 1.0])], RolloutSettings(hooks=("guide",)), 1, Answers())
+
+
 # --- force answering --------------------------------------------------------------------------------------
 
 
@@ -218,7 +224,7 @@ def test_the_share_of_skipped_thoughts_is_a_metric() -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: RolloutSettings(hooks=("gpho",)), "'gpho' has no decide or wrap; did you mean 'ghpo'"),
+        (lambda: RolloutSettings(hooks=("gpho",)), "unknown hook 'gpho'; did you mean 'ghpo'"),
         (lambda: guide.Settings(template="think"), "pattern"),
     ],
 )

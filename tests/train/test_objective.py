@@ -213,7 +213,7 @@ def test_a_setting_beside_the_preset_wins(tmp_path):
     ("objective", "message"),
     [
         ('preset = "dappo"', r"objective: unknown objective 'dappo'; did you mean 'dapo'\?"),
-        ('loss = "gsp"', r"objective\.loss: 'gsp' has no loss; did you mean 'gspo'\?"),
+        ('loss = "gsp"', r"objective\.loss: unknown objective 'gsp'; did you mean 'gspo'\?"),
         ('loss = "dapo"', r"objective\.loss: 'dapo' has no loss"),
         ('group_weight = "hicra"', r"objective\.group_weight: 'hicra' has no group_weight; known: .*observe_r1"),
         ('token_weight = ["hicra", "sapo"]', r"objective\.token_weight: 'sapo' has no token_weight"),

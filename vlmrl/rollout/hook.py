@@ -80,6 +80,8 @@ def apply_hooks(groups: Sequence[Group], rollout: RolloutSettings, step: int, ro
             decision: Decision = next((d for d in decisions if d != "keep"), "keep")
             if isinstance(decision, Regenerate):
                 requests[place] = decision
+            elif decision not in ("keep", "drop"):
+                raise UserError(f"a hook decided {decision!r:.60}; return 'keep', 'drop' or a Regenerate")
             else:
                 result[place].dropped = decision == "drop"
         samples = [request.sample for request in requests.values()]
