@@ -63,17 +63,12 @@ def run(options: argparse.Namespace) -> None:
 
 def _said(options: argparse.Namespace) -> dict[str, Any]:
     """The settings of the file, and over them those of the flags."""
-    from vlmrl.data.foreign.row import literal
     from vlmrl.data.foreign.wanted import read_map_file
 
     said = read_map_file(options.map_file) if options.map_file else {}
     for name, value in vars(options).items():
         if name in PAIRS and value:
-            given = _pairs(name, value)
-            # A value in JSON is the same for all rows; any other text names a column.
-            said[name] = said.get(name, {}) | {
-                key: literal(text) if name == "params" else text for key, text in given.items()
-            }
+            said[name] = said.get(name, {}) | _pairs(name, value)
         elif name in ("from", "verifier", "source", "image_root", "coords", "drop", "text_only") and value is not None:
             said[name] = value
     return said
@@ -88,14 +83,18 @@ def _pairs(name: str, texts: list[str]) -> dict[str, str]:
 
 
 def _wanted(said: dict[str, Any]) -> Wanted:
+    from vlmrl.data.foreign.row import from_json
     from vlmrl.data.foreign.wanted import Wanted
 
+    params = {name: from_json(value) for name, value in said.get("params", {}).items()}
+    columns = {name: value for name, value in said.get("params", {}).items() if params[name] is value}
     return Wanted(
         source=said.get("source"),
         image_root=said.get("image_root"),
         coords=said.get("coords"),
         mapping=said.get("map", {}),
-        params=said.get("params", {}),
+        params=columns,
+        constants={name: value for name, value in params.items() if name not in columns},
         drop=tuple(said.get("drop", ())),
         replace=said.get("replace", {}),
         text_only=bool(said.get("text_only")),

@@ -63,7 +63,7 @@ def convert_file(
         seen[converted["id"]] += 1
         if seen[converted["id"]] > 1:
             converted["id"] += f"#{seen[converted['id']]}"
-        # The source of the user is no part of an id, so that another name leaves ids as they are.
+        # The user's source is not part of an id: another name leaves ids as they are.
         converted["source"] = wanted.source or converted["source"]
         sample = sample_from_row(converted, where)
         if counts is not None:
@@ -87,8 +87,8 @@ def _row(columns: dict[str, Any], where: str, root: Path, wanted: Wanted) -> Row
     """The row without the columns to drop, and with those that the user names under the names of their fields."""
     given = Row({name: value for name, value in columns.items() if name not in wanted.drop}, where, root)
     mapping = dict(wanted.mapping)
-    if isinstance(choices := wanted.params.get("choices"), str):
-        mapping["options"] = choices
+    if "choices" in wanted.params:
+        mapping["options"] = wanted.params["choices"]
     named: dict[str, Any] = {}
     for field, names in mapping.items():
         for name in names.split(","):
@@ -160,18 +160,15 @@ def _reworded(turns: Turns, context: Any, replace: Mapping[str, str]) -> None:
 
 def _params(row: Row, wanted: Wanted) -> dict[str, Any]:
     """The params of the user for a row; a column without a value leaves its param out."""
-    params: dict[str, Any] = {}
-    for name, given in wanted.params.items():
-        if name == "choices" and isinstance(given, str):
+    params = dict(wanted.constants)
+    for name, column in wanted.params.items():
+        if name == "choices":
             continue  # read as options, without their letters
-        value = given
-        if isinstance(given, str):
-            if given.partition(".")[0] not in row.columns:
-                raise UserError(
-                    f"{row.where}: --params {name}={given}: no column {given!r}{nearest(given, row.columns)}"
-                )
-            value = row.get(given)
-            value = literal(value) if isinstance(value, str) and value[:1] in "[{" else value
+        if column.partition(".")[0] not in row.columns:
+            raise UserError(
+                f"{row.where}: --params {name}={column}: no column {column!r}{nearest(column, row.columns)}"
+            )
+        value = row.get(column)
         if not is_null(value):
-            params[name] = value
+            params[name] = literal(value) if isinstance(value, str) and value[:1] in "[{" else value
     return params

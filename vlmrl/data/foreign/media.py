@@ -1,6 +1,6 @@
 """Media in other toolkits' rows: paths, file URLs, data URIs, base64 text, bytes, and structs that hold one of these.
 
-entries([None, {"bytes": None, "path": None}, "a.png"])     ["a.png"]: null forms are no media
+entries([None, {"bytes": None, "path": None}, "a.png"])     ["a.png"], without null forms
 medium("images", {"bytes": PNG, "path": "a.png"}, root)     Media(data=PNG)
 list(media_in({"depth": "d.png"}))                          ["d.png"]
 """

@@ -74,7 +74,7 @@ def _fitting(verifier: str, value: Any, params: dict[str, Any]) -> Any:
     A target that it takes in neither form stays, for `vlmrl data check` to name.
     """
     read = literal(value) if isinstance(value, str) else value
-    # A quoted list is no answer that a model writes: its items are alternatives.
+    # A model writes no list of quoted texts: its items are alternatives.
     if isinstance(read, list) and read and all(isinstance(item, str) for item in read):
         value = read
     if type(read) is type(value) or _takes(verifier, value, params) or not _takes(verifier, read, params):

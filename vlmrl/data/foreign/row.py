@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,16 @@ def fields_of(value: Any, field: str) -> dict[str, Any]:
 
 def literal(text: str) -> Any:
     """The value of text in JSON or of a Python literal; the text itself if it is neither."""
-    for parse in (json.loads, ast.literal_eval):
+    return _parsed(text, json.loads, ast.literal_eval)
+
+
+def from_json(value: Any) -> Any:
+    """The value of text in JSON; other texts and values as they are."""
+    return _parsed(value, json.loads) if isinstance(value, str) else value
+
+
+def _parsed(text: str, *parsers: Callable[[str], Any]) -> Any:
+    for parse in parsers:
         try:
             return parse(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):

@@ -12,6 +12,9 @@ The file has the names of the flags:
     [params]
     choices = "options"
     tolerance = 0.01
+    metric = '"iou"'
+
+A text in `params` names a column, unless it is a value in JSON.
 """
 
 from __future__ import annotations
@@ -44,8 +47,10 @@ class Wanted:
     """Coordinates of boxes and points, and perhaps the form of boxes: `relative_1`, `xywh`, `pixels,xywh`."""
     mapping: Mapping[str, str] = field(default_factory=dict)
     """The column of each of `FIELDS`; several columns of media are joined by commas."""
-    params: Mapping[str, Any] = field(default_factory=dict)
-    """Params of the verifier: a text names a column, any other value is the same for all rows."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    """The column of each param of the verifier."""
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """Params of the verifier that are the same for all rows."""
     drop: tuple[str, ...] = ()
     replace: Mapping[str, str] = field(default_factory=dict)
     """What to replace in prompts, for marks of other toolkits."""
