@@ -341,8 +341,8 @@ def vlmevalkit(w: Writer) -> Iterator[Foreign]:
     rows = [
         {"index": 7, "question": "How many boxes?", **base, "image": w.base64()},
         {"index": 8, "question": "How many bars?", **base, "image": "7"},
-        {"index": 9, "question": "How many lines?", **base, "hint": "Both pictures count.", "image": str([w.base64(), w.base64()])},
-    ]  # fmt: skip
+        {"index": 9, "question": "How many?", **base, "hint": "Both count.", "image": str([w.base64(), w.base64()])},
+    ]
     yield Foreign(w.tsv("MMBench.tsv", rows), "vlmevalkit", ["choice"] * 3, ["1i", "1i", "2i"])
 
 

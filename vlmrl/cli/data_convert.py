@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> None:
     for title, counter in counts.items():
         if counter:
             print(f"{title:<9} " + ", ".join(f"{name} {n}" for name, n in counter.most_common()))
+    if counts["coords"]["pixels"] and not said.get("coords"):
+        print("pixels are those of the image file; --coords says so if the boxes have other coordinates")
 
 
 def _said(options: argparse.Namespace) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Places in other toolkits' answers: boxes as corners, under the keys that the verifiers know, with their coordinates.
 
 places("[{'Position': [1, 2, 3, 4], 'Confidence': 1}]", field)      [{"bbox_2d": [1, 2, 3, 4]}]
-framed([[84, 112, 252, 224]], answer, task, {})                     ..., {"coords": "pixels", "image_size": [840, 560]}
+framed("[84, 112, 252, 224]", answer, task, {})     [84, 112, 336, 336], {"coords": "pixels", "image_size": [840, 560]}
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ _COORDINATES = (*BOX_KEYS, "Position", "point_2d", "point", "polygon", "polygon_
 _ASKS_FOR_1000 = re.compile(r"\b0\s*(?:-|–|to|and|,)\s*(?:1,?000|999)\b")
 
 
-def places(value: Any, field: str) -> Any:
-    """The places in a true answer, with the keys that the verifiers know."""
+def places(value: Any, field: str, xywh: bool = False) -> Any:
+    """The places in a true answer, with the keys that the verifiers know; boxes of the form `xywh` as corners."""
     read = bare(value)
     read = literal(read) if isinstance(read, str) else read
     if not isinstance(read, list | dict):
         raise UserError(f"{field}: expected a list of boxes, or of other places, got {value!r:.80}")
+    if xywh:
+        read = _corners(read)
     return [_place(item) for item in read] if isinstance(read, list) else _place(read)
 
 
@@ -41,6 +43,8 @@ def _place(item: Any) -> Any:
         place = {"bbox_2d": [x, y, x + item["width"], y + item["height"]]}
     elif "Position" in item:  # Visual-RFT, with a confidence of 1 in every true answer
         place = {"bbox_2d": item["Position"]}
+    elif {"x", "y"} <= item.keys():
+        place = {"point_2d": [item["x"], item["y"]]}
     else:
         return item
     label = next((item[key] for key in ("label", "category", "class", "name") if item.get(key)), None)
@@ -48,17 +52,16 @@ def _place(item: Any) -> Any:
 
 
 def framed(value: Any, answer: Answer, task: Task, params: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The target with boxes as corners, and the params that say what its numbers mean."""
+    """The target as a list of places, boxes as corners, and the params that say what its numbers mean."""
     stated = (task.coords or "").split(",")
     where = f"{task.row.where}: answer"
-    if "xywh" in stated:
-        value = _corners(value)
+    value = places(value, where, "xywh" in stated)
     coords = params.get("coords") or next((word for word in stated if word in COORDS), None) or answer.coords
     frame: dict[str, Any] = {}
     if coords is None and _ASKS_FOR_1000.search(task.question):
         # Where targets are compared as they stand, they are in the coordinates that the prompt asks for.
         frame["answer_coords"] = coords = "relative_1000"
-    numbers = list(_numbers(value))
+    numbers = list(numbers_in(value))
     if coords is None and numbers and (max(numbers) <= 1 or answer.states_coords):
         reason = "its schema leaves them open" if max(numbers) > 1 else "no number is above 1"
         raise UserError(
@@ -103,13 +106,14 @@ def _corners(value: Any) -> Any:
     return value
 
 
-def _numbers(value: Any) -> Iterator[float]:
+def numbers_in(value: Any) -> Iterator[float]:
+    """The coordinates, or times, in a target."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key in _COORDINATES:
-                yield from _numbers(inner)
+                yield from numbers_in(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _numbers(inner)
+            yield from numbers_in(inner)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield float(value)

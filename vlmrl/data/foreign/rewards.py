@@ -17,7 +17,7 @@ from typing import Any
 
 from vlmrl import catalog
 from vlmrl.data.foreign.options import LETTERS
-from vlmrl.data.foreign.places import framed, places
+from vlmrl.data.foreign.places import framed, numbers_in
 from vlmrl.data.foreign.prompts import without_numbers
 from vlmrl.data.foreign.row import bare, literal, texts_in
 from vlmrl.data.foreign.task import Answer, Task
@@ -52,8 +52,9 @@ def reward_spec(answer: Answer, task: Task) -> dict[str, Any]:
         params.setdefault("caption", caption)
     if "duration" in accepted and isinstance(duration := task.row.first(*DURATIONS), int | float):
         params.setdefault("duration", float(duration))
+        _check_unit(value, params, where)
     if "coords" in accepted:
-        value, frame = framed(places(value, f"{where}: answer"), answer, task, params)
+        value, frame = framed(value, answer, task, params)
         params = frame | params
         try:
             check_spec(RewardSpec(verifier=verifier, target=value, params=params))
@@ -66,6 +67,16 @@ def reward_spec(answer: Answer, task: Task) -> dict[str, Any]:
         "params": params,
         "weight": answer.weight,
     }
+
+
+def _check_unit(value: Any, params: Mapping[str, Any], where: str) -> None:
+    """`UserError` for times that may be shares of the duration, where the unit is not stated."""
+    times = list(numbers_in(literal(value) if isinstance(value, str) else value))
+    if times and max(times) <= 1 < params["duration"] and "unit" not in params:
+        raise UserError(
+            f"{where}: answer: {value!r:.60}: no time is above 1; say whether they are seconds or shares of the "
+            """duration, --params unit='"seconds"' or '"fraction"' (then also answer_unit)"""
+        )
 
 
 def _fitting(verifier: str, value: Any, params: dict[str, Any]) -> Any:
