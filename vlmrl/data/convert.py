@@ -127,10 +127,13 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
     turns, media = turns_and_media()
     ability = str(row.first(schema.task) or "") if schema.task else ""
     task = Task(row, turns, media, options.options_of(row), ability, wanted.coords)
-    judge = verifier or answer.verifier or pick(bare(answer.value), task)
-    own = answer.params if judge == answer.verifier else {}
-    answer = answer._replace(verifier=judge, params=dict(own) | _params(row, wanted))
-    if judge in WITH_CHOICES and task.options and not options.shows(turns, task.options):
+    if verifier not in (None, answer.verifier):
+        answer = answer._replace(verifier=verifier, params={})
+    elif answer.verifier is None:
+        judge, params = pick(bare(answer.value), task)
+        answer = answer._replace(verifier=judge, params=params)
+    answer = answer._replace(params=dict(answer.params) | _params(row, wanted))
+    if answer.verifier in WITH_CHOICES and task.options and not options.shows(turns, task.options):
         options.with_options(turns, task.options)
     media = prompts.placed(turns, media, row, wanted.text_only)
     spec = reward_spec(answer, task._replace(media=media))

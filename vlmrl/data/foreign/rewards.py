@@ -42,7 +42,8 @@ def reward_spec(answer: Answer, task: Task) -> dict[str, Any]:
     value = bare(answer.value)
     if value is None or value == "":
         raise UserError(f"{where}: reward.0: target is missing or null; give the true answer or drop the row")
-    verifier = answer.verifier or pick(value, task)
+    verifier = answer.verifier
+    assert verifier is not None, "pick one first"
     params = dict(answer.params)
     accepted = catalog.parameters(verifier)
     if verifier in WITH_CHOICES and task.options:
@@ -96,8 +97,14 @@ def _fitting(verifier: str, value: Any, params: dict[str, Any]) -> Any:
 # --- which verifier -----------------------------------------------------------------------------------------
 
 
-def pick(value: Any, task: Task) -> str:
-    """The verifier for an answer that names none."""
+def pick(value: Any, task: Task) -> tuple[str, dict[str, Any]]:
+    """The verifier, and its params, for an answer that names none."""
+    verifier = _pick(value, task)
+    # A part of each letter of a wrong text is no reward: under a half, nothing is.
+    return verifier, {"metric": "anls"} if verifier == "ocr" else {}
+
+
+def _pick(value: Any, task: Task) -> str:
     ability = task.ability.lower()
     read = literal(value) if isinstance(value, str) else value
     if isinstance(read, dict | list) and _holds_boxes(read, task):
