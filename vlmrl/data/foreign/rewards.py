@@ -116,7 +116,7 @@ def _pick(value: Any, task: Task) -> str:
         return "math"
     if "count" in ability and all(parse_number(text) is not None for text in texts):
         return "counting"
-    if all(text.lower().rstrip(".") in ("yes", "no") for text in texts):
+    if all(text.lower() in ("yes", "no") for text in texts):
         return "yes_no"
     if all(_FORMULA.search(text) and _takes("math", text) for text in texts) and not _reads_text(ability, texts):
         return "math"
