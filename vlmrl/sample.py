@@ -28,7 +28,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from vlmrl import catalog
 from vlmrl.errors import UserError, one_line
@@ -107,6 +107,16 @@ class Message(_Frozen):
 
     role: Literal["system", "user", "assistant"]
     content: str
+
+    @field_validator("content", mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            raise ValueError(
+                "is a list of parts; write text with <image> where a picture is and name the picture in media.images; "
+                "`vlmrl data convert` reads rows of other toolkits"
+            )
+        return value
 
 
 class RewardSpec(_Frozen):

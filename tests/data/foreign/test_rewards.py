@@ -57,7 +57,7 @@ def vqa(question: str, answer: Any, **columns: Any) -> dict[str, Any]:
         (vqa("Which?", "B", options=["cat", "dog"]), "choice"),
         (vqa("Which?", 1, choices=["cat", "dog"]), "choice"),
         (vqa("Which is larger?", "4", choices=["2", "4"]), "math"),
-        (vqa("Is it?", "No."), "yes_no"),
+        (vqa("Is it?", "No"), "yes_no"),
         (vqa("Locate it.", [1, 2, 30, 40]), "dynamic_iou"),
         (vqa("Which coefficients?", "[1, 2, 30, 40]"), "math"),
         (vqa("Who is it?", ["Ann", "Anna"]), "exact"),

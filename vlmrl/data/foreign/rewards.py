@@ -31,7 +31,10 @@ WITH_CHOICES = ("choice", "grounded_qa")
 """Verifiers whose options are a column of the row; `relaxed` uses them for one of its rules alone."""
 DURATIONS = ("duration", "video_length", "video_duration")
 
-_ASKS_FOR_BOXES = re.compile(r"\b(?:bounding|bbox|boxes|locate|localize|detect|coordinates?|ground)", re.IGNORECASE)
+_ASKS_FOR_A_PLACE = re.compile(
+    r"\b(?:bounding|bbox|box(?:es)?|locat\w+|locali[sz]e|detect|coordinates?|ground(?:ing)?|where|find)\b",
+    re.IGNORECASE,
+)
 _OPTIONS = re.compile(r"(?<![A-Za-z])A[).:、].*(?<![A-Za-z])B[).:、]", re.DOTALL)
 _FORMULA = re.compile(r"[\d\\=^√π∞°±]|^\W*[A-Za-zα-ω]\W*$")
 
@@ -132,9 +135,11 @@ def _holds_boxes(value: Any, task: Task) -> bool:
     items = value if isinstance(value, list) else [value]
     if any(isinstance(item, dict) and any(key in item for key in (*BOX_KEYS, "Position")) for item in items):
         return True
-    rows = items if items and all(isinstance(item, list) for item in items) else [items]
+    is_nested = bool(items) and all(isinstance(item, list) for item in items)
+    rows = items if is_nested else [items]
     four = all(len(row) == 4 and all(isinstance(n, int | float) for n in row) for row in rows)
-    return four and bool(task.media.get("images")) and bool(_ASKS_FOR_BOXES.search(task.question))
+    # Four numbers may be an answer in mathematics; lists of four about an image hardly are.
+    return four and bool(task.media.get("images")) and (is_nested or bool(_ASKS_FOR_A_PLACE.search(task.question)))
 
 
 def _is_option(value: Any, task: Task) -> bool:
