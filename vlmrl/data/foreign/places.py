@@ -116,4 +116,4 @@ def numbers_in(value: Any) -> Iterator[float]:
         for inner in value:
             yield from numbers_in(inner)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield float(value)
+        yield value
