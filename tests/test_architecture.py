@@ -29,7 +29,7 @@ HOUSE = {
     "data": "reading config rewards",
     "serve": "config rewards",
     "interop": "config rewards",
-    "models": "config data",
+    "models": "config rewards data",
     "rollout": "reading config rewards data serve models",
     "objectives": "config rollout",
     "monitor": "reading config rewards data rollout",

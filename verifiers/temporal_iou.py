@@ -27,7 +27,7 @@ import numpy as np
 from vlmrl.reading import answers, boxes, timelines, timespans
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.timelines import Span, Timeline
-from vlmrl.verdict import Example, Verdict, bad_target, unparsed
+from vlmrl.verdict import Example, Shape, Verdict, bad_target, unparsed
 
 METRICS = ("iou", "matched", "boundary")
 REPORTED = (0.3, 0.5, 0.7)
@@ -132,6 +132,29 @@ def check_target(
     timelines.true_spans(target, timeline)
     if timeline.length is None and (metric == "boundary" or discount_whole):
         raise ValueError("duration is missing; boundary and discount_whole need the video's length in seconds")
+
+
+def shapes(
+    response: str,
+    target: Any,
+    *,
+    unit: str = "seconds",
+    answer_unit: str | None = None,
+    duration: float | None = None,
+    **_: Any,
+) -> list[Shape]:
+    """The true and the answered spans; ValueError where the duration is not known."""
+    timeline = Timeline(unit, duration, answer_unit)
+    if timeline.length is None:
+        raise ValueError("duration is missing; a span can only be drawn in a video of known length")
+    answer = answers.extract(response)
+    said = timespans.parse(answer.text, timeline) if answer else None
+    both = ((timelines.true_spans(target, timeline), True), (said or [], False))
+    return [
+        Shape("span", (span.start / timeline.length, span.end / timeline.length), None, true)
+        for spans, true in both
+        for span in spans
+    ]
 
 
 def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: float | None) -> float:

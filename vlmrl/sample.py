@@ -10,8 +10,8 @@ A row:
      "media": {"images": ["img/17.png"]},
      "reward": [{"verifier": "counting", "target": 3}]}
 
-`<image>`, `<video>` and `<audio>` mark the places of the media, in order. Media are paths (relative to the file that
-names them) or data URIs. If the last message is from the assistant, it is the demonstration: supervised training learns
+`<image>`, `<video>` and `<audio>` mark the places of the media, in order, and `<bbox>` those of `boxes`. Media are paths
+(relative to the file that names them) or data URIs. If the last message is from the assistant, it is the demonstration: supervised training learns
 it, `vlmrl data check` verifies that its reward is 1, reinforcement learning ignores it.
 """
 
@@ -32,6 +32,7 @@ from vlmrl import catalog
 from vlmrl.errors import UserError, one_line
 
 MARKS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
+BOX_MARK = "<bbox>"
 MIME = {"images": "image", "videos": "video", "audios": "audio"}
 
 
@@ -119,6 +120,17 @@ class RewardSpec(_Frozen):
         return self
 
 
+class TextBox(_Frozen):
+    """A box that a text of the sample speaks of; the model reads it in the coordinates in which it writes boxes.
+
+    `coords` and `image` are those of a target's frame, see `vlmrl.reading.frames.declared`.
+    """
+
+    bbox_2d: tuple[float, float, float, float]
+    coords: Literal["pixels", "relative_1000", "relative_100", "relative_1"] | None = None
+    image: int | None = None
+
+
 class Sample(_Frozen):
     """One row, frozen and serialisable. `key` identifies its content, `id` the row in its data set."""
 
@@ -127,6 +139,8 @@ class Sample(_Frozen):
     task: str = ""
     messages: tuple[Message, ...] = Field(min_length=1)
     media: MediaSet = MediaSet()
+    boxes: tuple[TextBox, ...] = ()
+    """Those of the marks `<bbox>` in the messages, in order; without any, `<bbox>` is text like any other."""
     reward: tuple[RewardSpec, ...] = Field(min_length=1)
     meta: dict[str, JsonValue] = {}
 
@@ -139,6 +153,9 @@ class Sample(_Frozen):
             marks, media = text.count(mark), len(getattr(self.media, kind))
             if marks != media:
                 raise ValueError(f"messages: {marks} {mark} in the text but {media} in media.{kind}; make them equal")
+        marks, boxes = sum(message.content.count(BOX_MARK) for message in self.messages), len(self.boxes)
+        if boxes and marks != boxes:
+            raise ValueError(f"messages: {marks} {BOX_MARK} in the text but {boxes} in boxes; make them equal")
         return self
 
     @property
@@ -157,6 +174,8 @@ class Sample(_Frozen):
         digest = hashlib.sha256()
         digest.update(json.dumps([m.model_dump() for m in self.prompt], sort_keys=True).encode())
         digest.update(json.dumps([_fields(r) for r in self.reward], sort_keys=True).encode())
+        if self.boxes:
+            digest.update(json.dumps([box.model_dump() for box in self.boxes], sort_keys=True).encode())
         for kind in MARKS:
             for media in getattr(self.media, kind):
                 digest.update(hashlib.sha256(media.read()).digest())

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from vlmrl import catalog
+from vlmrl.data.frames import Frames, check_frames, media_sizes, stated
 from vlmrl.data.media import load_image
 from vlmrl.data.sample_files import parse_row
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
-from vlmrl.rewards.composite import check_spec, gold_response, score
+from vlmrl.rewards.composite import Answered, as_judged, check_spec, gold_response, score
 from vlmrl.sample import MARKS, Sample
 
 
@@ -84,8 +85,18 @@ def check_media(where: str, sample: Sample) -> None:
 def check_reward(where: str, sample: Sample) -> None:
     """`UserError` for a reward that cannot be judged, or whose gold response does not earn exactly 1.
 
-    Only what judges the answer by rule is asked: not its length or language, and no judge behind a server.
+    Only what judges the answer by rule is asked: not its length or language, and no judge behind a server. Places must
+    also lie where the target is when they are written as models write them.
     """
+    try:
+        for model in (Frames("relative_1000", media_sizes), Frames("pixels", _halved)):
+            check_frames(sample, model)
+        own = Frames("pixels", media_sizes, exact=True)
+        frames = own.decided(sample) if sample.boxes else stated(sample)
+        sample = own.filled(sample)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    sample = sample.model_copy(update={"reward": as_judged(Answered(sample, (), frames))})
     for index, spec in enumerate(sample.reward):
         try:
             check_spec(spec)
@@ -102,6 +113,11 @@ def check_reward(where: str, sample: Sample) -> None:
         earned = "is unscored" if verdict.score is None else f"scores {verdict.score:.3g}, not 1"
         reason = f" ({verdict.why})" if verdict.why else ""
         raise UserError(f"{where}: reward: the {kind} {gold[:80]!r} {earned}{reason}; correct the target or the answer")
+
+
+def _halved(sample: Sample) -> list[tuple[int, int]]:
+    """Sizes as of a model that is shown every image at about half its size."""
+    return [(-(-width // 2), -(-height // 2)) for width, height in media_sizes(sample)]
 
 
 def is_by_rule(verifier: str) -> bool:

@@ -55,3 +55,17 @@ def encode_png(image: Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def video_size(media: Media) -> tuple[int, int]:
+    """(width, height) of a video's frames in pixels; `UserError` for a file that is not a video."""
+    import decord
+
+    try:
+        height, width = decord.VideoReader(media.path if media.data is None else io.BytesIO(media.data))[0].shape[:2]
+    except UserError:
+        raise
+    except Exception as error:  # the reader raises bare exceptions of its C++ library
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{media.name}: not a readable video ({reason}); replace it or drop the row") from None
+    return int(width), int(height)

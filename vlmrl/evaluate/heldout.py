@@ -46,7 +46,7 @@ class Evaluator:
         for start in track(starts, f"held-out evaluation, {name}", transient=True, disable=self.quiet):
             samples = [self.data[i] for i in range(start, min(start + evaluate.BATCH, len(self.data)))]
             for mode, groups in self.rollouter.evaluation(samples, start, step).items():
-                rows.extend((g.sample, g.rollouts[0], g.verdicts[0], mode) for g in groups)
+                rows.extend((group, mode) for group in groups)
         return self.ledger.record_eval(step, name, rows, {"eval": time.monotonic() - started})
 
 

@@ -22,10 +22,12 @@ import torch
 
 from vlmrl import catalog
 from vlmrl.config.model import ModelSettings
+from vlmrl.data.frames import Frames, Size
 from vlmrl.data.media import image_size, load_image
 from vlmrl.errors import UserError
 from vlmrl.models.chat_template import check_prompt, content_parts, generation_prompt
 from vlmrl.models.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
+from vlmrl.rewards.frames import shown_size
 from vlmrl.sample import Media, Sample
 
 if TYPE_CHECKING:
@@ -98,10 +100,22 @@ class Formatter:
         vocabulary = self.tokenizer.get_vocab()
         return sorted({vocabulary[token] for token in tokens if token in vocabulary})
 
-    @property
-    def answer_coords(self) -> str:
-        """The coordinates in which this family writes boxes."""
-        return catalog.load("families", self.config.model_type).COORDS
+    @cached_property
+    def frames(self) -> Frames:
+        """The coordinates in which this model reads and writes places."""
+        return Frames(catalog.load("families", self.config.model_type).COORDS, self._shown)
+
+    def shown(self, prompt: EncodedPrompt) -> list[Size]:
+        """The sizes (width, height) in which the images of a prompt, or its videos without any, reach the model."""
+        patch = self.config.vision_config.patch_size
+        grids = prompt.vision.get("image_grid_thw", prompt.vision.get("video_grid_thw"))
+        return [(columns * patch, rows * patch) for _, rows, columns in ([] if grids is None else grids.tolist())]
+
+    def _shown(self, sample: Sample) -> list[Size]:
+        """The same before the prompt is encoded, from image headers; videos are decoded."""
+        images = [shown_size(self.processor.image_processor, image_size(media)) for media in sample.media.images]
+        frames = [self._video(media)[0].shape[-2:] for media in (() if images else sample.media.videos)]
+        return images or [(int(width), int(height)) for height, width in frames]
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a response, without special tokens."""
@@ -111,13 +125,18 @@ class Formatter:
         """Token ids of a response, with the end-of-turn token."""
         return [*self.tokenizer(text, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
 
-    def encode_demonstration(self, sample: Sample, transform: Callable[[str], str] = str) -> list[int]:
-        """Token ids of the sample's demonstration. `UserError` if it has none, or one that holds media placeholders."""
+    def encode_demonstration(
+        self, sample: Sample, transform: Callable[[str], str] = str, prompt: EncodedPrompt | None = None
+    ) -> list[int]:
+        """Token ids of the sample's demonstration, its places in the model's coordinates.
+
+        `UserError` if it has none, or one that holds media placeholders.
+        """
         if sample.demonstration is None:
             raise UserError(
                 f"sample {sample.id!r}: no demonstration to learn; end its messages with the assistant's turn"
             )
-        ids = self.encode_response(transform(sample.demonstration))
+        ids = self.encode_response(transform(self.demonstration(sample, prompt)))
         if media := set(ids) & set(self.placeholder_ids):
             token = self.tokenizer.convert_ids_to_tokens(min(media))
             raise UserError(
@@ -126,8 +145,13 @@ class Formatter:
             )
         return ids
 
+    def demonstration(self, sample: Sample, prompt: EncodedPrompt | None = None) -> str:
+        """The sample's demonstration, its places in the model's coordinates; `prompt` saves decoding a video again."""
+        return self._named(sample, lambda: self.frames.demonstration(sample, self.shown(prompt) if prompt else None))
+
     def encode(self, samples: Sequence[Sample]) -> list[EncodedPrompt]:
         """Prompts in the order of the samples, preprocessed as one batch. `UserError` names an invalid sample."""
+        samples = [self._named(sample, lambda sample=sample: self.frames.filled(sample)) for sample in samples]
         texts = [self._chat(sample) for sample in samples]
         images = [image for sample in samples for image in self._read(sample, self._image)]
         videos = [self._video(media) for sample in samples for media in sample.media.videos]
@@ -147,6 +171,7 @@ class Formatter:
 
     def size(self, sample: Sample) -> PromptSize:
         """Size of the sample's prompt, without decoding images. It raises what `encode` raises, except for videos."""
+        sample = self._named(sample, lambda: self.frames.filled(sample))
         ids = self.tokenizer(self._chat(sample)).input_ids
         patches = self._read(sample, self._patches)
         tokens = len(ids) + sum(n // self._merge - 1 for n in patches)
@@ -165,8 +190,12 @@ class Formatter:
 
     def _read(self, sample: Sample, read: Callable[[Media], _T]) -> list[_T]:
         """`read` of each image; a `UserError` gets the sample's id."""
+        return self._named(sample, lambda: [read(media) for media in sample.media.images])
+
+    def _named(self, sample: Sample, result: Callable[[], _T]) -> _T:
+        """The result; a `UserError` gets the sample's id."""
         try:
-            return [read(media) for media in sample.media.images]
+            return result()
         except UserError as error:
             raise UserError(f"sample {sample.id!r}: {error}") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vlmrl.config.run_file import RunConfig
+from vlmrl.data.frames import check_frames
 from vlmrl.errors import UserError
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.formatting import Formatter
@@ -36,6 +37,10 @@ class PromptCheck:
             return PromptSize(sample.id, 0, 0, 0)
         size = self.formatter.size(sample)
         self._fits(sample, size)
+        try:
+            check_frames(sample, self.formatter.frames)
+        except UserError as error:
+            raise UserError(f"sample {sample.id!r}: {error}") from None
         for name, field in self.hints.items():
             self._hint_fits(sample, name, field)
         return size

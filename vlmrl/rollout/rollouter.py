@@ -68,7 +68,7 @@ class Rollouter:
             prompts = self.policy.formatter.encode(samples)
             rollouts = self._generate(prompts, group - demonstrations, sampling)
             if demonstrations:
-                rollouts = [[*r, self._demonstration(s)] for r, s in zip(rollouts, samples, strict=True)]
+                rollouts = [[*r, self._demonstration(s, p)] for r, s, p in zip(rollouts, samples, prompts, strict=True)]
             lap("rollout")
             groups = self._judge_groups(samples, indices, prompts, rollouts, step, progress)
             lap("reward")
@@ -126,15 +126,16 @@ class Rollouter:
         progress: float | None,
     ) -> list[Group]:
         """The groups with their verdicts; `progress` is None in an evaluation."""
-        verdicts = self.judge(samples, prompts, rollouts, step, progress)
-        parts = zip(samples, prompts, rollouts, verdicts, indices, strict=True)
-        return [Group(s, p, r, v, index=index) for s, p, r, v, index in parts]
+        judged = self.judge(samples, prompts, rollouts, step, progress)
+        parts = zip(samples, prompts, rollouts, judged, indices, strict=True)
+        return [Group(s, p, r, j.verdicts, index=index, reward=j.reward) for s, p, r, j, index in parts]
 
-    def _demonstration(self, sample: Sample) -> Rollout:
+    def _demonstration(self, sample: Sample, prompt: EncodedPrompt) -> Rollout:
         """The sample's demonstration as a rollout of a group."""
         assert self.version is not None
-        tokens = tuple(self.policy.formatter.encode_demonstration(sample))
-        return Rollout(tokens, (), sample.demonstration or "", "stop", self.version, kind="demo")
+        formatter = self.policy.formatter
+        tokens = tuple(formatter.encode_demonstration(sample, prompt=prompt))
+        return Rollout(tokens, (), formatter.demonstration(sample, prompt), "stop", self.version, kind="demo")
 
     def _training_seed(self, step: int) -> int:
         """A seed that depends only on the run's seed, the step and the number of earlier calls in this step."""

@@ -84,7 +84,7 @@ class Supervisor:
         self, learner: Learner, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt], seed: int = 0
     ) -> UpdateReport:
         """One optimizer step on the samples' demonstrations; which of them lose their thought depends on the seed."""
-        answers = [self._answer(sample, seed) for sample in samples]
+        answers = [self._answer(s, prompt, seed) for s, prompt in zip(samples, prompts, strict=True)]
         if self.head is not None:
             for sample, prompt in zip(samples, prompts, strict=True):
                 self._objects(sample, prompt)
@@ -105,10 +105,10 @@ class Supervisor:
 
         return learner.supervise(items, loss_of)
 
-    def _answer(self, sample: Sample, seed: int = 0) -> list[int]:
+    def _answer(self, sample: Sample, prompt: EncodedPrompt, seed: int = 0) -> list[int]:
         drawn = random.Random(f"{seed} thought_dropout {sample.id}").random()
         transform = without_thought if drawn < self.settings.thought_dropout else str
-        return self.policy.formatter.encode_demonstration(sample, transform)
+        return self.policy.formatter.encode_demonstration(sample, transform, prompt)
 
     def _patch_loss(self, row: Row, samples: Sequence[Sample]) -> torch.Tensor:
         """Class cross-entropy over all patches plus smooth L1 of the edges where an object is."""
