@@ -28,7 +28,7 @@ HOUSE = {
     "rewards": "reading config",
     "data": "reading config rewards",
     "serve": "config rewards",
-    "interop": "config rewards",
+    "interop": "config rewards data",
     "models": "config rewards data",
     "rollout": "reading config rewards data serve models",
     "objectives": "config rollout",

@@ -10,9 +10,10 @@ A row:
      "media": {"images": ["img/17.png"]},
      "reward": [{"verifier": "counting", "target": 3}]}
 
-`<image>`, `<video>` and `<audio>` mark the places of the media, in order, and `<bbox>` those of `boxes`. Media are paths
-(relative to the file that names them) or data URIs. If the last message is from the assistant, it is the demonstration: supervised training learns
-it, `vlmrl data check` verifies that its reward is 1, reinforcement learning ignores it.
+`<image>`, `<video>` and `<audio>` mark the places of the media, in order, and `<bbox>` those of `boxes`. Media are
+paths (relative to the file that names them) or data URIs. If the last message is from the assistant, it is the
+demonstration: supervised training learns it, `vlmrl data check` verifies that its reward is 1, reinforcement learning
+ignores it.
 """
 
 from __future__ import annotations

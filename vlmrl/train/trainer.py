@@ -34,6 +34,7 @@ from vlmrl.rollout.group import Group, UpdateReport
 from vlmrl.rollout.rollouter import Rollouter
 from vlmrl.train import checkpoint
 from vlmrl.train.agreement import AgreementGate
+from vlmrl.train.canary import check_positions
 from vlmrl.train.clock import Clock, Pace, time_is_over
 from vlmrl.train.dry_run import check_run, check_training_data
 from vlmrl.train.interrupts import stop_signals
@@ -93,6 +94,8 @@ class Trainer:
             (group.prompt,) = self.policy.formatter.encode([group.sample])
         self.rollouter = Rollouter(config, self.policy, folder.path)
         self.rollouter.sync(self.step)
+        if self._stored is None and not config.sft:
+            check_positions(config, self.rollouter, self.train_data)
         self.schedules = self._restored("schedules", self.rollouter.judge.schedules)
         self.ledger = Ledger(folder.path, sinks=config.run.sinks, total_steps=config.run.steps)
         # Steps after the checkpoint will be recorded again; without a checkpoint those are all steps.
