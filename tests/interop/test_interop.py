@@ -159,8 +159,9 @@ def test_trl_trains_a_vision_model_on_the_rewards_of_the_rows(tmp_path, samples)
         specs = [spec.model_dump() for spec in one.reward]
         rows.append({"prompt": prompt, "images": images, "reward": json.dumps(specs)})
     model = AutoModelForImageTextToText.from_pretrained(tiny.FOLDER, dtype="float32")
-    reward = Recorded(interop.trl())
-    logs = train(tmp_path, model, AutoProcessor.from_pretrained(tiny.FOLDER), reward, rows)
+    processor = AutoProcessor.from_pretrained(tiny.FOLDER)
+    reward = Recorded(interop.trl(processor=processor))
+    logs = train(tmp_path, model, processor, reward, rows)
     check_logs(logs, reward, lambda columns, i: json.loads(columns["reward"][i]))
     assert all(image is not None for columns, _ in reward.calls for image in columns["images"])
 
@@ -187,7 +188,7 @@ def test_a_composite_is_weighted_as_a_samples_reward_is() -> None:
 
 @pytest.mark.parametrize("target", [json.dumps(BOXES), BOXES, np.array(BOXES, dtype=object)])
 def test_structured_targets_may_be_json_text_or_numpy(target) -> None:
-    reward = interop.verl("dynamic_iou", run=run_calls)
+    reward = interop.verl({"verifier": "dynamic_iou", "params": {"answer_coords": "pixels"}}, run=run_calls)
     assert reward("s", json.dumps(BOXES), target)["score"] == 1.0
 
 

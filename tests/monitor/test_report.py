@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from helpers.recorded import UPDATE, eval_rows, make_group, make_rollout, make_sample, quiet, run
+from helpers.recorded import UPDATE, eval_rows, held_out, make_group, make_rollout, make_sample, quiet, run
 
 from vlmrl import UserError, Verdict
 from vlmrl.monitor.curves import charts
@@ -87,7 +87,7 @@ def test_nothing_a_model_or_a_row_says_can_run(tmp_path: Path) -> None:
     ledger = quiet(tmp_path)
     ledger.record(3, [make_group(source, [1.0, 0.0], [3, 3])], UPDATE, {"rollout": 1.0})
     verdict = Verdict(0.0, answer=ATTACK, why=ATTACK)
-    ledger.record_eval(3, "attack", [(make_sample(source), make_rollout(3, text=ATTACK), verdict, "sampled")])
+    ledger.record_eval(3, "attack", [(held_out(make_sample(source), make_rollout(3, text=ATTACK), verdict), "sampled")])
     (tmp_path / "summary.json").unlink()
     page = Page(write_report(tmp_path))
     assert len(page.all("script")) == len(clean.all("script"))
@@ -164,7 +164,7 @@ def test_boxes_are_drawn_where_they_are(
     tmp_path: Path, params: dict[str, object], target: object, response: str
 ) -> None:
     sample = make_sample("grounding", verifier="dynamic_iou", target=target, params=params)
-    quiet(tmp_path).record_eval(0, "b", [(sample, make_rollout(3, text=response), Verdict(0.5), "sampled")])
+    quiet(tmp_path).record_eval(0, "b", [(held_out(sample, make_rollout(3, text=response), Verdict(0.5)), "sampled")])
     true, answered = Page(write_report(tmp_path)).all("rect")
     assert {k: float(v or 0) for k, v in true.items() if k != "class"} == {"x": 25, "y": 25, "width": 50, "height": 50}
     assert true["class"] == "true"
@@ -175,7 +175,7 @@ def test_boxes_are_drawn_where_they_are(
 def test_the_first_evaluation_stands_beside_the_last(tmp_path: Path) -> None:
     ledger = quiet(tmp_path)
     for step, text in ((0, "it was two"), (5, "it is three")):
-        ledger.record_eval(step, "", [(make_sample(), make_rollout(3, text=text), Verdict(0.5), "sampled")])
+        ledger.record_eval(step, "", [(held_out(make_sample(), make_rollout(3, text=text), Verdict(0.5)), "sampled")])
     text = Page(write_report(tmp_path)).text
     assert "it is three" in text
     assert "it was two" in text

@@ -53,7 +53,7 @@ def test_any_other_difference_is_refused_too(config, rollouter) -> None:
         return generate(prompts, n, type(sampling)(2.0, 1.0, sampling.max_new_tokens, sampling.seed))
 
     rollouter.engine.generate = hotter
-    with pytest.raises(UserError, match="engine and learner differ on sample .*docs/agreement.md"):
+    with pytest.raises(UserError, match=r"engine and learner differ on sample .*docs/agreement\.md"):
         check_positions(config, rollouter, samples())
 
 

@@ -16,6 +16,7 @@ from vlmrl.data.media import load_image
 from vlmrl.data.sample_files import parse_row
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
+from vlmrl.rewards.calls import check_params
 from vlmrl.rewards.composite import Answered, as_judged, check_spec, gold_response, score
 from vlmrl.sample import MARKS, Sample
 
@@ -88,20 +89,21 @@ def check_reward(where: str, sample: Sample) -> None:
     Only what judges the answer by rule is asked: not its length or language, and no judge behind a server. Places must
     also lie where the target is when they are written as models write them.
     """
+    for index, spec in enumerate(sample.reward):
+        try:
+            check_params(spec.verifier, spec.params)
+            check_spec(spec.model_copy(update={"params": spec.params | stated(sample, [spec])[0]}))
+        except UserError as error:
+            raise UserError(f"{where}: reward.{index}: {error}") from None
     try:
         for model in (Frames("relative_1000", media_sizes), Frames("pixels", _halved)):
             check_frames(sample, model)
-        own = Frames("pixels", media_sizes, exact=True)
-        frames = own.decided(sample) if sample.boxes else stated(sample)
-        sample = own.filled(sample)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+    own = Frames("pixels", media_sizes, exact=True)
+    frames = own.decided(sample) if sample.boxes else stated(sample)
+    sample = own.filled(sample)
     sample = sample.model_copy(update={"reward": as_judged(Answered(sample, (), frames))})
-    for index, spec in enumerate(sample.reward):
-        try:
-            check_spec(spec)
-        except UserError as error:
-            raise UserError(f"{where}: reward.{index}: {error}") from None
     by_rule = tuple(spec for spec in sample.reward if is_by_rule(spec.verifier))
     if not by_rule:
         return

@@ -19,7 +19,7 @@ from vlmrl.data.media import image_size, video_size
 from vlmrl.errors import UserError
 from vlmrl.reading.frames import Frame, declared
 from vlmrl.rewards.frames import check_gold, decided, has_frame, shapes
-from vlmrl.sample import BOX_MARK, Message, Sample
+from vlmrl.sample import BOX_MARK, Message, RewardSpec, Sample
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -97,9 +97,13 @@ class Frames:
         return f"[{frame.written(box.bbox_2d, self.exact)}]"
 
 
-def stated(sample: Sample) -> list[dict[str, Any]]:
-    """For each spec the parameters of the frame that its row states, without a model; `UserError` as in `decided`."""
-    return decided(sample.reward, media_sizes(sample) if any(map(has_frame, sample.reward)) else [])
+def stated(sample: Sample, reward: Sequence[RewardSpec] = ()) -> list[dict[str, Any]]:
+    """For each spec (default: all of the sample's) the parameters of the frame that its row states, without a model.
+
+    `UserError` as in `Frames.decided`.
+    """
+    reward = reward or sample.reward
+    return decided(reward, media_sizes(sample) if any(map(has_frame, reward)) else [])
 
 
 def missing(sample: Sample) -> list[dict[str, Any]]:

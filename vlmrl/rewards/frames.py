@@ -38,14 +38,14 @@ def decided(
     for what a row states wrongly, or leaves out.
     """
     frames = []
-    for number, spec in enumerate(reward):
+    for spec in reward:
         if not has_frame(spec):
             frames.append({})
             continue
         try:
             frame = declared(spec.params, spec.target, sizes)
         except ValueError as error:
-            raise UserError(f"reward.{number}: {spec.verifier}: {error}") from None
+            raise UserError(f"{spec.verifier}: {error}") from None
         if coords and frame.answer_coords is None and (sizes or shown):
             frame = frame._replace(answer_coords=coords, answer_size=list(shown[frame.image]))
         frames.append({name: value for name, value in frame._asdict().items() if value is not None})
