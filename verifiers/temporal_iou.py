@@ -68,6 +68,7 @@ def verify(
     duration: float | None = None,
     threshold: float = 0.0,
     discount_whole: bool = False,
+    none_in_words: bool = True,
 ) -> Verdict:
     """Scores the spans of the answer by `metric`; below `threshold` it is 0.
 
@@ -89,7 +90,7 @@ def verify(
     except ValueError as error:
         return bad_target(str(error))
     answer = answers.extract(response)
-    said = timespans.parse(answer.text, timeline) if answer else None
+    said = timespans.parse(answer.text, timeline, none_in_words=none_in_words) if answer else None
     if said is None:
         return unparsed("no time span in the answer, or one that is reversed or left open", PARTS)
     true = timelines.true_spans(target, timeline)

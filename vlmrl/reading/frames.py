@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import answers, boxes, location_tokens
+from vlmrl.reading import answers, location_tokens, places, structures
 
 _SIDE = {"relative_1000": 1000.0, "relative_100": 100.0, "relative_1": 1.0}
 COORDS = ("pixels", *_SIDE)
@@ -133,7 +133,7 @@ def extent(coords: str, image_size: Sequence[float] | None) -> Corner:
     if (
         not isinstance(image_size, (list, tuple))
         or len(image_size) != 2
-        or not all(boxes.finite(side) and side > 0 for side in image_size)
+        or not all(structures.finite(side) and side > 0 for side in image_size)
     ):
         raise ValueError(f"image_size {image_size!r} is not [width, height] in pixels")
     return float(image_size[0]), float(image_size[1])
@@ -152,11 +152,11 @@ def scaled(coords: NDArray[np.float64], scale: Corner) -> NDArray[np.float64]:
 
 
 def true_items(
-    target: Any, keys: Sequence[str], is_one: Callable[[Any], bool] = boxes.is_flat
+    target: Any, keys: Sequence[str], is_one: Callable[[Any], bool] = structures.is_flat
 ) -> Iterator[tuple[Any, Any]]:
     """(coordinates, label) of a target's items: one object, coordinates that are one item, or a list of these."""
     for item in [target] if isinstance(target, dict) or is_one(target) else target:
-        yield (boxes.keyed(item, keys), item.get("label")) if isinstance(item, dict) else (item, None)
+        yield (places.keyed(item, keys), places.label_of(item)) if isinstance(item, dict) else (item, None)
 
 
 def written(key: str, places: Iterable[tuple[Any, str | None]]) -> str:

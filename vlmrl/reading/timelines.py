@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from vlmrl.reading.checks import literal
+
 UNITS = ("seconds", "fraction")
 
 
@@ -56,6 +58,7 @@ class Timeline(NamedTuple):
 def true_spans(target: Any, timeline: Timeline) -> list[Span]:
     """The target's spans; `ValueError` unless each has 0 <= start < end <= the whole video."""
     timeline.check()
+    target = literal(target)
     items = target if isinstance(target, list) and not _is_pair(target) else [target]
     return [_true_span(item, timeline.length) for item in items]
 

@@ -15,7 +15,7 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from vlmrl.reading.answers import fold
+from vlmrl.reading import commitment, places, structures
 from vlmrl.reading.timelines import Span, Timeline
 
 MAX_SPANS = 100
@@ -36,7 +36,8 @@ _TIME = re.compile(
 )
 _QUOTE = r"[\"'`*<>\s]{0,9}"
 _TO = re.compile(
-    rf"{_QUOTE}(?:-{{1,2}}>?|–|—|~|→|\bto\b|\btill\b|\buntil\b|\bthrough\b|到|至)(?:\s(?:about|around))?{_QUOTE}", re.I
+    rf"{_QUOTE}(?:-{{1,2}}>?|–|—|~|→|\bto\b|\btill\b|\buntil\b|\bthrough\b|到|至)(?:\s(?:about|around)|第)?{_QUOTE}",
+    re.IGNORECASE,
 )
 _COMMA, _BETWEEN_AND = re.compile(rf"{_QUOTE},{_QUOTE}"), re.compile(rf"{_QUOTE}and{_QUOTE}", re.I)
 _KEY = re.compile(
@@ -46,13 +47,7 @@ _KEY = re.compile(
     re.IGNORECASE,
 )
 _NEGATIVE = re.compile(r"(?:^|[\[(,:=\"']|\b(?:from|to|and|between|is|at))\s{0,3}-$", re.IGNORECASE)
-_ALTERNATIVE = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|either)\b[^\d]{0,25}$|或", re.IGNORECASE)
-_NOTHING = re.compile(
-    r"\W*(?:\[\s*\]|\{\s*\}|\{\s*[\"']?\w{1,30}[\"']?\s*:\s*\[\s*\]\s*\}|none|null|n/?a"
-    r"|(?:there is )?no (?:such |matching )?(?:segments?|moments?|events?|spans?|intervals?)(?: found)?"
-    r"|(?:the|this) (?:event|moment|action) (?:does not|doesn't|never) (?:occurs?|happens?|appears?))\W*",
-    re.IGNORECASE,
-)
+_FRAMES = re.compile(r"\bframes?\s|帧", re.IGNORECASE)
 
 
 class _Time(NamedTuple):
@@ -64,20 +59,27 @@ class _Time(NamedTuple):
     until: int
 
 
-def parse(text: str, timeline: Timeline) -> list[Span] | None:
+def parse(text: str, timeline: Timeline, *, none_in_words: bool = False) -> list[Span] | None:
     """The spans of an answer in the target's unit; `[]` is the answer "nowhere"; None if there is nothing to read.
 
     Read are start and end by name (JSON in any order, quoted or not, or prose), `[start, end]`, and ranges ("10 to
-    20", "0:10-0:20", "between 10 and 20 seconds"). None as well where one is reversed or negative, where the unit
-    cannot be converted, and where alternatives are kept open.
+    20", "0:10-0:20", "between 10 and 20 seconds"); `commitment` says which of them count. None as well where one is
+    reversed or negative, where the unit cannot be converted, and where alternatives are kept open. `none_in_words`:
+    "There is no such moment" is `[]` as well.
     """
-    text = fold(text)[-_LONGEST:].strip()
-    if _NOTHING.fullmatch(text):
+    value = structures.whole(text.strip())
+    if structures.is_empty(value):
+        return []
+    text = places.plain(text[-_LONGEST:])
+    if none_in_words and commitment.says_none(text):
         return []
     times = [_time(match) for match in _TIME.finditer(text)]
-    if any(_ALTERNATIVE.search(text[a.until : b.at]) for a, b in pairwise(times)):
+    if any(commitment.leaves_open(text[a.until : b.at]) for a, b in pairwise(times)):
         return None
-    pairs = _pairs(text, times)
+    pairs = sorted(_pairs(text, times), key=lambda pair: min(pair[0].at, pair[1].at))
+    if value is None:
+        ends = [(min(start.at, end.at), max(start.until, end.until)) for start, end in pairs]
+        pairs = [pairs[n] for n in commitment.committed(text, ends) or []]
     spans = [_span(text, start, end, timeline) for start, end in pairs]
     found = [span for span in spans if span is not None]
     return found if found and len(found) == len(spans) <= MAX_SPANS else None
@@ -134,6 +136,8 @@ def _is_range(text: str, start: _Time, end: _Time, alone: bool) -> bool:
     before = text[max(0, start.at - 20) : start.at].rstrip("\"'`* ")
     if _BETWEEN_AND.fullmatch(gap):
         return before.lower().endswith("between")
+    if alone and gap.isspace() and not re.search(r"[^\s.]", text[: start.at] + text[end.until :]):
+        return True
     if _COMMA.fullmatch(gap):
         after = text[end.until : end.until + 20].lstrip("\"'`* ")
         return alone or (before.endswith(("[", "(")) and after.startswith(("]", ")")))
@@ -146,8 +150,9 @@ def _span(text: str, start: _Time, end: _Time, timeline: Timeline) -> Span | Non
     elif end.unit is None and start.unit:
         end = end._replace(value=end.value * start.scale, unit=start.unit)
     factors = timeline.factor(start.unit), timeline.factor(end.unit)
-    negative = any(_NEGATIVE.search(text[max(0, time.at - 12) : time.at]) for time in (start, end))
-    if factors[0] is None or factors[1] is None or negative:
+    before = [text[max(0, time.at - 12) : time.at] for time in (start, end)]
+    frames = _FRAMES.search(f"{before[0]} {text[end.until : end.until + 8]} ")
+    if factors[0] is None or factors[1] is None or frames or any(map(_NEGATIVE.search, before)):
         return None
     span = Span(start.value * factors[0], end.value * factors[1])
     return span if span.start <= span.end else None
