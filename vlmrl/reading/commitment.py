@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
-_NEGATION = r"\b(?:not|never|no|none|neither|nor|cannot)\b|n't\b|\bnot?$|不|没|沒|未|并非|無|无"
+_NEGATION = r"\b(?:not|never|no|none|nothing|nowhere|neither|nor|cannot)\b|n't\b|\bnot?$|不|没|沒|未|并非|無|无"
 _DENIED = re.compile(_NEGATION, re.IGNORECASE)
 _REFUTED = re.compile(rf"{_NEGATION}|\b(?:wrong|incorrect|false|mistaken?)\b|错", re.IGNORECASE)
 _CORRECTION = re.compile(
-    r"\b(?:wait|actually|correction|sorry|hm+|scratch that|on second thought|instead)\b(?:,?\s*no\b)?|更正|不对|应该是",
+    r"\?\s*no\b|\b(?:wait|actually|correction|sorry|hm+|scratch that|on second thought|instead)\b(?:,?\s*no\b)?|更正|不对|应该是",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[.!?;,。、](?=\s|$)|[。\n]|\bbut\b|\brather\b|而是|而非", re.IGNORECASE)
@@ -29,7 +30,8 @@ _NOTE = re.compile(
     re.IGNORECASE,
 )
 _ALONE = re.compile(r"[\s\])}\"']*(?:[.!。\n]|$)")
-_SENTENCE = re.compile(r"[.!?;]\s+(?=[^\W\d])|。\s*(?=\w)")
+_SENTENCE = re.compile(r"[.!?]\s+(?=[^\W\d])|。\s*(?=\w)")
+_PARAGRAPH = re.compile(r"\n\s{0,9}[^\W\d]\w*(?:[ ,]{1,9}\w+){3}")
 _CUT = re.compile(r"\s*,?\s*(?:\b(?:to|and|or|until|through)|[-~=]|到|至|或)\s*", re.IGNORECASE)
 _NEAR = 200
 
@@ -61,8 +63,11 @@ def committed(text: str, spans: Sequence[tuple[int, int]], *, last: bool = False
             kept[-1].append(n)
         until = end
     kept = [sentence for sentence in kept if sentence]
-    if kept and not re.search(r"\w", text[: spans[kept[0][0]][0]]) and _ALONE.match(text, spans[kept[0][-1]][1]):
-        return kept[0]
+    if kept and not re.search(r"\w", text[: spans[kept[0][0]][0]]):
+        first = kept[0]
+        first[1:] = takewhile(lambda n: not _PARAGRAPH.search(text, spans[n - 1][1], spans[n][0]), first[1:])
+        if _ALONE.match(text, spans[first[-1]][1]):
+            return first
     return [n for sentence in (kept[-1:] if last else kept) for n in sentence]
 
 
@@ -89,8 +94,9 @@ _SEEN = (
 )
 _NONE = re.compile(
     r"(?:none|null|nil|n/?a|nothing|empty|\[\s*\]|\{\s*\})(?: (?:is |was )?(?:found|visible|present|detected))?"
-    r"|(?:there (?:is|are|was|were) |i (?:see|find|detect) |the (?:image|video|picture|screen) (?:has|contains|shows) )?"
-    rf"(?:no|not any|none of the) [^.,]{{1,60}}"
+    r"|there (?:(?:is|are|was|were) not|(?:is|are|was|were)n't) (?:any|an?) [^.,]{1,60}"
+    r"|(?:there(?:'s| is| are| was| were) |i (?:see|find|detect) |the (?:image|video|picture|screen) (?:has|contains|shows) )?"
+    rf"(?:no|zero|not any|none of the) [^.,]{{1,60}}"
     rf"|(?:the|this|that|these|any|such|no|an?|it|they) ?[^.,]{{0,60}}? ?(?:(?:is|are|was|were|do|does|did|can|could)"
     rf"(?: ?not|n't)|cannot|never)(?: be)? {_SEEN}\b[^.,]{{0,60}}"
     r"|i (?:do not|don't|did not|didn't|cannot|can't) (?:see|detect|spot) (?:any|an?|such)\b[^.,]{1,60}"
@@ -100,7 +106,7 @@ _NONE = re.compile(
 _UNSURE = re.compile(
     r"\b(?:idea|clue|answer|doubt|way|problem|comment|other|others|more|further|longer|information|context|matter|need|"
     r"issue|sure|clear|certain|but|however|except|besides|apart|if|whether|unless|maybe|perhaps|might|may|probably|or|"
-    r"only|yet)\b|\d",
+    r"only|yet|reason|evidence|provided|given|attached|to)\b|^no (?:image|video|picture)\b|\d",
     re.IGNORECASE,
 )
 _LONGEST_NONE = 160

@@ -16,7 +16,8 @@ from vlmrl.reading.structures import NUMBER, Extent, is_pair, number
 # A range ("x from 1 to 3") names both ends.
 NAMED = (
     r"\b(?P<name>[xy](?:[ _-]?(?:min|max|\d{1,3}))?|left|top|right|bottom|width|height)"
-    r"(?:[ -]?(?:coordinate|value|position))?[\"']?\s?(?P<says>[=:]|\bis\b|\bfrom\b|\bbetween\b)\s?[\"']?"
+    r"(?:[ -]?(?:coordinate|value|position))?[\"']?\s?(?:[=:≈~]|\bis\b|\bfrom\b|\bbetween\b)"
+    r"\s?(?:(?:about|around|approximately)\s)?[\"']?"
     rf"(?P<named>{NUMBER})(?P<percent>\s?%)?(?:\s?px\b)?[\"']?(?:\s?(?:to|and|-)\s?(?P<until>{NUMBER})(?!\s?%))?"
 )
 _CORNERS = (

@@ -18,8 +18,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from vlmrl.reading import commitment, names, structures
-from vlmrl.reading.answers import fold, unfenced
+from vlmrl.reading import answers, commitment, names, structures
+from vlmrl.reading.markup import fold, unfenced
 from vlmrl.reading.structures import NUMBER, Extent
 
 T = TypeVar("T")
@@ -54,25 +54,32 @@ def read(
 ) -> list[T] | None:
     """What the coordinates of an answer describe, in order, repetitions once; `[]` is the answer that there is none.
 
-    None if there is nothing to read. `keys` are the names of coordinates in an object, the preferred ones first.
+    None if there is nothing to read. What follows "answer:" counts, if it names a place. `keys` are the names of coordinates in an object, the preferred ones first.
     `extent` is the largest x and y, of which per cent are a share. `last`: of several sentences the last counts.
     `none_in_words`: "No objects" is `[]` as well.
     """
-    text = unfenced(text).strip()
+    answer = answers.bare(answers.Answer(text, marked=False))
+    found = _read(answer.text, keys, make, extent, last, none_in_words)
+    if found is None and answer.cued:
+        found = _read(unfenced(text).strip(), keys, make, extent, last, none_in_words=False)
+    return found
+
+
+def _read(
+    text: str, keys: Sequence[str], make: Make[T], extent: Extent | None, last: bool, none_in_words: bool
+) -> list[T] | None:
     value = structures.whole(text)
     if value is None:
         text = plain(text)[-_TAIL:]
         values = _committed(text, extent, last)
     else:
         values = [(value, None)]
-    made = itertools.chain.from_iterable(_walk(one, keys, make, label) for one, label in values or [])
+    made = itertools.chain.from_iterable(_walk(one, keys, make, label) for one, label in values)
     kept = dict.fromkeys(itertools.islice(made, 10 * MAX_PLACES))
     if kept:
         return list(kept)[:MAX_PLACES]
-    said_none = any(structures.is_empty(one) for one, _ in values or []) or (
-        none_in_words and value is None and commitment.says_none(text)
-    )
-    return [] if said_none else None
+    said_none = any(structures.is_empty(one) for one, _ in values)
+    return [] if said_none or (none_in_words and value is None and commitment.says_none(text)) else None
 
 
 def keyed(item: dict[str, Any], keys: Sequence[str]) -> Any:
@@ -137,10 +144,11 @@ def _vertices(value: list[Any]) -> list[Any]:
 
 # --- texts --------------------------------------------------------------------------------------------------
 
-_TEX = re.compile(r"\\(?:left|right|quad|qquad|displaystyle|[,;:! ])(?![A-Za-z])|\\[()\[\]]|\$")
+_EMPHASIS = re.compile(r"(?<=\S)\*{1,3}|\*{1,3}(?=\S)|`")
+_TEX = re.compile(r"\\(?:left|right|quad|qquad|displaystyle|[,;:! ])(?![A-Za-z])|\\[()\[\]]|\\(?=[{}])|\$")
 _TEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit|operatorname)\s?\{([^{}]{0,200})\}")
 _TEX_TO = re.compile(r"\\(?:to|rightarrow)(?![A-Za-z])")
-_MARKER = re.compile(r"^[ \t]*(?:\(?\d{1,3}[.)](?=\s|$)|[-•+](?=\s))", re.MULTILINE)
+_MARKER = re.compile(r"^[ \t]*(?:\(?\d{1,3}[.)](?=\s|$)|[-•+*](?=\s))", re.MULTILINE)
 _MOLMO = re.compile(r"<point(s?)\s([^<>]{0,20000})>(?:[^<>]{0,300}</points?>)?", re.IGNORECASE)
 _ATTRIBUTE = re.compile(rf"\b[xy]\d{{0,4}}\s?=\s?[\"']?\s?({NUMBER})(\s?%)?")
 _TAG = re.compile(r"<(?:\|)?(/?)(?:(bbox|box)|point|quad|polygon|poly)(?:_(start|end))?(?:\|)?>", re.IGNORECASE)
@@ -149,7 +157,7 @@ REF = r"(?:<ref>|<\|object_ref_start\|>)(?P<ref>[^<]{0,300})(?:</ref>|<\|object_
 
 def plain(text: str) -> str:
     """The text in plain characters, without LaTeX and emphasis; coordinates in tags as lists and objects."""
-    text = fold(text).replace("、", ",").replace("*", "").replace("`", "")
+    text = _EMPHASIS.sub("", fold(text).replace("、", ","))
     if "\\" in text or "$" in text:
         text = _TEX_TO.sub(" to ", _TEX_TEXT.sub(r"\1", _TEX.sub(" ", text))).replace("\\%", "%")
     if "<" in text:
@@ -177,9 +185,11 @@ _PLACE = re.compile(
     rf"|(?:^•?|[:=]|\b(?:is|are|at)\b)[ \t]{{0,9}}(?P<bare>{_LIST})[ \t]{{0,9}}\.?(?=[ \t]{{0,9}}(?:$|\())",
     re.MULTILINE | re.IGNORECASE,
 )
+_DIGIT = re.compile(r"(?<!\w)\d")
 _SIZE = re.compile(r"\b(?:size|resolution|dimensions?|scale|range|width|height|scores?|confidences?)\b[^\n.;]{0,20}$", re.I)
 _JOIN = re.compile(
-    r"(?:[\s,;:>•-]|\b(?:and|to|the|is|at|top|bottom|upper|lower|left|right|corner)\b){0,60}", re.IGNORECASE
+    r"(?:[\s,;:=()>•-]|\b(?:and|to|the|is|at|top|bottom|upper|lower|left|right|corner|[xy]\d?)\b|[左右][上下]角?|[和到至]){0,60}",
+    re.IGNORECASE,
 )
 
 
@@ -203,6 +213,8 @@ def _scan(text: str, extent: Extent | None) -> Iterator[_Found | re.Match[str]]:
             yield match
         elif match["name"]:
             named.add(match, extent)
+        elif _SIZE.search(text, max(0, match.start() - 40), match.start("bare") if match["bare"] else match.start()):
+            at = match.end() if match["bare"] else structures.group(text, match.start(), extent).end
         elif match["bare"]:
             yield _Found(structures.percents(structures.bare(match["bare"]), extent), None, match.start("bare"), at)
         else:
@@ -210,7 +222,7 @@ def _scan(text: str, extent: Extent | None) -> Iterator[_Found | re.Match[str]]:
             group = structures.group(text, start, extent)
             at = group.end
             aside = text[start] == "(" and group.words and not text[start - 1 : start].isalnum()
-            if not _SIZE.search(text, max(0, start - 40), start):
+            if not group.words or _DIGIT.search(text, start, at):
                 yield from (_Found(value, None, start, at, aside) for value in group.values)
     if named:
         yield from _named(named)

@@ -30,24 +30,26 @@ _TIME = re.compile(
     r"(?<![A-Za-z0-9_.])(?<!\d:)(?:"
     rf"(?:(?P<h>\d{{1,2}}):)?(?P<m>\d{{1,3}}):(?P<s>[0-5]\d(?:\.\d{{1,9}}|,\d{{3}})?)"
     rf"|(?:(?P<hours>{_N})\s?{_HOURS}{_AND})?(?P<minutes>{_N})\s?{_MINUTES}(?:{_AND}(?P<seconds>{_N})\s?{_SECONDS})?(?![A-Za-z])"
-    rf"|(?P<n>{_N})(?:\s?(?:(?P<sec>{_SECONDS})(?![A-Za-z])|(?P<percent>%|percent\b)))?"
+    rf"|(?P<n>{_N})(?:(?:(?:st|nd|rd|th)(?=\s?sec))?\s?(?:(?P<sec>{_SECONDS})(?![A-Za-z])|(?P<percent>%|percent\b)))?"
     r")(?![0-9_]|\.\d|:\d)",
     re.IGNORECASE,
 )
 _QUOTE = r"[\"'`*<>\s]{0,9}"
 _TO = re.compile(
-    rf"{_QUOTE}(?:-{{1,2}}>?|–|—|~|→|\bto\b|\btill\b|\buntil\b|\bthrough\b|到|至)(?:\s(?:about|around)|第)?{_QUOTE}",
+    rf"{_QUOTE}(?:-{{1,2}}>?|–|—|~|→|\bto\b|\btill\b|\buntil\b|\bthrough\b|到|至)(?:\s(?:about|around|the|second))?第?{_QUOTE}",
     re.IGNORECASE,
 )
 _COMMA, _BETWEEN_AND = re.compile(rf"{_QUOTE},{_QUOTE}"), re.compile(rf"{_QUOTE}and{_QUOTE}", re.I)
 _KEY = re.compile(
-    r"(?<![A-Za-z])(?:(?P<start>start(?:s|ing)?|begin(?:s|ning)?)|end(?:s|ing)?|stop(?:s|ping)?|finish(?:es|ing)?)"
-    r"(?:[ _-]?(?:time(?:stamp)?|sec(?:ond)?s?))?[\"'`*]{0,3}\s{0,3}[:=]?\s{0,3}(?:(?:is|at|around|about)\s){0,2}"
+    r"(?<![A-Za-z])(?:(?P<start>start(?:s|ing)?|begin(?:s|ning)?|开始|起始|(?<=[\"'])from(?=[\"']))|结束|终止|(?<=[\"'])to(?=[\"'])|end(?:s|ing)?|stop(?:s|ping)?|finish(?:es|ing)?)"
+    r"(?:[ _-]?(?:time(?:stamp)?|sec(?:ond)?s?)|时间)?[\"'`*]{0,3}\s{0,3}[:=]?\s{0,3}(?:(?:is|at|around|about)\s){0,2}"
     r"[\"'`*]{0,3}",
     re.IGNORECASE,
 )
 _NEGATIVE = re.compile(r"(?:^|[\[(,:=\"']|\b(?:from|to|and|between|is|at))\s{0,3}-$", re.IGNORECASE)
-_FRAMES = re.compile(r"\bframes?\s|帧", re.IGNORECASE)
+# Numbers of other things than seconds.
+_OTHER_UNIT = re.compile(r"\s?(?:frames?|hours?|hrs?|h|days?|ms|milliseconds?)\b|帧|小时", re.IGNORECASE)
+_FRAME = re.compile(r"\bframes?\s{0,3}$", re.IGNORECASE)
 
 
 class _Time(NamedTuple):
@@ -135,7 +137,7 @@ def _is_range(text: str, start: _Time, end: _Time, alone: bool) -> bool:
         return False
     before = text[max(0, start.at - 20) : start.at].rstrip("\"'`* ")
     if _BETWEEN_AND.fullmatch(gap):
-        return before.lower().endswith("between")
+        return before.lower().endswith(("between", "between the"))
     if alone and gap.isspace() and not re.search(r"[^\s.]", text[: start.at] + text[end.until :]):
         return True
     if _COMMA.fullmatch(gap):
@@ -151,8 +153,8 @@ def _span(text: str, start: _Time, end: _Time, timeline: Timeline) -> Span | Non
         end = end._replace(value=end.value * start.scale, unit=start.unit)
     factors = timeline.factor(start.unit), timeline.factor(end.unit)
     before = [text[max(0, time.at - 12) : time.at] for time in (start, end)]
-    frames = _FRAMES.search(f"{before[0]} {text[end.until : end.until + 8]} ")
-    if factors[0] is None or factors[1] is None or frames or any(map(_NEGATIVE.search, before)):
+    other = _FRAME.search(before[0]) or _OTHER_UNIT.match(text, end.until)
+    if factors[0] is None or factors[1] is None or other or any(map(_NEGATIVE.search, before)):
         return None
     span = Span(start.value * factors[0], end.value * factors[1])
     return span if span.start <= span.end else None
