@@ -79,21 +79,13 @@ def verify(
     """
     timeline = Timeline(unit, duration, answer_unit)
     try:
-        check_target(
-            target,
-            metric=metric,
-            unit=unit,
-            answer_unit=answer_unit,
-            duration=duration,
-            discount_whole=discount_whole,
-        )
+        true = _true_spans(target, timeline, metric, discount_whole)
     except ValueError as error:
         return bad_target(str(error))
     answer = answers.extract(response)
     said = timespans.parse(answer.text, timeline, none_in_words=none_in_words) if answer else None
     if said is None:
         return unparsed("no time span in the answer, or one that is reversed or left open", PARTS)
-    true = timelines.true_spans(target, timeline)
     score = _score(said, true, metric, timeline.length)
     whole = _score([Span(0.0, timeline.length or 0.0)], true, metric, timeline.length) if discount_whole else 0.0
     if 0 < whole < 1:
@@ -128,11 +120,16 @@ def check_target(
     **_: Any,
 ) -> None:
     """ValueError for a span that is malformed, reversed or outside the video, or a missing duration."""
+    _true_spans(target, Timeline(unit, duration, answer_unit), metric, discount_whole)
+
+
+def _true_spans(target: Any, timeline: Timeline, metric: str, discount_whole: bool) -> list[Span]:
+    """The target's spans; ValueError as of `check_target`."""
     one_of("metric", metric, METRICS)
-    timeline = Timeline(unit, duration, answer_unit)
-    timelines.true_spans(target, timeline)
+    spans = timelines.true_spans(target, timeline)
     if timeline.length is None and (metric == "boundary" or discount_whole):
         raise ValueError("duration is missing; boundary and discount_whole need the video's length in seconds")
+    return spans
 
 
 def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: float | None) -> float:

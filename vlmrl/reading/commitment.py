@@ -21,9 +21,7 @@ _CORRECTION = re.compile(
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[.!?;,。、](?=\s|$)|[。\n]|\bbut\b|\brather\b|而是|而非", re.IGNORECASE)
-_ALTERNATIVE = re.compile(
-    r"\b(?:or|maybe|perhaps|possibly|alternatively|either)\b[^\d]{0,25}$|或", re.IGNORECASE
-)
+_ALTERNATIVE = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|either)\b[^\d]{0,25}$|或", re.IGNORECASE)
 _NOTE = re.compile(
     r"(?:^|[\n.;])[\s(*-]{0,9}(?:note|n\.b\.|remark|explanation|reasoning|where|here,|(?:the )?(?:image|coordinates?|video)"
     r"\b|注)",

@@ -1,8 +1,8 @@
 """Names of coordinates: `x1`, `left`, `width`; and the labels in front of places in prose.
 
-    coordinates([("left", 10), ("top", 20), ("width", 30), ("height", 40)])  -> [10.0, 20.0, 40.0, 60.0]
-    coordinates([("x", 140), ("y", 50)])                                     -> [140.0, 50.0]
-    label_before("- car: ")                                                  -> "car"
+coordinates([("left", 10), ("top", 20), ("width", 30), ("height", 40)])  -> [10.0, 20.0, 40.0, 60.0]
+coordinates([("x", 140), ("y", 50)])                                     -> [140.0, 50.0]
+label_before("- car: ")                                                  -> "car"
 """
 
 from __future__ import annotations

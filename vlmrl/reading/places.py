@@ -58,28 +58,27 @@ def read(
     `extent` is the largest x and y, of which per cent are a share. `last`: of several sentences the last counts.
     `none_in_words`: "No objects" is `[]` as well.
     """
-    answer = answers.bare(answers.Answer(text, marked=False))
-    found = _read(answer.text, keys, make, extent, last, none_in_words)
-    if found is None and answer.cued:
-        found = _read(unfenced(text).strip(), keys, make, extent, last, none_in_words=False)
-    return found
-
-
-def _read(
-    text: str, keys: Sequence[str], make: Make[T], extent: Extent | None, last: bool, none_in_words: bool
-) -> list[T] | None:
+    text = unfenced(text).strip()
     value = structures.whole(text)
-    if value is None:
-        text = plain(text)[-_TAIL:]
-        values = _committed(text, extent, last)
-    else:
-        values = [(value, None)]
-    made = itertools.chain.from_iterable(_walk(one, keys, make, label) for one, label in values)
+    if value is not None:
+        return _made([(value, None)], keys, make)
+    answer = answers.bare(answers.Answer(text, marked=False))
+    said = plain(answer.text)[-_TAIL:]
+    made = _made(_committed(said, extent, last), keys, make)
+    if made is None and none_in_words and commitment.says_none(said):
+        return []
+    if made is None and answer.cued:
+        made = _made(_committed(plain(text)[-_TAIL:], extent, last), keys, make)
+    return made
+
+
+def _made(values: Sequence[tuple[Any, str | None]], keys: Sequence[str], make: Make[T]) -> list[T] | None:
+    """What the values describe, under their labels; [] if one of them is empty, None if they describe nothing."""
+    made = itertools.chain.from_iterable(_walk(value, keys, make, label) for value, label in values)
     kept = dict.fromkeys(itertools.islice(made, 10 * MAX_PLACES))
-    if kept:
-        return list(kept)[:MAX_PLACES]
-    said_none = any(structures.is_empty(one) for one, _ in values)
-    return [] if said_none or (none_in_words and value is None and commitment.says_none(text)) else None
+    if not kept and not any(structures.is_empty(value) for value, _ in values):
+        return None
+    return list(kept)[:MAX_PLACES]
 
 
 def keyed(item: dict[str, Any], keys: Sequence[str]) -> Any:
@@ -157,7 +156,10 @@ REF = r"(?:<ref>|<\|object_ref_start\|>)(?P<ref>[^<]{0,300})(?:</ref>|<\|object_
 
 def plain(text: str) -> str:
     """The text in plain characters, without LaTeX and emphasis; coordinates in tags as lists and objects."""
-    text = _EMPHASIS.sub("", fold(text).replace("、", ","))
+    if not text.isascii():
+        text = fold(text).replace("、", ",")
+    if "*" in text or "`" in text:
+        text = _EMPHASIS.sub("", text)
     if "\\" in text or "$" in text:
         text = _TEX_TO.sub(" to ", _TEX_TEXT.sub(r"\1", _TEX.sub(" ", text))).replace("\\%", "%")
     if "<" in text:
@@ -186,7 +188,9 @@ _PLACE = re.compile(
     re.MULTILINE | re.IGNORECASE,
 )
 _DIGIT = re.compile(r"(?<!\w)\d")
-_SIZE = re.compile(r"\b(?:size|resolution|dimensions?|scale|range|width|height|scores?|confidences?)\b[^\n.;]{0,20}$", re.I)
+_SIZE = re.compile(
+    r"\b(?:size|resolution|dimensions?|scale|range|width|height|scores?|confidences?)\b[^\n.;]{0,20}$", re.I
+)
 _JOIN = re.compile(
     r"(?:[\s,;:=()>•-]|\b(?:and|to|the|is|at|top|bottom|upper|lower|left|right|corner|[xy]\d?)\b|[左右][上下]角?|[和到至]){0,60}",
     re.IGNORECASE,
@@ -237,20 +241,19 @@ def _named(run: names.Run) -> Iterator[_Found]:
 def _joined(text: str, found: Iterator[_Found]) -> list[_Found]:
     """The places, with neighbouring pairs as one list of pairs: `(1, 2), (3, 4)`."""
     joined: list[_Found] = []
+    pairs: list[Any] | None = None
     for place in found:
-        before = joined[-1] if joined else None
-        if (
-            before
-            and before.label == place.label
-            and structures.is_pair(place.value)
-            and structures.is_pairs(before.value)
-            and _JOIN.fullmatch(text, before.end, place.start)
-        ):
-            joined[-1] = before._replace(value=[*before.value, place.value], end=place.end)
-        elif structures.is_pair(place.value):
-            joined.append(place._replace(value=[place.value]))
-        else:
+        if not structures.is_pair(place.value):
+            pairs = None
             joined.append(place)
+            continue
+        before = joined[-1] if joined else place
+        if pairs and before.label == place.label and _JOIN.fullmatch(text, before.end, place.start):
+            pairs.append(place.value)
+            joined[-1] = before._replace(end=place.end)
+        else:
+            pairs = [place.value]
+            joined.append(place._replace(value=pairs))
     return joined
 
 

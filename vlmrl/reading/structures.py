@@ -149,9 +149,16 @@ def number(value: Any) -> float | None:
 
 
 def numbers(value: Any) -> list[float] | None:
-    """The coordinates in a list of numbers (or numbers as strings); None if one of its items is none."""
-    found = [number(item) for item in value] if isinstance(value, (list, tuple)) else []
-    return [item for item in found if item is not None] if None not in found else None
+    """The coordinates in a list of numbers (or numbers as strings); None if it is something else."""
+    if not isinstance(value, (list, tuple)):
+        return None
+    found: list[float] = []
+    for item in value:
+        coordinate = number(item)
+        if coordinate is None:
+            return None
+        found.append(coordinate)
+    return found
 
 
 def is_flat(value: Any) -> bool:

@@ -100,6 +100,8 @@ def _plain(time: float) -> str:
 
 def merged(spans: Sequence[Span]) -> list[Span]:
     """The union of the spans: disjoint, in order."""
+    if len(spans) < 2:
+        return list(spans)
     union: list[Span] = []
     for span in sorted(spans):
         if union and span.start <= union[-1].end:
