@@ -86,14 +86,16 @@ def verify(
     said = timespans.parse(answer.text, timeline, none_in_words=none_in_words) if answer else None
     if said is None:
         return unparsed("no time span in the answer, or one that is reversed or left open", PARTS)
-    score = _score(said, true, metric, timeline.length)
-    whole = _score([Span(0.0, timeline.length or 0.0)], true, metric, timeline.length) if discount_whole else 0.0
-    if 0 < whole < 1:
-        score = max(0.0, (score - whole) / (1 - whole))
+    iou = timelines.iou(said, true)
+    score, parts = _score(iou, said, true, metric, timeline.length), _parts(iou, said, true)
+    if discount_whole:
+        video = [Span(0.0, timeline.length or 0.0)]
+        whole = _score(timelines.iou(video, true), video, true, metric, timeline.length)
+        score = max(0.0, (score - whole) / (1 - whole)) if 0 < whole < 1 else score
     shown = timelines.written(said, Timeline())
     if score < threshold:
-        return Verdict(0.0, parts=_parts(said, true), answer=shown, why=f"{score:.2f} is below {threshold:g}")
-    return Verdict(score, parts=_parts(said, true), answer=shown)
+        return Verdict(0.0, parts=parts, answer=shown, why=f"{score:.2f} is below {threshold:g}")
+    return Verdict(score, parts=parts, answer=shown)
 
 
 def gold(
@@ -132,8 +134,7 @@ def _true_spans(target: Any, timeline: Timeline, metric: str, discount_whole: bo
     return spans
 
 
-def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: float | None) -> float:
-    iou = timelines.iou(said, true)
+def _score(iou: float, said: Sequence[Span], true: Sequence[Span], metric: str, length: float | None) -> float:
     if metric == "iou" or not said or not true:
         return iou
     if metric == "matched":
@@ -145,8 +146,8 @@ def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: floa
     return iou * max(0.0, 1 - abs(starts) / length) * max(0.0, 1 - abs(ends) / length)
 
 
-def _parts(said: Sequence[Span], true: Sequence[Span]) -> dict[str, float]:
-    iou, common = timelines.iou(said, true), timelines.overlap(said, true)
+def _parts(iou: float, said: Sequence[Span], true: Sequence[Span]) -> dict[str, float]:
+    common = timelines.overlap(said, true)
     shares = {
         name: min(1.0, common / length) if (length := timelines.total(spans)) > 0 else float(not said and not true)
         for name, spans in (("precision", said), ("recall", true))

@@ -61,7 +61,7 @@ def committed(text: str, spans: Sequence[tuple[int, int]], *, last: bool = False
             kept[-1].append(n)
         until = end
     kept = [sentence for sentence in kept if sentence]
-    if kept and not re.search(r"\w", text[: spans[kept[0][0]][0]]):
+    if len(spans) > 1 and kept and not re.search(r"\w", text[: spans[kept[0][0]][0]]):
         first = kept[0]
         first[1:] = takewhile(lambda n: not _PARAGRAPH.search(text, spans[n - 1][1], spans[n][0]), first[1:])
         if _ALONE.match(text, spans[first[-1]][1]):

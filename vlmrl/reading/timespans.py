@@ -46,6 +46,8 @@ _KEY = re.compile(
     r"[\"'`*]{0,3}",
     re.IGNORECASE,
 )
+# A quick look before the search for whole names.
+_START = re.compile(r"[Ss][Tt][Aa][Rr][Tt]|[Bb][Ee][Gg][Ii][Nn]|始|from[\"']")
 _NEGATIVE = re.compile(r"(?:^|[\[(,:=\"']|\b(?:from|to|and|between|is|at))\s{0,3}-$", re.IGNORECASE)
 # Numbers of other things than seconds.
 _OTHER_UNIT = re.compile(r"\s?(?:frames?|hours?|hrs?|h|days?|ms|milliseconds?)\b|帧|小时", re.IGNORECASE)
@@ -78,8 +80,9 @@ def parse(text: str, timeline: Timeline, *, none_in_words: bool = False) -> list
     times = [_time(match) for match in _TIME.finditer(text)]
     if any(commitment.leaves_open(text[a.until : b.at]) for a, b in pairwise(times)):
         return None
-    pairs = sorted(_pairs(text, times), key=lambda pair: min(pair[0].at, pair[1].at))
+    pairs = _pairs(text, times)
     if value is None:
+        pairs.sort(key=lambda pair: min(pair[0].at, pair[1].at))
         ends = [(min(start.at, end.at), max(start.until, end.until)) for start, end in pairs]
         pairs = [pairs[n] for n in commitment.committed(text, ends) or []]
     spans = [_span(text, start, end, timeline) for start, end in pairs]
@@ -118,6 +121,8 @@ def _pairs(text: str, times: list[_Time]) -> list[tuple[_Time, _Time]]:
 
 def _named(text: str, times: list[_Time]) -> list[tuple[str, _Time]]:
     """The times that are called a start or an end, in the order of the text."""
+    if not _START.search(text):
+        return []
     by_place = {time.at: time for time in times}
     keys = [key for key in _KEY.finditer(text) if key.end() in by_place]
     return [("start" if key["start"] else "end", by_place[key.end()]) for key in keys]
@@ -153,8 +158,9 @@ def _span(text: str, start: _Time, end: _Time, timeline: Timeline) -> Span | Non
         end = end._replace(value=end.value * start.scale, unit=start.unit)
     factors = timeline.factor(start.unit), timeline.factor(end.unit)
     before = [text[max(0, time.at - 12) : time.at] for time in (start, end)]
+    negative = any("-" in each and _NEGATIVE.search(each) for each in before)
     other = _FRAME.search(before[0]) or _OTHER_UNIT.match(text, end.until)
-    if factors[0] is None or factors[1] is None or other or any(map(_NEGATIVE.search, before)):
+    if factors[0] is None or factors[1] is None or other or negative:
         return None
     span = Span(start.value * factors[0], end.value * factors[1])
     return span if span.start <= span.end else None
