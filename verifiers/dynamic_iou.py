@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from vlmrl.reading import boxes, detection
 from vlmrl.reading.boxes import Box
-from vlmrl.reading.checks import one_of
+from vlmrl.reading.checks import literal, one_of
 from vlmrl.reading.detection import Detections
 from vlmrl.reading.frames import Frame, framed, written
 from vlmrl.verdict import Example, Shape, Verdict, bad_target, unparsed
@@ -85,13 +85,15 @@ def verify(
     completeness: float = 0.3,
     size_penalty: float = 0.6,
     reachable_cap: bool = True,
+    none_in_words: bool = False,
     frame: Frame,
     evaluation: bool = False,
 ) -> Verdict:
     """Scores the boxes of the answer (`boxes.parse_boxes` says what is read).
 
     `target`: a list of `{"bbox_2d": [x1, y1, x2, y2], "label": str}` (label optional), or one such object,
-    or bare boxes; `[]` means that there is no object, and `[]` is then the only right answer. `coords` and
+    or bare boxes, or JSON of these as text; `[]` means that there is no object, and is then the only right answer,
+    or with `none_in_words` also "No objects" and the like. `coords` and
     `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the
     answer, where it differs: a model that sees a resized image answers in the pixels of that image.
     """
@@ -99,7 +101,8 @@ def verify(
         true = _to_answer(_true_boxes(target, metric, frame), frame)
     except ValueError as error:
         return bad_target(str(error))
-    predicted = boxes.parse_boxes(frame.answer_text(response))
+    text = frame.answer_text(response)
+    predicted = boxes.parse_boxes(text, frame.answer_extent, none_in_words=none_in_words)
     if predicted is None:
         names = (*detection.PARTS, *(PRECISION if evaluation else ()))
         return unparsed("no box and no [] in the answer", names)
@@ -139,7 +142,7 @@ def check_target(target: Any, *, metric: str = "mixture", frame: Frame, **_: Any
 @framed
 def shapes(response: str, target: Any, *, frame: Frame, **_: Any) -> list[Shape]:
     """The true and the answered boxes."""
-    said = boxes.parse_boxes(frame.answer_text(response)) or []
+    said = boxes.parse_boxes(frame.answer_text(response), frame.answer_extent) or []
     both = ((_boxes(target, frame), True), (said, False))
     return [frame.shape("box", np.array(b.coords), b.label, true) for places, true in both for b in places]
 
@@ -156,6 +159,7 @@ def _true_boxes(target: Any, metric: str, frame: Frame) -> list[Box]:
 
 def _boxes(target: Any, frame: Frame) -> list[Box]:
     """The target's boxes, repetitions once, as in answers; ValueError names the first one that is none."""
+    target = literal(target)
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is not a list of boxes; give [{{'bbox_2d': [x1, y1, x2, y2]}}, ...]")
     places = []

@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import boxes, detection, points, polygons
-from vlmrl.reading.checks import one_of
+from vlmrl.reading import boxes, detection, points, polygons, structures
+from vlmrl.reading.checks import literal, one_of
 from vlmrl.reading.frames import Frame, extent, framed, written
 from vlmrl.reading.points import Point
 from vlmrl.reading.polygons import Move, Polygon
@@ -77,11 +77,13 @@ def verify(
     metric: str = "hit",
     radius: float = 20.0,
     radius_unit: str = "pixels",
+    none_in_words: bool = False,
     frame: Frame,
 ) -> Verdict:
     """Scores the points of the answer (`points.parse_points` says what is read).
 
-    `target` `[]` means that there is no such place, and `[]` is then the only right answer. `coords` and
+    `target` `[]` means that there is no such place, and `[]` is then the only right answer, or with `none_in_words`
+    also "None" and the like. `coords` and
     `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the answer,
     where it differs.
     """
@@ -89,7 +91,7 @@ def verify(
         places = _true_places(target, metric, radius_unit, frame)
     except ValueError as error:
         return bad_target(str(error))
-    said = points.parse_points(frame.answer_text(response), frame.answer_extent)
+    said = points.parse_points(frame.answer_text(response), frame.answer_extent, none_in_words=none_in_words)
     if said is None:
         return unparsed("no point and no [] in the answer", ("precision", "recall"))
     # Distances are those of the target's image: places and points are compared in its pixels.
@@ -159,13 +161,14 @@ def _true_places(target: Any, metric: str, radius_unit: str, frame: Frame) -> li
 
 def _places(target: Any, frame: Frame, move: Move = lambda coords: coords) -> list[Place]:
     """The targets, moved, repetitions once, as in answers; ValueError names the first one that is malformed."""
+    target = literal(target)
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is not a place; give [x, y], [x1, y1, x2, y2] or a list of them")
     import shapely
 
     places: dict[Point | Polygon, Place] = {}
     for value, label in frame.items(target, _KEYS):
-        place = points.point_from(value, label) if boxes.is_flat(value) and len(value) == 2 else None
+        place = points.point_from(value, label) if structures.is_flat(value) and len(value) == 2 else None
         if place is not None:
             shape = shapely.Point(move(np.array(place.coords)))
         else:

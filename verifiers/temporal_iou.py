@@ -68,6 +68,7 @@ def verify(
     duration: float | None = None,
     threshold: float = 0.0,
     discount_whole: bool = False,
+    none_in_words: bool = True,
 ) -> Verdict:
     """Scores the spans of the answer by `metric`; below `threshold` it is 0.
 
@@ -78,29 +79,23 @@ def verify(
     """
     timeline = Timeline(unit, duration, answer_unit)
     try:
-        check_target(
-            target,
-            metric=metric,
-            unit=unit,
-            answer_unit=answer_unit,
-            duration=duration,
-            discount_whole=discount_whole,
-        )
+        true = _true_spans(target, timeline, metric, discount_whole)
     except ValueError as error:
         return bad_target(str(error))
     answer = answers.extract(response)
-    said = timespans.parse(answer.text, timeline) if answer else None
+    said = timespans.parse(answer.text, timeline, none_in_words=none_in_words) if answer else None
     if said is None:
         return unparsed("no time span in the answer, or one that is reversed or left open", PARTS)
-    true = timelines.true_spans(target, timeline)
-    score = _score(said, true, metric, timeline.length)
-    whole = _score([Span(0.0, timeline.length or 0.0)], true, metric, timeline.length) if discount_whole else 0.0
-    if 0 < whole < 1:
-        score = max(0.0, (score - whole) / (1 - whole))
+    iou = timelines.iou(said, true)
+    score, parts = _score(iou, said, true, metric, timeline.length), _parts(iou, said, true)
+    if discount_whole:
+        video = [Span(0.0, timeline.length or 0.0)]
+        whole = _score(timelines.iou(video, true), video, true, metric, timeline.length)
+        score = max(0.0, (score - whole) / (1 - whole)) if 0 < whole < 1 else score
     shown = timelines.written(said, Timeline())
     if score < threshold:
-        return Verdict(0.0, parts=_parts(said, true), answer=shown, why=f"{score:.2f} is below {threshold:g}")
-    return Verdict(score, parts=_parts(said, true), answer=shown)
+        return Verdict(0.0, parts=parts, answer=shown, why=f"{score:.2f} is below {threshold:g}")
+    return Verdict(score, parts=parts, answer=shown)
 
 
 def gold(
@@ -127,11 +122,16 @@ def check_target(
     **_: Any,
 ) -> None:
     """ValueError for a span that is malformed, reversed or outside the video, or a missing duration."""
+    _true_spans(target, Timeline(unit, duration, answer_unit), metric, discount_whole)
+
+
+def _true_spans(target: Any, timeline: Timeline, metric: str, discount_whole: bool) -> list[Span]:
+    """The target's spans; ValueError as of `check_target`."""
     one_of("metric", metric, METRICS)
-    timeline = Timeline(unit, duration, answer_unit)
-    timelines.true_spans(target, timeline)
+    spans = timelines.true_spans(target, timeline)
     if timeline.length is None and (metric == "boundary" or discount_whole):
         raise ValueError("duration is missing; boundary and discount_whole need the video's length in seconds")
+    return spans
 
 
 def shapes(
@@ -157,8 +157,7 @@ def shapes(
     ]
 
 
-def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: float | None) -> float:
-    iou = timelines.iou(said, true)
+def _score(iou: float, said: Sequence[Span], true: Sequence[Span], metric: str, length: float | None) -> float:
     if metric == "iou" or not said or not true:
         return iou
     if metric == "matched":
@@ -170,8 +169,8 @@ def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: floa
     return iou * max(0.0, 1 - abs(starts) / length) * max(0.0, 1 - abs(ends) / length)
 
 
-def _parts(said: Sequence[Span], true: Sequence[Span]) -> dict[str, float]:
-    iou, common = timelines.iou(said, true), timelines.overlap(said, true)
+def _parts(iou: float, said: Sequence[Span], true: Sequence[Span]) -> dict[str, float]:
+    common = timelines.overlap(said, true)
     shares = {
         name: min(1.0, common / length) if (length := timelines.total(spans)) > 0 else float(not said and not true)
         for name, spans in (("precision", said), ("recall", true))

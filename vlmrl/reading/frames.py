@@ -26,8 +26,8 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import answers, boxes, location_tokens
-from vlmrl.reading.checks import one_of
+from vlmrl.reading import answers, location_tokens, places, structures
+from vlmrl.reading.checks import literal, one_of
 from vlmrl.verdict import Shape
 
 _SIDE = {"relative_1000": 1000.0, "relative_100": 100.0, "relative_1": 1.0}
@@ -36,7 +36,7 @@ BOX_FORMS = ("xyxy", "xywh")
 _DECIMALS = {"pixels": 0, "relative_1000": 0, "relative_100": 1, "relative_1": 3}
 """Digits after the point with which models write coordinates."""
 # A list of an even number of numbers, without lists in it.
-_PAIR = rf"\s{{0,9}}{boxes.NUMBER}\s{{0,9}}[,，]\s{{0,9}}{boxes.NUMBER}\s{{0,9}}"
+_PAIR = rf"\s{{0,9}}{structures.NUMBER}\s{{0,9}}[,，]\s{{0,9}}{structures.NUMBER}\s{{0,9}}"
 _COORDINATES = re.compile(rf"[\[(（]{_PAIR}(?:[,，]{_PAIR}){{0,200}}[\])）]")
 
 Corner = tuple[float, float]
@@ -120,15 +120,15 @@ class Frame(NamedTuple):
         return scaled(target, self.pixel_scale)
 
     def items(
-        self, target: Any, keys: Sequence[str], is_one: Callable[[Any], bool] = boxes.is_flat
+        self, target: Any, keys: Sequence[str], is_one: Callable[[Any], bool] = structures.is_flat
     ) -> Iterator[tuple[Any, Any]]:
         """(coordinates, label) of a target's items: one object, coordinates that are one item, or a list of these.
 
         Four plain numbers are the corners of a box, whatever form the target has them in.
         """
         for item in [target] if isinstance(target, dict) or is_one(target) else target:
-            value, label = (boxes.keyed(item, keys), item.get("label")) if isinstance(item, dict) else (item, None)
-            if self.box_form == "xywh" and (box := boxes.numbers(value)) and len(box) == 4:
+            value, label = (places.keyed(item, keys), places.label_of(item)) if isinstance(item, dict) else (item, None)
+            if self.box_form == "xywh" and (box := structures.numbers(value)) and len(box) == 4:
                 value = [box[0], box[1], box[0] + box[2], box[1] + box[3]]
             yield value, label
 
@@ -154,7 +154,7 @@ class Frame(NamedTuple):
         return _COORDINATES.sub(lambda match: match[0][0] + self._moved(match[0]) + match[0][-1], text)
 
     def _moved(self, coordinates: str) -> str:
-        return self.written([float(number) for number in re.findall(boxes.NUMBER, coordinates)])
+        return self.written([float(number) for number in re.findall(structures.NUMBER, coordinates)])
 
     def shape(self, kind: str, coords: NDArray[np.float64], label: str | None, true: bool) -> Shape:
         """A place to draw: coordinates x, y, x, y, ... [2k] of the target if it is `true`, else of the answer.
@@ -168,8 +168,8 @@ class Frame(NamedTuple):
 
     def answer_text(self, response: str) -> str:
         """What the response answers, location tokens spelled out; empty if its thinking never ended."""
-        answer = answers.extract(response)
-        return location_tokens.spell_out(answer.text, self.answer_extent) if answer else ""
+        answer = answers.marked(response)
+        return location_tokens.spell_out(answers.unfenced(answer.text), self.answer_extent) if answer else ""
 
 
 def framed(function: Callable[..., _T]) -> Callable[..., _T]:
@@ -198,7 +198,7 @@ def extent(coords: str, image_size: Sequence[float] | None) -> Corner:
     if (
         not isinstance(image_size, (list, tuple))
         or len(image_size) != 2
-        or not all(boxes.finite(side) and side > 0 for side in image_size)
+        or not all(structures.finite(side) and side > 0 for side in image_size)
     ):
         raise ValueError(f"image_size {image_size!r} is not [width, height] in pixels")
     return float(image_size[0]), float(image_size[1])
@@ -225,7 +225,7 @@ def declared(params: Mapping[str, Any], target: Any, sizes: Sequence[Corner]) ->
     the size of the image.
     """
     frame = Frame.of(params)
-    values = list(_numbers(target))
+    values = list(_numbers(literal(target)))
     if "coords" not in params and values and max(values) <= 1:
         raise ValueError(
             f"params.coords: missing, and no number of the target {str(target)[:60]} is above 1; say which it has, "
@@ -249,16 +249,13 @@ def declared(params: Mapping[str, Any], target: Any, sizes: Sequence[Corner]) ->
 
 
 def _numbers(value: Any) -> Iterator[float]:
-    """The numbers of a target's lists and objects; of a text those that stand in a list."""
-    if isinstance(value, str):
-        for match in _COORDINATES.finditer(value):
-            yield from map(float, re.findall(boxes.NUMBER, match[0]))
-    elif isinstance(value, dict):
+    """The numbers of a target's lists and objects."""
+    if isinstance(value, dict):
         for item in value.values():
             yield from _numbers(item)
     elif isinstance(value, list):
         for item in value:
-            if boxes.finite(item):
+            if structures.finite(item):
                 yield float(item)
             else:
                 yield from _numbers(item)

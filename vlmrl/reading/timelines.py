@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from vlmrl.reading.checks import literal
+
 UNITS = ("seconds", "fraction")
 
 
@@ -56,6 +58,7 @@ class Timeline(NamedTuple):
 def true_spans(target: Any, timeline: Timeline) -> list[Span]:
     """The target's spans; `ValueError` unless each has 0 <= start < end <= the whole video."""
     timeline.check()
+    target = literal(target)
     items = target if isinstance(target, list) and not _is_pair(target) else [target]
     return [_true_span(item, timeline.length) for item in items]
 
@@ -97,6 +100,8 @@ def _plain(time: float) -> str:
 
 def merged(spans: Sequence[Span]) -> list[Span]:
     """The union of the spans: disjoint, in order."""
+    if len(spans) < 2:
+        return list(spans)
     union: list[Span] = []
     for span in sorted(spans):
         if union and span.start <= union[-1].end:
