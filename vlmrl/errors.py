@@ -14,6 +14,14 @@ class UserError(ValueError):
     """One line that says what is wrong (file, row, field, value) and how to fix it."""
 
 
+class UnreadableError(UserError):
+    """A medium that cannot be read: its `file`, `why`, and what to do about it."""
+
+    def __init__(self, file: str, why: str, advice: str = "replace the file or drop the row") -> None:
+        super().__init__(f"{file}: {why}; {advice}")
+        self.file, self.why = file, why
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown name" message: `; did you mean 'x'?`, or the list of known names."""
     known = sorted(known)
