@@ -6,6 +6,7 @@ missing_bytes(data)                            how many bytes a container announ
 
 from __future__ import annotations
 
+import codecs
 import re
 import struct
 from collections.abc import Iterator
@@ -43,6 +44,9 @@ _BRANDS = {b"avi": "an AVIF image", b"hei": "a HEIC image", b"hev": "a HEIC imag
 }
 _MARKUP = ((r"<svg[\s>]", "an SVG drawing"), (r"<!doctype html|<html[\s>]", "an HTML page"), (r"<\?xml", "an XML file"))
 
+_MP3_SIZE = re.compile(rb"(?:Xing|Info)\0\0\0[\3\7\x0b\x0f].{4}(.{4})", re.DOTALL)
+"""The tag of an MP3's first frame, with flags that say that it has the number of bytes."""
+
 
 def file_kind(data: bytes) -> str:
     """What the bytes are, with an article."""
@@ -61,7 +65,7 @@ def file_kind(data: bytes) -> str:
 def _kind_of_text(head: bytes) -> str:
     try:
         # The head may end inside a character.
-        text = head.decode("utf-8") if len(head) < 4096 else head[:-4].decode("utf-8", "ignore")
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
     except UnicodeDecodeError:
         return "data of an unknown kind"
     if not all(character.isprintable() or character in "\t\n\r\f\ufeff" for character in text):
@@ -73,7 +77,7 @@ def _kind_of_text(head: bytes) -> str:
 
 
 def missing_bytes(data: bytes) -> int:
-    """Bytes that an MP4, RIFF (AVI, WAV) or Matroska file announces beyond its end; 0 if it is whole or another kind.
+    """Bytes that an MP4, RIFF (AVI, WAV), Matroska or MP3 file announces beyond its end; 0 if it is whole.
 
     A decoder may read such a file up to where it is cut off and report nothing.
     """
@@ -84,8 +88,8 @@ def _ends(data: bytes) -> Iterator[int]:
     """Where the outermost parts of the file end by what they say of themselves."""
     if data[:4] == b"RIFF":
         (size,) = struct.unpack("<I", data[4:8].ljust(4, b"\0"))
-        # Writers that stream leave a placeholder.
-        yield 8 + size if size < 0xFFFFFF00 else 0
+        # Writers that stream leave a placeholder, and some count the first 8 bytes as well.
+        yield size if size < 0xFFFFFF00 else 0
     elif data[4:8] == b"ftyp":
         start = 0
         while start + 16 <= len(data):
@@ -100,3 +104,6 @@ def _ends(data: bytes) -> Iterator[int]:
         # All ones: the size is unknown.
         if len(field) == width > 0 and size != (1 << 7 * width) - 1:
             yield segment + 4 + width + size
+    elif "MP3" in file_kind(data) and (tag := _MP3_SIZE.search(data, 0, 9999)):
+        # The size counts from the frame that holds the tag, whose start is at most 36 bytes before.
+        yield tag.start() - 36 + int.from_bytes(tag[1], "big")
