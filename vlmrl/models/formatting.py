@@ -206,7 +206,7 @@ class Formatter:
                 return fetched
             except Exception as error:  # decord raises bare exceptions of its C++ library
                 check_video(media)
-                # fetch_video then tries a reader of torchvision that is no more; the context is the error of decord.
+                # fetch_video then tries a reader that torchvision has dropped; the context is the error of decord.
                 reason = decoder_reason(error.__context__ or error)
                 raise UnreadableError(media.name, f"not a readable video ({reason})") from None
 

@@ -76,10 +76,11 @@ class SampleReader:
             )
 
     def metrics(self) -> dict[str, float]:
-        """Training samples left out since the last call, by source."""
-        counted = {f"source/{source}/unreadable": float(count) for source, count in sorted(self._counts.items())}
+        """Training samples left out since the last call, of each source and of all; nothing if there are none."""
+        counts = {f"source/{source}": count for source, count in sorted(self._counts.items())}
+        counts |= {"all": self._counts.total()} if counts else {}
         self._counts.clear()
-        return counted
+        return {f"{name}/unreadable": float(count) for name, count in counts.items()}
 
     def truncate(self, step: int) -> None:
         """Drops what was listed after a step that will be done again, and a half-written last line."""
