@@ -30,7 +30,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from vlmrl import catalog
-from vlmrl.errors import UserError, one_line
+from vlmrl.errors import UnreadableError, UserError, one_line
 
 MARKS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
 BOX_MARK = "<bbox>"
@@ -74,7 +74,7 @@ class Media(_Frozen):
         return self.path or f"<{len(self.data or b'')} bytes>"
 
     def read(self) -> bytes:
-        """Its bytes; `UserError` if the file cannot be read."""
+        """Its bytes; `UnreadableError` if the file cannot be read."""
         if self.data is not None:
             return self.data
         assert self.path is not None
@@ -82,7 +82,7 @@ class Media(_Frozen):
             return Path(self.path).read_bytes()
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise UserError(f"{self.path}: {reason}; fix the path or drop the row") from None
+            raise UnreadableError(self.path, reason, "fix the path or drop the row") from None
 
 
 class MediaSet(_Frozen):

@@ -49,7 +49,10 @@ BAD_ROWS = {
         ["media.images.0", "broken.png", "not a readable image"],
     ),
     "not an image": ({"media": {"images": ["text.png"]}}, ["media.images.0", "text.png", "not a readable image"]),
-    "image of a gigapixel": ({"media": {"images": ["vast.png"]}}, ["media.images.0", "vast.png", "exceeds limit"]),
+    "image of a gigapixel": (
+        {"media": {"images": ["vast.png"]}},
+        ["media.images.0", "vast.png", "more than 89,478,485 pixels"],
+    ),
     "no target": ({"reward": [{"verifier": "counting"}]}, ["reward.0: target is missing"]),
     "box outside": ({"reward": boxes(10, 10, 41, 20)}, ["reward.0", "41", "outside the image", "40 x 30"]),
     "box reversed": ({"reward": boxes(20, 10, 10, 20)}, ["reward.0", "20"]),

@@ -8,9 +8,14 @@ checker.counts["source"]                             of the good rows
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
 
 from vlmrl import catalog
+from vlmrl.data.clips import check_audio, check_video
 from vlmrl.data.frames import Frames, check_frames, media_sizes, stated
 from vlmrl.data.media import load_image
 from vlmrl.data.sample_files import parse_row
@@ -18,7 +23,7 @@ from vlmrl.errors import UserError
 from vlmrl.files import read_rows
 from vlmrl.rewards.calls import check_params
 from vlmrl.rewards.composite import Answered, as_judged, check_spec, gold_response, score
-from vlmrl.sample import MARKS, Sample
+from vlmrl.sample import MARKS, Media, Sample
 
 
 class Checker:
@@ -42,7 +47,7 @@ class Checker:
         """
         empty = True
         try:
-            for where, row in read_rows(file):
+            for where, row in _with_progress_bar(read_rows(file), file):
                 empty = False
                 try:
                     self.check(where, parse_row(row, where, file))
@@ -70,17 +75,25 @@ class Checker:
         self.counts["verifier"].update(spec.verifier for spec in sample.reward)
 
 
+def _with_progress_bar(rows: Iterable[tuple[str, Any]], file: str) -> Iterable[tuple[str, Any]]:
+    """The rows, with a count on a terminal: videos take long."""
+    console = Console(stderr=True)
+    return track(rows, f"checking {file}", console=console, transient=True, disable=not console.is_terminal)
+
+
+_READERS: dict[str, Callable[[Media], object]] = {
+    "images": load_image, "videos": check_video, "audios": check_audio
+}  # fmt: skip
+
+
 def check_media(where: str, sample: Sample) -> None:
-    """`UserError` for a medium that is missing, or an image that does not decode to its last row."""
-    for kind in MARKS:
+    """`UnreadableError` for a medium that is missing or does not decode to its end."""
+    for kind, read in _READERS.items():
         for index, media in enumerate(getattr(sample.media, kind)):
             try:
-                if kind == "images":
-                    load_image(media)
-                elif not media.read():
-                    raise UserError(f"{media.name}: empty file; replace it or drop the row")
+                read(media)
             except UserError as error:
-                raise UserError(f"{where}: media.{kind}.{index}: {error}") from None
+                raise error.at(f"{where}: media.{kind}.{index}") from None
 
 
 def check_reward(where: str, sample: Sample) -> None:

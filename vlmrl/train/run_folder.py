@@ -22,8 +22,9 @@ MAY_CHANGE = {
     *(f"run.{name}" for name in ("max_minutes", "sinks", "keep_checkpoints", "checkpoint_every")),
     *(f"reward.{name}" for name in ("workers", "deadline", "memory_mb", "servers")),
     "agreement.tolerance",
+    "data.on_unreadable",
 }
-"""Settings that a resumed run may change, because its results do not depend on them."""
+"""Settings that a resumed run may change, because what it has done so far does not depend on them."""
 
 
 class RunFolder:

@@ -33,7 +33,8 @@ from vlmrl.train.learner import Learner
 
 BACKGROUND_WEIGHT = 0.2
 """Weight of a patch without an object in the class loss: nine in ten are."""
-
+PATCH_WEIGHT = 8.0
+"""Weight of the patch-level loss beside that of the answers."""
 
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
@@ -98,9 +99,7 @@ class Supervisor:
             ]
             loss = -(logprob_L * torch.tensor(weights, device=logprob_L.device)).sum() / len(samples)
             if self.head is not None:
-                loss = loss + self.settings.patch_weight * self._patch_loss(row, samples) * len(row.items) / len(
-                    samples
-                )
+                loss = loss + PATCH_WEIGHT * self._patch_loss(row, samples) * len(row.items) / len(samples)
             return loss
 
         return learner.supervise(items, loss_of)

@@ -90,8 +90,6 @@ class Trainer:
         if self._stored is None:
             self._check_data()
         self.sampler = self._restored("sampler", create_sampler(config.sampler, self.memory, config.run.seed))
-        for group in self.sampler.pending:
-            (group.prompt,) = self.policy.formatter.encode([group.sample])
         self.rollouter = Rollouter(config, self.policy, folder.path)
         self.rollouter.sync(self.step)
         if self._stored is None and not config.sft:
@@ -100,7 +98,8 @@ class Trainer:
         self.ledger = Ledger(folder.path, sinks=config.run.sinks, total_steps=config.run.steps)
         # Steps after the checkpoint will be recorded again; without a checkpoint those are all steps.
         self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
-        self.rollouter.judge.truncate(self.step or -1)
+        self.rollouter.truncate(self.step or -1)
+        self.rollouter.encode_pending(self.sampler.pending, self.step)
         self.starvation = StarvationWatch(folder.say)
         self.evaluator = Evaluator(config, self.rollouter, self.ledger, folder.path)
         self._restored("rng", seeding.Generators())
@@ -176,6 +175,8 @@ class Trainer:
             indices = self.sampler.next(missing).tolist()
             samples = [self.train_data[index] for index in indices]
             groups = self.rollouter.training(samples, indices, self.step, self.progress, clock.lap)
+            if not groups:  # none of the samples can be read
+                continue
             self.memory.observe(group.attempts[0] for group in groups)
             self.sampler.observe(groups)
             generated += [attempt for group in groups for attempt in group.attempts]
@@ -195,15 +196,19 @@ class Trainer:
         assert self.supervisor is not None
         clock = Clock()
         self.sampler.begin(self.step, self.progress)
-        samples = [self.train_data[int(index)] for index in self.sampler.next(self.config.rollout.prompts)]
-        prompts = self.policy.formatter.encode(samples)
+        while True:
+            drawn = [self.train_data[int(index)] for index in self.sampler.next(self.config.rollout.prompts)]
+            places, prompts = self.rollouter.reader.encode(drawn, self.step)
+            if places:
+                break
+        samples = [drawn[place] for place in places]
         report = self.supervisor.update(self.learner, samples, prompts, (self.config.run.seed << 32) + self.step)
         clock.lap("update")
         self._record([], [], report, clock)
 
     def _record(self, generated: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
         extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
-        extra |= self.learner.planner.metrics()
+        extra |= self.learner.planner.metrics() | self.rollouter.reader.metrics()
         extra |= self.schedules.metrics(self.progress)
         if self.config.rollout.hooks:
             extra |= hook.metrics(generated)
