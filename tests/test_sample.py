@@ -14,6 +14,7 @@ from PIL import Image
 from vlmrl import Media, Message, RewardSpec, Sample, UserError
 from vlmrl.data.media import encode_png
 from vlmrl.data.sample_files import read_samples, write_samples
+from vlmrl.models.chat_template import content_parts
 from vlmrl.sample import MediaSet, row_from_sample, sample_from_row
 
 ROW = {
@@ -236,3 +237,37 @@ def test_out_must_be_a_file(tmp_path) -> None:
     folder.mkdir()
     with pytest.raises(UserError, match="not a regular file"):
         write_samples(folder, [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"images": ["a.png"]}, "images: unknown field; media are in `media.images`; what is only kept belongs in `m"),
+        ({"video": "a.mp4"}, "video: unknown field; media are in `media.videos`"),
+        ({"answer": "3"}, "answer: unknown field; the true answer is in `reward`, as a `target`"),
+        ({"problem": "How many?"}, "problem: unknown field; the prompt is in `messages`"),
+    ],
+)
+def test_columns_of_other_toolkits_are_refused_with_their_place(fields, complaint) -> None:
+    with pytest.raises(UserError) as caught:
+        sample_from_row(ROW | fields, "train.jsonl:3")
+    assert str(caught.value).startswith(f"train.jsonl:3: {complaint}")
+    assert "`vlmrl data convert`" in str(caught.value)
+
+
+def test_content_parts_are_refused_with_the_form_that_is_right() -> None:
+    parts = [{"type": "image", "image": "a.png"}, {"type": "text", "text": "How many?"}]
+    with pytest.raises(UserError, match=r"messages.0.content: is a list of parts; write text with <image>"):
+        sample_from_row(ROW | {"messages": [{"role": "user", "content": parts}]}, "train.jsonl:3")
+
+
+def test_an_escaped_mark_is_text() -> None:
+    message = {"role": "user", "content": r"<image>What does \<image> mean, and \<video>?"}
+    sample = sample_from_row(ROW | {"messages": [message], "media": {"images": ["a.png"]}}, "x")
+    assert content_parts(sample.messages[0]) == [
+        {"type": "image"},
+        {"type": "text", "text": "What does <image> mean, and <video>?"},
+    ]
+    row = ROW | {"messages": [message | {"content": r"\<image>?"}], "media": {"images": ["a.png"]}}
+    with pytest.raises(UserError, match=r"0 <image> in the text but 1 in media.images"):
+        sample_from_row(row, "x")

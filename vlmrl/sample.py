@@ -1,4 +1,4 @@
-"""Sample: one row of data of any modality, with its own media, task and reward.
+r"""Sample: one row of data of any modality, with its own media, task and reward.
 
     sample_from_row(row, "train.jsonl:3")      the validated sample; `vlmrl.data.sample_files` reads whole files
     row_from_sample(sample)                    the row of a sample
@@ -10,10 +10,10 @@ A row:
      "media": {"images": ["img/17.png"]},
      "reward": [{"verifier": "counting", "target": 3}]}
 
-`<image>`, `<video>` and `<audio>` mark the places of the media, in order, and `<bbox>` those of `boxes`. Media are
-paths (relative to the file that names them) or data URIs. If the last message is from the assistant, it is the
-demonstration: supervised training learns it, `vlmrl data check` verifies that its reward is 1, reinforcement learning
-ignores it.
+`<image>`, `<video>` and `<audio>` mark the places of the media, in order, and `<bbox>` those of `boxes`; written
+`\<image>`, it is text. Media are paths (relative to the file that names them) or data URIs. If the last message is from
+the assistant, it is the demonstration: supervised training learns it, `vlmrl data check` verifies that its reward is 1,
+reinforcement learning ignores it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,29 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from vlmrl import catalog
 from vlmrl.errors import UnreadableError, UserError, one_line
 
 MARKS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
 BOX_MARK = "<bbox>"
+MARK = re.compile(rf"(?<!\\)({'|'.join(MARKS.values())})")
+"""A mark in the text of a message; with a backslash before it, it is text."""
 MIME = {"images": "image", "videos": "video", "audios": "audio"}
+
+_ELSEWHERE = {
+    **{f"{kind.removesuffix('s')}{s}": f"media are in `media.{kind}`" for kind in MARKS for s in ("", "s")},
+    **dict.fromkeys(("answer", "solution", "ground_truth", "target"), "the true answer is in `reward`, as a `target`"),
+    **dict.fromkeys(("problem", "question", "prompt", "conversations"), "the prompt is in `messages`"),
+}
+"""Columns of other toolkits' rows, and where a sample has what they hold."""
 
 
 class _Frozen(BaseModel):
@@ -99,6 +109,16 @@ class Message(_Frozen):
     role: Literal["system", "user", "assistant"]
     content: str
 
+    @field_validator("content", mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            raise ValueError(
+                "is a list of parts; write text with <image> where a picture is and name the picture in media.images; "
+                "`vlmrl data convert` reads rows of other toolkits"
+            )
+        return value
+
 
 class RewardSpec(_Frozen):
     """One verifier with its target.
@@ -149,9 +169,9 @@ class Sample(_Frozen):
     def _coherent(self) -> Sample:
         if not any(message.role == "user" for message in self.messages):
             raise ValueError("messages: no turn of the user; add one")
-        text = "".join(message.content for message in self.prompt)
+        placed = MARK.findall("\n".join(message.content for message in self.prompt))
         for kind, mark in MARKS.items():
-            marks, media = text.count(mark), len(getattr(self.media, kind))
+            marks, media = placed.count(mark), len(getattr(self.media, kind))
             if marks != media:
                 raise ValueError(f"messages: {marks} {mark} in the text but {media} in media.{kind}; make them equal")
         marks, boxes = sum(message.content.count(BOX_MARK) for message in self.messages), len(self.boxes)
@@ -198,11 +218,22 @@ def sample_from_row(row: Any, where: str, root: Path | None = None) -> Sample:
     """
     if not isinstance(row, dict):
         raise UserError(f"{where}: expected an object, got {type(row).__name__}")
+    _check_fields(row, where)
     try:
         sample = Sample.model_validate(row)
     except ValidationError as error:
         raise UserError(f"{where}: {one_line(error, Sample)}") from None
     return sample if root is None else with_media(sample, lambda media: _resolve(media, root))
+
+
+def _check_fields(row: dict[str, Any], where: str) -> None:
+    """`UserError` for columns of other toolkits, which are not misspelt fields: it says where they belong."""
+    other = next((name for name in row if name in _ELSEWHERE), None)
+    if other is not None:
+        raise UserError(
+            f"{where}: {other}: unknown field; {_ELSEWHERE[other]}; what is only kept belongs in `meta`, "
+            "and `vlmrl data convert` reads rows of other toolkits"
+        )
 
 
 def with_media(sample: Sample, change: Callable[[Media], Media]) -> Sample:

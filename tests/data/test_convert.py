@@ -10,7 +10,8 @@ from PIL import Image
 
 from vlmrl import UserError
 from vlmrl.cli import main
-from vlmrl.data.convert import bare, convert_file
+from vlmrl.data.convert import convert_file
+from vlmrl.data.foreign.row import bare
 from vlmrl.data.media import encode_png, image_size
 from vlmrl.data.sample_files import read_samples
 
@@ -66,12 +67,7 @@ def test_v_triune_states_its_verifiers(tmp_path) -> None:
     iou, layout = detection.reward
     assert iou.verifier == "dynamic_iou"
     assert iou.target == [{"bbox_2d": [100, 200, 500, 900], "label": "person's hat"}]
-    assert iou.params == {
-        "completeness": 0.3,
-        "coords": "relative_1000",
-        "answer_coords": "pixels",
-        "image_size": [200, 100],
-    }
+    assert iou.params == {"completeness": 0.3, "coords": "relative_1000", "image_size": [200, 100]}
     assert (layout.verifier, layout.weight) == ("format", 0.1)
     assert image_size(detection.media.images[0]) == (200, 100)
     assert [(spec.verifier, spec.target) for spec in math.reward] == [("math", "4")]

@@ -3,7 +3,7 @@
 vlmrl data build synthetic --n 400 --out train.jsonl     make a data set
 vlmrl data check train.jsonl                             prove it fit for a run
 vlmrl data show train.jsonl --n 2                        look at rows
-vlmrl data convert geo3k.parquet --from easyr1 --out geo3k.jsonl
+vlmrl data convert geo3k.parquet --out geo3k.jsonl       read rows of another toolkit
 vlmrl data grade run.toml --out grades.parquet           measure how hard each prompt is
 vlmrl data mix plan run.toml --out mix                   find weights of the data sources by pilot runs
 """
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from vlmrl.cli import data_mix
+from vlmrl.cli import data_convert, data_mix
 from vlmrl.cli.arguments import Parser, add_command, add_module, add_run_file, add_verifiers_path, count, seed
 from vlmrl.errors import UserError, nearest
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from vlmrl.sample import Media, Sample
 
-SCHEMAS = ("v_triune", "easyr1", "trl", "verl")
 MAX_ERRORS = 20
 
 
@@ -35,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     _add_build(add_command(actions, build))
     _add_check(add_command(actions, check))
     _add_show(add_command(actions, show))
-    _add_convert(add_command(actions, convert))
+    add_module(actions, "convert", data_convert)
     _add_grade(add_command(actions, grade))
     add_module(actions, "mix", data_mix)
 
@@ -182,26 +181,7 @@ def _describe(kind: str, media: Media) -> str:
     return f"{media.name}  {width} x {height} pixels"
 
 
-# --- convert, grade ---------------------------------------------------------------------------------------
-
-
-def _add_convert(parser: argparse.ArgumentParser) -> None:
-    _add_file(parser)
-    parser.add_argument("--from", dest="schema", choices=SCHEMAS, required=True, help="the toolkit that wrote the rows")
-    _add_out(parser)
-    parser.add_argument("--verifier", default="math", help="judges rows that name none (default math)")
-
-
-def convert(options: argparse.Namespace) -> None:
-    """Turns another toolkit's rows into samples.
-
-    vlmrl data convert geometry3k.parquet --from easyr1 --out geometry3k.jsonl
-    """
-    from vlmrl.data.convert import convert_file
-    from vlmrl.data.sample_files import write_samples
-
-    rows = convert_file(options.file, options.schema, options.verifier)
-    print(f"{options.out}: {write_samples(options.out, rows)} samples")
+# --- grade ---------------------------------------------------------------------------------------
 
 
 def _add_grade(parser: argparse.ArgumentParser) -> None:

@@ -13,14 +13,20 @@ import unicodedata
 from typing import Any
 
 from vlmrl.errors import UserError
-from vlmrl.sample import MARKS, Message, Sample
+from vlmrl.sample import MARK, MARKS, Message, Sample
+
+_ESCAPED = re.compile(rf"\\({'|'.join(MARKS.values())})")
 
 
 def content_parts(message: Message) -> list[dict[str, str]]:
     """Content parts as chat templates take them: text, and a media part in place of each mark."""
     kinds = {mark: kind.removesuffix("s") for kind, mark in MARKS.items()}
-    pieces = re.split("(" + "|".join(kinds) + ")", message.content)
-    return [{"type": kinds[p]} if p in kinds else {"type": "text", "text": p} for p in pieces if p]
+    texts = MARK.split(message.content)
+    return [
+        {"type": kinds[piece]} if piece in kinds else {"type": "text", "text": _ESCAPED.sub(r"\1", piece)}
+        for piece in texts
+        if piece
+    ]
 
 
 def generation_prompt(processor: Any) -> str:

@@ -1,0 +1,132 @@
+"""Media in other toolkits' rows: every form is read, null forms are none, and a medium is never dropped in silence."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from helpers.converted import converted
+from helpers.foreign_files import png
+
+from vlmrl import UserError
+from vlmrl.data.convert import convert_file
+
+PNG = png(5)
+TEXT = base64.b64encode(PNG).decode()
+
+
+def row(**columns: Any) -> dict[str, Any]:
+    return {"problem": "How many?", "answer": "3"} | columns
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        "a.png",
+        ["a.png"],
+        "['a.png']",
+        "file://{folder}/a.png",
+        {"path": "a.png", "bytes": None},
+        [{"image": "a.png", "max_pixels": 9}],
+        {"url": "{folder}/a.png"},
+        {"image_url": {"url": "a.png"}},
+        [None, "a.png", ""],
+    ],
+)
+def test_every_form_of_a_path(tmp_path, images) -> None:
+    given = json.loads(json.dumps(images).replace("{folder}", str(tmp_path)))
+    (sample,) = converted(tmp_path, row(images=given))
+    assert [medium.path for medium in sample.media.images] == [str(tmp_path / "a.png")]
+    assert sample.messages[0].content == "<image>How many?"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        TEXT,
+        f"data:image/png;base64,{TEXT}",
+        {"bytes": TEXT, "path": "x.png"},
+        {"base64": TEXT},
+        f"{TEXT[:76]}\n{TEXT[76:]}",
+    ],
+)
+def test_every_form_of_base64(tmp_path, image) -> None:
+    (sample,) = converted(tmp_path, row(image=image))
+    assert sample.media.images[0].data == PNG
+
+
+@pytest.mark.parametrize(
+    "images",
+    [None, [], "", [None], [""], {"bytes": None, "path": None}, [{"bytes": None, "path": None}], "[]", float("nan")],
+)
+def test_null_forms_are_no_media(tmp_path, images) -> None:
+    text, other = converted(tmp_path, row(images=images), row(images=["a.png"]))
+    assert text.media.images == ()
+    assert len(other.media.images) == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "complaint"),
+    [
+        (base64.b64encode(b"no picture at all " * 90).decode(), "is not of image data; it holds b'no picture a'"),
+        (base64.b64encode(b"RIFF\0\0\0\0WAVEfmt " * 9).decode(), "is of audio data, not of image data"),
+        ("http://x.org/a.png", "download it and name its folder, --image-root"),
+        ("x" * 300_000, "text of 300000 characters"),
+        ({"array": [0.5] * 9000}, "images: expected a local path or bytes, got an object with array"),
+        (3, "images: expected a local path or bytes, got 3"),
+    ],
+)
+def test_what_is_no_medium_is_named_in_a_bounded_line(tmp_path, image, complaint) -> None:
+    with pytest.raises(UserError) as caught:
+        converted(tmp_path, row(image=image))
+    assert str(caught.value).startswith(f"{tmp_path}/rows.jsonl:1: images: ")
+    assert complaint in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"depth": "b.png"},
+        {"extra": {"views": [{"path": "b.png"}]}},
+        {"thumbnail": f"data:image/png;base64,{TEXT}"},
+        {"scan": base64.b64encode(png(7) + b"\0" * 900).decode()},
+        {"image": "b.png"},
+        {"recording": "talk.wav"},
+    ],
+)
+def test_media_in_a_column_that_is_not_read_stop_the_conversion(tmp_path, columns) -> None:
+    (name,) = columns
+    with pytest.raises(UserError, match=rf"{name}: holds media .* --drop {name}$") as caught:
+        converted(tmp_path, row(images=["a.png"], **columns))
+    assert len(str(caught.value)) < 400
+    (sample,) = converted(tmp_path, row(images=["a.png"], **columns), drop=(name,))
+    assert len(sample.media.images) == 1
+
+
+def test_bytes_in_a_column_that_is_not_read_stop_the_conversion(tmp_path) -> None:
+    rows = [row(picture_of_it={"bytes": PNG, "path": None})]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet")
+    with pytest.raises(UserError, match=r"x.parquet row 1: picture_of_it: holds media \(\d+ bytes\)"):
+        list(convert_file(str(tmp_path / "x.parquet")))
+
+
+def test_the_origin_of_a_picture_is_kept_beside_it(tmp_path) -> None:
+    same = converted(tmp_path, row(image="a.png", file_name="train/a.png"))
+    origin = converted(tmp_path, row(image=TEXT, file_name="COCO_train2014_1.jpg"))
+    assert same[0].meta == {"file_name": "train/a.png"}
+    assert origin[0].meta == {"file_name": "COCO_train2014_1.jpg"}
+
+
+def test_paths_are_those_of_the_image_root(tmp_path) -> None:
+    (sample,) = converted(tmp_path, row(image="coco/x.png"), image_root=str(tmp_path / "pictures"))
+    assert sample.media.images[0].path == str(tmp_path / "pictures" / "coco" / "x.png")
+
+
+def test_numbered_columns_are_in_the_order_of_their_numbers(tmp_path) -> None:
+    (sample,) = converted(tmp_path, row(image_10="c.png", image_2="b.png", image_1="a.png", image_3=None))
+    assert [str(m.path)[-5:] for m in sample.media.images] == ["a.png", "b.png", "c.png"]

@@ -1,0 +1,109 @@
+"""Boxes, points and times of other toolkits: what their numbers mean is stated, read from the image or asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from helpers.converted import converted
+from helpers.foreign_files import BOX, SIZE
+
+from vlmrl import UserError
+
+PIXELS = {"coords": "pixels", "image_size": list(SIZE)}
+X1, Y1, X2, Y2 = BOX
+
+
+def row(answer: Any, problem: str = "Where is the red box?", **columns: Any) -> dict[str, Any]:
+    return {"problem": problem, "answer": answer, "images": ["a.png"]} | columns
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [BOX],
+        f"[{BOX}]",
+        f"<answer>[{BOX}]</answer>",
+        f"```json\n[{BOX}]\n```",
+        [{"bbox_2d": BOX}],
+        f"[{{'bbox_2d': {BOX}, 'label': 'red box'}}]",
+        f"[{{'Position': {BOX}, 'Confidence': 1}}]",
+        [{"x1": X1, "y1": Y1, "x2": X2, "y2": Y2, "category": "red box"}],
+        [{"x": X1, "y": Y1, "width": X2 - X1, "height": Y2 - Y1}],
+    ],
+)
+def test_boxes_in_every_form_become_corners_in_pixels(tmp_path, answer) -> None:
+    (sample,) = converted(tmp_path, row(answer), verifier="dynamic_iou")
+    (item,) = sample.reward[0].target  # pyright: ignore[reportGeneralTypeIssues, reportAssignmentType]
+    assert (item["bbox_2d"] if isinstance(item, dict) else item) == BOX
+    assert not isinstance(item, dict) or item.keys() <= {"bbox_2d", "label"}
+    assert sample.reward[0].params == PIXELS
+
+
+@pytest.mark.parametrize(
+    ("answer", "coords", "target", "stated"),
+    [
+        ([[12, 16, 36, 48]], "xywh", [BOX], "pixels"),
+        ([{"bbox": [12, 16, 36, 48], "label": "red"}], "pixels,xywh", [{"bbox": BOX, "label": "red"}], "pixels"),
+        ([[0.1, 0.2, 0.3, 0.6]], "relative_1,xywh", [[0.1, 0.2, 0.4, 0.8]], "relative_1"),
+        ([100, 200, 400, 800], "relative_1000", [100, 200, 400, 800], "relative_1000"),
+    ],
+)
+def test_coords_are_what_the_user_says(tmp_path, answer, coords, target, stated) -> None:
+    (sample,) = converted(tmp_path, row(answer), verifier="dynamic_iou", coords=coords)
+    flat = [pytest.approx(item) if isinstance(item, list) else item for item in target]
+    assert sample.reward[0].target == flat
+    assert sample.reward[0].params == PIXELS | {"coords": stated}
+
+
+def test_a_prompt_that_asks_for_per_mille_states_the_coordinates(tmp_path) -> None:
+    rows = row([100, 200, 400, 800], "Locate it; coordinates between 0 and 1000.")
+    (sample,) = converted(tmp_path, rows, verifier="dynamic_iou")
+    assert sample.reward[0].params == PIXELS | {"coords": "relative_1000", "answer_coords": "relative_1000"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "verifier", "complaint"),
+    [
+        (row([0.1, 0.2, 0.4, 0.6]), "dynamic_iou", "no number is above 1; give --coords pixels|relative_1000"),
+        (row([0.1, 0.2]), "point", "no number is above 1; give --coords pixels|relative_1000"),
+        (row([100, 20, 400, 80]), "dynamic_iou", "outside the image (120 x 80 pixels); correct it; is --coords right?"),
+        (row(BOX, images=[]), "dynamic_iou", "images: missing; a row with places needs its image"),
+        (row(BOX, images=["gone.png"]), "dynamic_iou", "gone.png: no such file or directory"),
+        (row(BOX, images=["a.png", "b.png"]), "dynamic_iou", "the prompt has 2 images; say which one"),
+        (row("left of it"), "point", "expected a list of boxes, or of other places, got 'left of it'"),
+        (
+            {
+                "image": "a.png",
+                "problem": "Detect it.",
+                "solution": "[{'Position': [100, 20, 40, 80], 'Confidence': 1}]",
+            },
+            None,
+            "its schema leaves them open; give --coords",
+        ),
+    ],
+)
+def test_coordinates_are_never_guessed(tmp_path, rows, verifier, complaint) -> None:
+    with pytest.raises(UserError) as caught:
+        converted(tmp_path, rows, verifier=verifier)
+    assert str(caught.value).startswith(f"{tmp_path}/rows.jsonl:1: ")
+    assert complaint in str(caught.value)
+
+
+def test_texts_that_hold_places_are_read_for_each_verifier(tmp_path) -> None:
+    (point,) = converted(tmp_path, row(str(BOX)), verifier="point")
+    (polygon,) = converted(tmp_path, row("{'polygon': [[1, 2], [30, 4], [5, 60]]}"), verifier="polygon_iou")
+    (time,) = converted(
+        tmp_path, {"problem": "When?", "answer": "[2.0, 5.0]", "video": "v.mp4"}, verifier="temporal_iou"
+    )
+    assert (point.reward[0].target, point.reward[0].params) == (BOX, PIXELS)
+    assert polygon.reward[0].target == {"polygon": [[1, 2], [30, 4], [5, 60]]}
+    assert time.reward[0].target == [2.0, 5.0]
+
+
+def test_times_state_their_unit(tmp_path) -> None:
+    rows = {"problem": "When?", "solution": "[0.25, 0.5]", "video": "v.mp4", "video_length": 40}
+    with pytest.raises(UserError, match="no time is above 1; say whether they are seconds or shares"):
+        converted(tmp_path, rows, verifier="temporal_iou")
+    (sample,) = converted(tmp_path, rows, verifier="temporal_iou", constants={"unit": "fraction"})
+    assert sample.reward[0].params == {"unit": "fraction", "duration": 40.0}

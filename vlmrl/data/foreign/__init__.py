@@ -1,0 +1,1 @@
+"""Rows of other toolkits: their files, media, prompts, answers and schemas, for `vlmrl.data.convert`."""

@@ -1,0 +1,160 @@
+"""How each schema states its true answer, where it is more than a column.
+
+read = column("solution", "answer")
+read(row, turns)                        Answer("3")
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from vlmrl.data.foreign.places import places
+from vlmrl.data.foreign.prompts import Turns
+from vlmrl.data.foreign.row import Row, bare, fields_of, first_given, literal
+from vlmrl.data.foreign.task import Answer
+from vlmrl.errors import UserError
+
+ReadAnswer = Callable[[Row, Callable[[], Turns]], Answer]
+"""From a row and its turns, which are read when they are asked for, and which it may change."""
+
+ANSWERS = ("solution", "answer", "ground_truth", "target")
+LAYOUT = "think_answer"
+"""The layout in V-Triune's prompts: reasoning in think tags, then the answer in answer tags."""
+VIDEO_R1: dict[str, tuple[str, dict[str, Any]]] = {
+    "multiple choice": ("choice", {}),
+    "numerical": ("numeric", {}),
+    "ocr": ("ocr", {"metric": "wer"}),
+    "free-form": ("string_f1", {"metric": "rouge"}),
+    "regression": ("relaxed", {}),
+}
+"""Verifier and params for each `problem_type` of Video-R1 (its released reward, by type)."""
+
+
+def column(*names: str) -> ReadAnswer:
+    """Reads the first of these columns with a value."""
+    return lambda row, _turns: Answer(row.need(*names))
+
+
+def last_turn(row: Row, turns: Callable[[], Turns]) -> Answer:
+    """A column with the answer, else the last turn of the assistant, which stays the demonstration."""
+    value = row.first(*ANSWERS)
+    if value is not None:
+        return Answer(value)
+    if turns()[-1]["role"] != "assistant":
+        raise UserError(f"{row.where}: {' | '.join(ANSWERS)}: missing, and the last turn is not the assistant's")
+    return Answer(turns()[-1]["content"])
+
+
+def v_triune(row: Row, _turns: Callable[[], Turns]) -> Answer:
+    """V-Triune (arXiv 2505.18129, section 3.1): the row states its verifier and the weights of its parts.
+
+    `mathverify` stands for all answers that are compared: answer and ability decide which verifier does.
+    """
+    model = row.struct("reward_model")
+    kind = model.get("verifier")
+    layout_weight = model.get("format_ratio", 0.0)
+    if not isinstance(layout_weight, int | float):
+        raise UserError(f"{row.where}: reward_model.format_ratio: expected a number, got {layout_weight!r:.80}")
+    layout = {"verifier": "format", "target": LAYOUT, "weight": layout_weight}
+    weight, others = model.get("accuracy_ratio", 1.0), (layout,) if layout_weight > 0 else ()
+    if kind == "mathverify":
+        return Answer(first_given(model, "answer", "ground_truth"), weight=weight, others=others)
+    if kind != "detection":
+        raise UserError(f"{row.where}: reward_model.verifier: expected 'mathverify' or 'detection', got {kind!r:.80}")
+    field = f"{row.where}: reward_model.verifier_parm"
+    parameters = fields_of(model.get("verifier_parm"), field)
+    ratio = fields_of(parameters.get("det_reward_ratio"), f"{field}.det_reward_ratio")
+    value = places(first_given(model, "ground_truth", "answer"), f"{row.where}: reward_model.ground_truth")
+    if not row.media().get("images"):
+        raise UserError(f"{row.where}: images: missing; a detection row needs its image")
+    # The run knows in which coordinates its model answers.
+    coords = "relative_1000" if parameters.get("det_verifier_normalized") else "pixels"
+    completeness = {"completeness": ratio.get("iou_completeness", 0.3)}
+    return Answer(value, "dynamic_iou", completeness, coords, weight=weight, others=others)
+
+
+def verl(row: Row, _turns: Callable[[], Turns]) -> Answer:
+    """verl: the ground truth of the reward model; a verifier replaces its scorers by source."""
+    model = row.struct("reward_model")
+    if "ground_truth" not in model:
+        raise UserError(f"{row.where}: reward_model.ground_truth: missing; is --from the right one?")
+    return Answer(model["ground_truth"])
+
+
+def ms_swift(row: Row, turns: Callable[[], Turns]) -> Answer:
+    """ms-swift: `objects` fills `<bbox>` and `<ref-object>`; its boxes that the prompt does not use are the target."""
+    objects = row.struct("objects")
+    forms = {None: None, "real": "pixels", "norm1000": "relative_1000", "norm1": "relative_1"}
+    coords = objects.get("bbox_type")
+    if coords not in forms:
+        raise UserError(f"{row.where}: objects.bbox_type: expected real, norm1000 or norm1, got {coords!r:.80}")
+    marks = {"<bbox>": list(objects.get("bbox") or []), "<ref-object>": list(objects.get("ref") or [])}
+    prompt = turns()[:-1] if turns()[-1]["role"] == "assistant" else turns()
+    for turn in prompt:
+        turn["content"] = _filled(turn["content"], marks, row)
+    boxes, labels = list(marks["<bbox>"]), list(marks["<ref-object>"])
+    if len(prompt) < len(turns()) and isinstance(turns()[-1]["content"], str):
+        turns()[-1]["content"] = _filled(turns()[-1]["content"], marks, row)
+    if not boxes or row.first(*ANSWERS) is not None:
+        return last_turn(row, turns)._replace(coords=forms[coords])
+    named = labels if len(labels) == len(boxes) else [None] * len(boxes)
+    key, verifier = ("bbox_2d", "dynamic_iou") if len(boxes[0]) == 4 else ("point_2d", "point")
+    target = [{key: box} | ({"label": label} if label else {}) for box, label in zip(boxes, named, strict=True)]
+    numbers = set(objects.get("image_id") or [])
+    params = {"image": numbers.pop()} if len(numbers) == 1 and len(row.media().get("images", [])) > 1 else {}
+    return Answer(target, verifier, params, forms[coords])
+
+
+def _filled(text: str, values: dict[str, list[Any]], row: Row) -> str:
+    """The text with each mark replaced by the next of its values, which is taken from the list."""
+
+    def following(match: re.Match[str]) -> str:
+        if not values[match[0]]:
+            raise UserError(f"{row.where}: messages: more {match[0]} than values in objects; correct the row")
+        return str(values[match[0]].pop(0))
+
+    return re.sub("|".join(values), following, text)
+
+
+def boxes_or_text(row: Row, turns: Callable[[], Turns]) -> Answer:
+    """VLM-R1: `solution` or the last turn, in pixels if it holds a box."""
+    answer = last_turn(row, turns)
+    value = bare(answer.value)
+    value = literal(value) if isinstance(value, str) else value
+    return answer._replace(value=value, verifier="dynamic_iou") if isinstance(value, list) else answer
+
+
+def visual_rft(row: Row, _turns: Callable[[], Turns]) -> Answer:
+    """Visual-RFT: detections `[{'Position': [...], 'Confidence': 1}]`, perhaps none, or the name of a class."""
+    value = bare(row.need("solution"))
+    if isinstance(value, str) and re.fullmatch(r"no objects?\.?", value.strip(), re.IGNORECASE):
+        return Answer([], "dynamic_iou")
+    if "Position" in str(value)[:400]:
+        return Answer(value, "dynamic_iou", states_coords=True)
+    return Answer(value)
+
+
+def video_r1(row: Row, _turns: Callable[[], Turns]) -> Answer:
+    """Video-R1: the type of the problem names its reward."""
+    kind = row.first("problem_type")
+    verifier, params = VIDEO_R1.get(str(kind).strip().lower(), (None, {}))
+    if kind is not None and verifier is None:
+        raise UserError(f"{row.where}: problem_type: expected one of {', '.join(VIDEO_R1)}, got {kind!r:.60}")
+    return Answer(row.need("solution", "answer"), verifier, params)
+
+
+def mmmu(row: Row, _turns: Callable[[], Turns]) -> Answer:
+    """MMMU: a letter, or for an open question a text or a list of texts of which any is right."""
+    value = row.need("answer")
+    is_open = row.first("question_type") == "open"
+    return Answer(literal(value) if is_open and isinstance(value, str) and value.startswith("[") else value)
+
+
+def vicrit(row: Row, _turns: Callable[[], Turns]) -> Answer:
+    """ViCrit: the phrase that was changed. Which of the two is the wrong one, the caption shows."""
+    caption = row.need("changed_caption")
+    phrases = row.need("solution_target"), row.need("solution_original")
+    wrong, right = phrases if str(phrases[0]).lower() in str(caption).lower() else phrases[::-1]
+    return Answer({"wrong": wrong, "right": right}, "caption_spans", {"caption": caption})
