@@ -87,6 +87,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [row | {"id": name, "source": name} for name, row in zip(["native", *ROWS], rows, strict=True)]
     for row in rows:
         row["media"] = {"images": ["p.png"]}
+        row["messages"][-1]["content"] += f" ({row['id']})"  # the same question six times would be refused
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
@@ -144,7 +145,7 @@ def test_held_out_answers_and_where_the_report_draws_them(trained) -> None:
     (file,) = (folder / "heldout").glob("*1.parquet")
     assert [row["score"] for _, row in read_rows(file)] == [pytest.approx(1.0, abs=0.02)] * (len(ROWS) + 1)
     page = (folder / "report.html").read_text(encoding="utf-8")
-    pictures = re.findall(r'src="data:image/\w+;base64,([^"]+)"', page)
+    pictures = re.findall(r'<img alt="" src="data:image/\w+;base64,([^"]+)"', page)
     assert len(pictures) == len(ROWS) + 1
     seen = [red_box(Image.open(io.BytesIO(base64.b64decode(picture)))) for picture in pictures]
     drawn = re.findall(r'<rect class="(\w+)" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', page)
