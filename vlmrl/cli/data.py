@@ -110,6 +110,8 @@ def check(options: argparse.Namespace) -> int:
 def _print_counts(counts: Mapping[str, Counter[str]]) -> None:
     print(f"{counts['source'].total()} good rows")
     for title, counter in counts.items():
+        if not counter:
+            continue
         print(f"{title:<9} " + ", ".join(f"{name} {n}" for name, n in counter.most_common()))
 
 

@@ -23,6 +23,7 @@ from vlmrl.errors import UserError
 from vlmrl.files import read_rows
 from vlmrl.rewards.calls import check_params
 from vlmrl.rewards.composite import Answered, as_judged, check_spec, gold_response, score
+from vlmrl.rewards.frames import has_frame
 from vlmrl.sample import MARKS, Media, Sample
 
 
@@ -37,7 +38,7 @@ class Checker:
         self.first_ids: dict[str, str] = {}
         self.first_keys: dict[bytes, str] = {}
         self.counts: dict[str, Counter[str]] = {
-            "source": Counter(), "task": Counter(), "verifier": Counter(), "modality": Counter()
+            "source": Counter(), "task": Counter(), "verifier": Counter(), "modality": Counter(), "coords": Counter()
         }  # fmt: skip
 
     def errors(self, file: str) -> Iterator[UserError]:
@@ -73,6 +74,9 @@ class Checker:
         self.counts["task"][sample.task or "-"] += 1
         self.counts["modality"][modality(sample)] += 1
         self.counts["verifier"].update(spec.verifier for spec in sample.reward)
+        self.counts["coords"].update(
+            str(s.params.get("coords", "pixels (not stated)")) for s in sample.reward if has_frame(s)
+        )
 
 
 def _with_progress_bar(rows: Iterable[tuple[str, Any]], file: str) -> Iterable[tuple[str, Any]]:
