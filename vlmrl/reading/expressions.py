@@ -72,7 +72,7 @@ def _equal_shapes(said: str, true: str, rules: Rules) -> bool:
         return colons
     mine_region, theirs_region = (region(text, values.constant) for text in (said, true))
     if mine_region and theirs_region:
-        return same(mine_region, theirs_region)
+        return same(mine_region, theirs_region, rules.tolerance if "." in said + true else 1e-9)
     if "matrix}" in said and "matrix}" in true:
         return _equal_relations(said, true, rules)
     mine, theirs = listing(said), listing(true)
