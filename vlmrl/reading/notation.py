@@ -104,8 +104,8 @@ _REWRITES = [
         # A rounded value alone, or after an exact one, and the variable that lies in a set.
         (r"^ ?(?:approximately|approx\.?|about|roughly|around) (?=\S)", ""),
         (r"^ ?\\(?:approx|simeq)(?![a-zA-Z]) ?", ""),
-        (r"^ ?(\\?[a-zA-Z](?:_\w)? ?)\\(?:approx|simeq)(?![a-zA-Z]) ?", r"\1= "),
-        (r"\\(?:approx|simeq)(?![a-zA-Z]).*", ""),
+        (r"((?:^|,) ?\\?[a-zA-Z](?:_\w)? ?)\\(?:approx|simeq)(?![a-zA-Z]) ?", r"\1= "),
+        (r"\\simeq(?![a-zA-Z])", r"\\approx "),
         (r"^ ?\\?[a-zA-Z] ?\\in(?![a-zA-Z])", ""),
         (r"(?=.{0,60}$)(\d{1,9}?)\1{2,} ?\.\.\.$", r"\\overline{\1}"),
     )
