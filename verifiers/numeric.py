@@ -24,6 +24,7 @@ from typing import Any
 from vlmrl.reading import answers
 from vlmrl.reading.amounts import Amount, committed, plain, same_unit
 from vlmrl.reading.checks import one_of
+from vlmrl.reading.texts import is_unmarked
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _CHART = {"relative": 0.025}
@@ -47,7 +48,7 @@ EXAMPLES = [
     Example("42", "many", None),
 ]
 
-# The commitment stands at the end: what is further away than this is not read.
+# The commitment stands right after a cue, or at the end: what is further away than this is not read.
 _TAIL = 2000
 _LARGEST = 10**30
 _NOTHING_ELSE = re.compile(r"[\s$€£¥]*\|(?:[^\W\d_]|[\s°$€£¥/*·-]|\^-?\d){0,40}\.?")
@@ -77,8 +78,8 @@ def verify(
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    text = answer.text[-_TAIL:]
-    said = committed(plain(text))
+    text = answer.text[:_TAIL] if answer.cued else answer.text[-_TAIL:]
+    said = committed(plain(text), answer.cued)
     if said is None:
         return Verdict(0.0, "unparsed", answer=text[-200:], why="the answer commits to no number")
     shown = _show(said.value) + "%" * said.percent
@@ -130,7 +131,7 @@ def _read_target(text: str) -> Amount:
     bare = plain(text) if len(text) <= 100 else ""
     said = committed(bare)
     outside = bare[: said.start] + "|" + bare[said.end :] if said else ""
-    if said is None or not _NOTHING_ELSE.fullmatch(outside) or answers.extract(text) != (text, False):
+    if said is None or not _NOTHING_ELSE.fullmatch(outside) or not is_unmarked(text):
         raise ValueError(f"target {text[:60]!r} is not a number; give one, with at most a unit")
     return said
 

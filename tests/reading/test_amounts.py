@@ -10,12 +10,19 @@ from vlmrl.reading.amounts import committed, plain, same_unit, without_asides
 @pytest.mark.parametrize(("text", "value", "unit"), [
     (r"so it is $1.5 \times 10^{3}$ cm", 1500, ("cm",)), ("2.5 million", 2_500_000, ()), ("1 1/2 cups", Fraction(3, 2),
      ("cup",)), ("three quarters", Fraction(3, 4), ()), ("it costs $5", 5, ("$",)), ("I count 3, so 4.", 4, ()),
-    ("the answer is 3, of 10", 3, ()), ("−7", -7, ()), ("½", Fraction(1, 2), ()),
+    ("−7", -7, ()), ("½", Fraction(1, 2), ()),
 ])  # fmt: skip
 def test_committed(text: str, value: Fraction, unit: tuple[str, ...]) -> None:
     amount = committed(plain(text))
     assert amount is not None
     assert (amount.value, amount.unit) == (value, unit)
+
+
+def test_after_a_cue_the_first_number_counts() -> None:
+    first, last = committed("3, of 10", cued=True), committed("3, of 10")
+    assert first
+    assert last
+    assert (first.value, last.value) == (3, 10)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """Plain texts: targets, and what prose answers."""
 
+import re
 from typing import Any
 
 import pytest
 
-from vlmrl.reading.texts import answer_cue, check_texts, is_unmarked, readings, true_texts
+from vlmrl.reading.texts import check_texts, is_unmarked, readings, true_texts
 
 
 def test_true_texts() -> None:
@@ -26,16 +27,21 @@ def test_marked_texts_are_refused(text: str) -> None:
     check_texts([" plain ", "x < y"])
 
 
-@pytest.mark.parametrize(("text", "after"), [
-    ("The answer is 7", "7"), ("ANSWER: 7", "7"), ("answer is: 7", " 7"), ("答案是7", "7"),
-    ("the answers are 7", None),
+@pytest.mark.parametrize(("response", "texts"), [
+    ("Paris", ["Paris"]),
+    ("**Answer:** Paris\n\nIt is on the Seine.", [
+        "**Answer:** Paris\n\nIt is on the Seine.", "Answer: Paris\n\nIt is on the Seine.",
+        "Paris\n\nIt is on the Seine.", "Paris",
+    ]),
+    (r"\boxed{\text{grey} cat}", [r"\text{grey} cat", "grey cat"]),
+    ("\"STOP\"", ["\"STOP\"", "STOP"]),
+    ("<think>Paris", []),
 ])  # fmt: skip
-def test_answer_cue(text: str, after: str | None) -> None:
-    cue = answer_cue(r"\s+is\b").search(text)
-    assert (cue and text[cue.end() :]) == after
+def test_readings_are_the_whole_what_follows_the_cue_and_its_first_line(response: str, texts: list[str]) -> None:
+    assert readings(response) == texts
 
 
-def test_readings_are_the_whole_and_the_line_after_the_last_cue() -> None:
-    text = "The answer is Rome. No, the answer is Paris.\nI am sure."
-    assert readings(text) == [text, "Paris."]
-    assert readings("Paris") == ["Paris"]
+def test_a_lead_of_the_verifier_is_read_like_a_cue() -> None:
+    lead = re.compile(r"The sign says:?")
+    assert readings('The sign says "STOP".', lead)[-1] == "STOP"
+    assert readings("Nobody says STOP", lead) == ["Nobody says STOP"]

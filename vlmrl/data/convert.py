@@ -22,7 +22,7 @@ from vlmrl.data.foreign_row import Row, fields_of, first_given, literal
 from vlmrl.data.media import image_size
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
-from vlmrl.reading.answers import extract
+from vlmrl.reading import answers
 from vlmrl.sample import MARKS, Media, Sample, sample_from_row
 
 ANSWER_COLUMNS = ("solution", "answer", "ground_truth", "target")
@@ -196,8 +196,8 @@ def reward_spec(answer: Any, verifier: str, where: str) -> dict[str, Any]:
 
 def bare(answer: Any) -> Any:
     r"""A true answer without its markup: `<answer>\boxed{4}</answer>` and `\boxed{4}` become `4`."""
-    extracted = extract(answer) if isinstance(answer, str) else None
-    return extracted.text if extracted else answer
+    marked = answers.marked(answer) if isinstance(answer, str) else None
+    return answers.unfenced(marked.text).strip() if marked else answer
 
 
 def boxes(text: Any, field: str) -> Any:

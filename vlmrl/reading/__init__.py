@@ -1,6 +1,6 @@
 """Reading: what a verifier reads in an answer or a target, and how it compares that. Pure functions, no torch.
 
-    texts.py              plain texts; what follows "answer is"
+    texts.py              plain texts, and the texts that a response may give as its answer
     amounts.py            the number of free text, with its unit, that is committed to
     options.py            options of a question: option_letters.py their letters, option_texts.py their texts
     published_rules.py    open answers as MMMU and MathVista compare them
@@ -14,5 +14,6 @@
     members.py            the responses of a group: length, correctness
     checks.py             parameters and targets
 
-`vlmrl/reading/answers.py` comes before all of these: which part of a response is its answer.
+`vlmrl/reading/answers.py` comes before all of these: which part of a response is its answer; and `markup.py`: what a
+text says without emphasis, quotes and the delimiters of formulas.
 """

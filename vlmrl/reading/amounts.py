@@ -4,7 +4,7 @@ r"""Amounts: the exact numbers in free text with their percent sign and unit, an
     committed(plain("2.5 million"))                        -> Amount(value=2500000, ...)
     committed(plain("3 or 4"))                             -> None: it leaves two open
 
-The number right after the last "answer is" or "answer:" counts, else the last one. A range, a list, a bound or a
+The number right after a cue ("answer:") counts, else the last one. A range, a list, a bound or a
 calculation does not count as an amount. (`vlmrl.reading.quantities` reads numbers of mathematical texts.)
 """
 
@@ -19,7 +19,6 @@ from typing import NamedTuple
 from vlmrl.reading import answers
 from vlmrl.reading.answers import Number
 from vlmrl.reading.quantities import vulgar_fraction
-from vlmrl.reading.texts import answer_cue
 
 
 class Amount(NamedTuple):
@@ -84,7 +83,6 @@ _NO_UNIT = frozenset({
     "that", "was", "were", "when", "which",
 })  # fmt: skip
 
-_CUE = answer_cue(r"\s*(?:is|was|=)")
 _CUE_LEAD = re.compile(r"(?:[\s:=≈~\"'$€£¥]|\b(?:about|approximately|roughly|around|is|exactly)\b)*", re.IGNORECASE)
 _OPEN_GAP = re.compile(
     r"\b(?:or|maybe|perhaps|possibly|alternatively)\W+(?:\w+\W+){0,3}$|^\W*(?:\w+\W+){0,2}(?:to|through|vs)\W+(?:\w+\W+)?$"
@@ -192,17 +190,15 @@ def same_unit(said: tuple[str, ...], true: tuple[str, ...], may_lack: bool) -> b
     return may_lack and (not said or (said[0] in _NO_UNIT and said != ("in",)))
 
 
-def committed(text: str) -> Amount | None:
-    """The amount that a plain text commits to; None if it has none or leaves several open."""
+def committed(text: str, cued: bool = False) -> Amount | None:
+    """The amount that a plain text commits to; None if it has none or leaves several open.
+
+    It is the one that the text begins with if it is `cued`: all that follows "answer:" or the like.
+    """
     amounts = _amounts(text)
     if not amounts:
         return None
-    at = len(amounts) - 1
-    for cue in _CUE.finditer(text):
-        first = next((i for i, amount in enumerate(amounts) if amount.start >= cue.end()), None)
-        at = len(amounts) - 1
-        if first is not None and _CUE_LEAD.fullmatch(text, cue.end(), amounts[first].start):
-            at = first
+    at = 0 if cued and _CUE_LEAD.fullmatch(text, 0, amounts[0].start) else len(amounts) - 1
     pairs = [(amounts[i], amounts[i + 1]) for i in (at - 1, at) if 0 <= i < len(amounts) - 1]
     said = amounts[at]
     if any(a.value != b.value and _left_open(text, a, b) for a, b in pairs):

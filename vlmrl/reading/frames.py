@@ -103,8 +103,8 @@ class Frame(NamedTuple):
 
     def answer_text(self, response: str) -> str:
         """What the response answers, location tokens spelled out; empty if its thinking never ended."""
-        answer = answers.extract(response)
-        return location_tokens.spell_out(answer.text, self.answer_extent) if answer else ""
+        answer = answers.marked(response)
+        return location_tokens.spell_out(answers.unfenced(answer.text), self.answer_extent) if answer else ""
 
 
 def framed(function: Callable[..., _T]) -> Callable[..., _T]:

@@ -1,8 +1,8 @@
-"""Texts: plain texts as targets, and the text that an answer gives in prose.
+r"""Texts: plain texts as targets, and the texts that a response may give as its answer.
 
     true_texts(["Paris", "City of Light"])                    -> the same; of "Paris", ["Paris"]
-    readings("I looked it up. The answer is Paris.")          -> all of it, and "Paris."
-    answer_cue(r"\\s+is\\b").search("The answer is 7").end()    -> 14
+    readings("**Answer:** Paris\n\nIt is on the Seine.")      -> all of it, what follows the cue, and "Paris"
+    readings(r"\boxed{\text{Paris}}")                         -> r"\text{Paris}" and "Paris"
 
 Every function is total and linear in the length of its text.
 """
@@ -13,6 +13,7 @@ import re
 from typing import Any
 
 from vlmrl.reading import answers
+from vlmrl.reading.markup import peeled, plain, unfenced
 
 
 def true_texts(target: Any) -> list[str]:
@@ -32,22 +33,24 @@ def check_texts(target: Any) -> None:
 
 def is_unmarked(text: str) -> bool:
     """Whether a response of this text would answer just that."""
-    answer = answers.extract(text)
-    return answer is not None and answer.text == text.strip()
+    answer = answers.marked(text)
+    return answer is not None and unfenced(answer.text) == text.strip()
 
 
-def answer_cue(verb: str) -> re.Pattern[str]:
-    """Finds "answer:", and "answer" with the verb (a pattern, with the space before it), in English or Chinese.
+def readings(response: str, lead: re.Pattern[str] | None = None) -> list[str]:
+    """The texts that a response may mean to answer, most literal first; empty if its thinking never ended.
 
-    A match ends where the answer begins, but for white space.
+    The marked answer, or the whole, as it stands; the same bare (`answers.extract`); and the first line of what
+    follows a cue or the `lead` (such as "the sign says"). Each of them also without the markup in it (`plain`).
     """
-    return re.compile(rf"\banswer(?:{verb}|\s*[:：])\s*[:：]?|答案(?:是|为|[:：])", re.IGNORECASE)
-
-
-_CUE = answer_cue(r"\s+is\b")
-
-
-def readings(text: str) -> list[str]:
-    """The whole text, and the line after its last "answer is" or "answer:"."""
-    cues = list(_CUE.finditer(text))
-    return [text, text[cues[-1].end() :].strip().partition("\n")[0]] if cues else [text]
+    whole = answers.marked(response)
+    if whole is None:
+        return []
+    bare = answers.bare(whole)
+    texts = [unfenced(whole.text).strip(), bare.text]
+    led = lead.match(bare.text) if lead else None
+    if led:
+        texts.append(peeled(bare.text[led.end() :]))
+    if bare.cued or led:
+        texts.append(peeled(texts[-1].partition("\n")[0]))
+    return list(dict.fromkeys(form for text in texts for form in (text, plain(text))))

@@ -50,7 +50,7 @@ class Task:
     def plain(self) -> list[str]:
         """The same without boxes, tags and lead-ins, as they stand in hedges."""
         marked = [answers.extract(gold) for gold in self.golds]
-        return [answer.text.removeprefix("Answer: ") for answer in marked if answer]
+        return [answer.text for answer in marked if answer]
 
     @property
     def guesses(self) -> list[Guess]:
