@@ -156,9 +156,10 @@ def _same_members(said: list[str], true: list[str], rules: Rules) -> bool:
 def _equal_relations(said: str, true: str, rules: Rules) -> bool:
     """Equations and inequalities; `x = 3` and `1 + 2 = 3` answer 3, `2x = 3` does not."""
     mine, theirs = _answer(said), _answer(true)
-    if mine.values and theirs.values and _same_name(mine.name, theirs.name):
-        if any(_equal_values(a, b, rules) for a in mine.values for b in theirs.values):
-            return True
+    if _same_name(mine.name, theirs.name) and any(
+        _equal_values(a, b, rules) for a in mine.values for b in theirs.values
+    ):
+        return True
     chain, true_chain = sides(said), sides(true)
     if len(chain) != len(true_chain) or len(chain) == 1:
         return False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from vlmrl.reading import answers
+from vlmrl.reading.markup import fold
 from vlmrl.reading.quantities import is_unit
 from vlmrl.reading.symbols import latex_symbols
 
@@ -119,7 +119,7 @@ _SYNONYMS = {
 
 def clean(text: str) -> str:
     """The text in one spelling; texts that are spelled differently may still be equal in value."""
-    text = answers.fold(unicodedata.normalize("NFC", text))
+    text = fold(unicodedata.normalize("NFC", text))
     text = _braced(_undoubled(latex_symbols(text)))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
@@ -167,9 +167,7 @@ def _unwrapped(text: str) -> str:
     return braced[1] if braced and not re.search(r"[,|:]|\\mid", braced[1]) else text
 
 
-_WRAPPED = re.compile(
-    r"\\text ?\{ ?([^{} ]*|[-+(]?\d[^{}]*|[nN]o [a-z ]*|[a-z ]*real[a-z ]*|[a-z ]*empty set) ?\}[.]?"
-)
+_WRAPPED = re.compile(r"\\text ?\{ ?([^{} ]*|[-+(]?\d[^{}]*|[nN]o [a-z ]*|[a-z ]*real[a-z ]*|[a-z ]*empty set) ?\}[.]?")
 
 
 def _balanced(text: str) -> str:

@@ -81,6 +81,7 @@ _LETTERS = frozenset("msghlLNJWVAKCF")
 _COMPOUND = {"mph": ["mi", "/", "h"], "kph": ["km", "/", "h"], "kmh": ["km", "/", "h"]}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _PREFIX_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+_PERCENT_WORDS = {"percent", "percentage", "pct"}
 _NO_KIND = {"unit", "old", "point", "total"}
 # What may follow a number but is nothing that is counted.
 _NO_UNIT = frozenset({
@@ -98,6 +99,11 @@ def is_unit(word: str) -> bool:
     """Whether a word is a known unit, so that it makes no prose of a formula."""
     name = _singular(word)
     return name in _CONVERSIONS or name in _COMPOUND or name in _PREFIX_POWERS or name in _NO_KIND
+
+
+def follows_number(word: str) -> bool:
+    """Whether a word after a number changes what it is: a unit, a scale like "million", "percent"."""
+    return is_unit(word) or _singular(word) in _SCALES or word.lower() in _PERCENT_WORDS
 
 
 def _singular(word: str) -> str:
@@ -149,7 +155,7 @@ def _spelled(text: str) -> str:
 _DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,300})(?:\.\d{0,300})?|\.\d{1,300}"
 _POWER = r" ?(?:\\times|\\cdot|\*) ?10 ?\^ ?\{? ?(?P<power>-?\d{1,3}) ?\}?|[eE](?P<exponent>[+-]?\d{1,3})"
 _QUANTITY = re.compile(
-    r"(?P<minus>-?) ?(?P<money>\\dollar|[€£¥]|Rs\.?)? ?(?P<sign>-?) ?(?:"
+    r"(?P<minus>-?) ?(?P<money>\\dollar|[€£¥]|Rs\.?|US(?:D|\\dollar))? ?(?P<sign>-?) ?(?:"
     r"(?P<whole>\d{1,15})? ?\\frac ?\{ ?(?P<a>-?\d{1,300}) ?\} ?\{ ?(?P<b>-?\d{1,300}) ?\}"
     r"|(?:(?P<plain_whole>\d{1,15}) )?(?P<c>\d{1,300}) ?/ ?(?P<d>\d{1,300})"
     r"|(?P<start>\d{0,30}\.\d{0,30})\\(?:overline|bar|dot) ?\{ ?(?P<period>\d{1,30}) ?\}"
@@ -158,7 +164,10 @@ _QUANTITY = re.compile(
     r")(?P<unit>(?: ?(?:\\text ?\{[^{}]{0,60}\}|\\%|\\Omega|[a-zA-Z]+(?![a-zA-Z(\\])|[^\W\d_\x00-\x7f]+|/"
     r"|(?<=[a-zA-Z}]) ?\^ ?\{? ?-?[1-9] ?\}?)){0,12})"
 )
-_MONEY_SIGNS = {"\\dollar": "dollar", "€": "euro", "£": "pound", "¥": "yuan", "Rs": "rupee", "Rs.": "rupee"}
+_MONEY_SIGNS = {
+    "\\dollar": "dollar", "USD": "dollar", "US\\dollar": "dollar", "€": "euro", "£": "pound", "¥": "yuan",
+    "Rs": "rupee", "Rs.": "rupee",
+}  # fmt: skip
 _UNIT_END = re.compile(r"((?: ?\\text ?\{[^{}]{1,60}\}(?: ?\^ ?\{?[23]\}?)?| degrees| [a-z]{2,12}(?:\^[23])?)+)$")
 
 
