@@ -29,7 +29,7 @@ from vlmrl.reading.checks import one_of
 from vlmrl.reading.expressions import MAX_MEMBERS, Rules, equal
 from vlmrl.reading.notation import clean, is_prose
 from vlmrl.reading.quantities import PERCENT
-from vlmrl.reading.sentences import in_words
+from vlmrl.reading.sentences import in_words, plain_bold
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 EXAMPLES = [
@@ -65,7 +65,6 @@ _LONGEST = 2000
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _LABEL = re.compile(r"[*_]{0,2}[A-Z][a-z]{2,}(?: [a-z]+){0,3}[*_]{0,2}: ?(?=\S)|Answer\s+(?=[\\$\d])")
-_BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)([^*\n]+)\*\*")
 _DENYING = re.compile(r"(?:\bnot|n['’]t)\W*\\f?boxed?\W*$|(?:\bnot|n['’]t)\W*$", re.IGNORECASE)
 _OR_ANOTHER = re.compile(r"[\s$,.}]*\(?or\s+[-$\\\d]", re.IGNORECASE)
 _JOINT = re.compile(
@@ -169,5 +168,6 @@ def _expression(answer: answers.Answer) -> str | None:
     words = _TEXT.sub(r" \1 ", text) if answer.marked and re.search(r"\d", text) else text
     if answer.cued or is_prose(clean(words)):
         return in_words(words, cued=answer.cued, marked=answer.marked)
-    text = _BOLD.sub(r"\1", text)
+    lines = text.strip("#> \n").split("\n")
+    text = plain_bold(lines[-1] if all("=" in line or not line.strip() for line in lines) else "\n".join(lines))
     return text[label.end() :] if (label := _LABEL.match(text)) else text or None

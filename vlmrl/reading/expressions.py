@@ -184,7 +184,9 @@ def _answer(text: str) -> _Answer:
     named = [part for part in parts if _is_name(part)] if len(parts) > 1 else []
     if len(parts) > 1 and not _CLOSED.match(parts[0]) and _has_names(parts[0] + parts[-1]):
         if not named or (len(parts) > 2 and named == parts[-1:]):
-            return _Answer("", [])
+            # A formula, with numbers put in, and its value.
+            calculated = len(parts) > 2 and not _has_names(parts[-2] + parts[-1]) and _rounds_to(*parts[-2:])
+            return _Answer("", parts[:-3:-1] if calculated else [])
         parts = parts[:-1] if named == parts[-1:] else parts[parts.index(named[0]) + 1 :]
     else:
         named = []
@@ -208,7 +210,10 @@ def _constant(text: str) -> float | None:
 
 def _has_names(text: str) -> bool:
     """Whether there is a letter other than the constants e and i."""
-    return re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+|(?<![a-zA-Z])[ei](?![a-zA-Z])", "", text)) is not None
+    return (
+        re.search(r"[a-zA-Z]", re.sub(r"\\text ?\{[^{}]*\}|\\[a-zA-Z]+|(?<![a-zA-Z])[ei](?![a-zA-Z])", "", text))
+        is not None
+    )
 
 
 def _same_name(mine: str, theirs: str) -> bool:

@@ -36,6 +36,8 @@ _REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\s+", " "),
+        # What an expression follows from.
+        (r"^.*(?:\\(?:Rightarrow|Longrightarrow|implies|therefore)(?![a-zA-Z])|⇒|∴)|^ ?=>", ""),
         # Delimiters, currency, thin spaces, sizes, colours.
         (r"(?<=\d) ?,? ?\\! ?,? ?(?=\d{3}(?!\d))|\\\\,|;(?! ?$)", ","),
         (r" ?(?<![_^}\]])\{ ?([,:.;=<>]) ?\} ?", r"\1"),

@@ -114,10 +114,10 @@ def _singular(word: str) -> str:
     return _ALIASES.get(name, name)
 
 
-def _unit(text: str) -> tuple[frozenset[tuple[str, int]], Fraction] | None:
-    """The kind of a unit and its factor; None if the text is not a unit."""
+def _unit(text: str) -> tuple[frozenset[tuple[str, int]], Fraction, int] | None:
+    """The kind of a unit, its factor, and a scale such as million; None if the text is not a unit."""
     kinds: Counter[str] = Counter()
-    factor, sign, power, last = Fraction(1), 1, 1, ""
+    factor, scale, sign, power, last = Fraction(1), 1, 1, 1, ""
     for match in _UNIT_TOKEN.finditer(_spelled(text)):
         exponent, word = match[1], match[2]
         name = _singular(word) if word else ""
@@ -131,7 +131,7 @@ def _unit(text: str) -> tuple[frozenset[tuple[str, int]], Fraction] | None:
         elif name in _PREFIX_POWERS:
             power = _PREFIX_POWERS[name]
         elif name in _SCALES:
-            factor *= _SCALES[name]
+            scale *= _SCALES[name]
         elif name == "per" or match[0] == "/":
             sign = -1
         elif name and name not in _NO_KIND:
@@ -141,7 +141,7 @@ def _unit(text: str) -> tuple[frozenset[tuple[str, int]], Fraction] | None:
             kinds[kind] += sign * power
             factor *= one ** (sign * power)
             last, power = name, 1
-    return frozenset((kind, power) for kind, power in kinds.items() if power), factor
+    return frozenset((kind, power) for kind, power in kinds.items() if power), factor, scale
 
 
 def _spelled(text: str) -> str:
@@ -177,24 +177,25 @@ def quantity(text: str) -> Quantity | None:
         text = text[1:-1].strip()
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        word = answers.parse_number(re.sub(r"^\\text ?\{([^{}]*)\}$", r"\1", text)) if text[:1].isalpha() else None
-        return None if word is None else Quantity(word, exact=True)
+        text = re.sub(r"^\\text ?\{([^{}]*)\}$", r"\1", text)
+        word = answers.find_numbers(text)[:1] if text[:1].isalpha() else []
+        return quantity(f"{word[0].value}{text[word[0].end :]}") if word and word[0].start == 0 else None
     value, unit = _value(match), _unit(match["unit"].replace("\\%", ""))
     if value is None or unit is None:
         return None
-    kind, factor = unit
+    kind, factor, scale = unit
     if match["money"]:
         kind = kind | {(_MONEY_SIGNS[match["money"]], 1)}
-    scale = factor if not kind else Fraction(1)  # of "5 million" without a unit
     exact = match["period"] is not None or "." not in (match["decimal"] or "")
-    return Quantity(value * scale, exact, "\\%" in match["unit"], kind, factor / scale)
+    return Quantity(value * scale, exact, "\\%" in match["unit"], kind, factor)
 
 
 def without_unit(text: str) -> tuple[str, Quantity | None]:
     r"""A clean expression without the unit at its end, and that unit, as one of it: `25\pi\text{ cm}`."""
     match = _UNIT_END.search(text)
     one = quantity("1" + match[1]) if match and match.start() > 0 else None
-    return (text[: match.start()], one) if match and one and not one.percent else (text, None)
+    is_unit = one and one.value == 1 and not one.percent
+    return (text[: match.start()], one) if match and is_unit else (text, None)
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
