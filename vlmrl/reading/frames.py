@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import answers, location_tokens, places, structures
+from vlmrl.reading import answers, location_tokens, names, structures
 
 _SIDE = {"relative_1000": 1000.0, "relative_100": 100.0, "relative_1": 1.0}
 COORDS = ("pixels", *_SIDE)
@@ -156,7 +156,7 @@ def true_items(
 ) -> Iterator[tuple[Any, Any]]:
     """(coordinates, label) of a target's items: one object, coordinates that are one item, or a list of these."""
     for item in [target] if isinstance(target, dict) or is_one(target) else target:
-        yield (places.keyed(item, keys), places.label_of(item)) if isinstance(item, dict) else (item, None)
+        yield (names.keyed(item, keys), names.label_of(item)) if isinstance(item, dict) else (item, None)
 
 
 def written(key: str, places: Iterable[tuple[Any, str | None]]) -> str:
