@@ -93,9 +93,9 @@ def verify(
 
     `target`: a list of `{"bbox_2d": [x1, y1, x2, y2], "label": str}` (label optional), or one such object,
     or bare boxes, or JSON of these as text; `[]` means that there is no object, and is then the only right answer,
-    or with `none_in_words` also "No objects" and the like. `coords` and
-    `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the
-    answer, where it differs: a model that sees a resized image answers in the pixels of that image.
+    or with `none_in_words` also "No objects" and the like. `coords` and `image_size` (width, height in pixels)
+    describe the target; `answer_coords` and `answer_size` the answer, where it differs: a model that sees a resized
+    image answers in the pixels of that image.
     """
     try:
         true = _to_answer(_true_boxes(target, metric, frame), frame)

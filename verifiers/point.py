@@ -83,9 +83,8 @@ def verify(
     """Scores the points of the answer (`points.parse_points` says what is read).
 
     `target` `[]` means that there is no such place, and `[]` is then the only right answer, or with `none_in_words`
-    also "None" and the like. `coords` and
-    `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the answer,
-    where it differs.
+    also "None" and the like; a target may be JSON as text. `coords` and `image_size` (width, height in pixels)
+    describe the target; `answer_coords` and `answer_size` the answer, where it differs.
     """
     try:
         places = _true_places(target, metric, radius_unit, frame)

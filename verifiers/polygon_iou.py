@@ -72,9 +72,9 @@ def verify(
 ) -> Verdict:
     """Scores the polygons of the answer (`polygons.parse_polygons` says what is read).
 
-    `target`: a shape, or a list of shapes; `[]` means that there is no object, and `[]` is then the only right
-    answer, or with `none_in_words` also "No objects" and the like. `coords` and `image_size` (width, height in pixels) describe the target; `answer_coords` and
-    `answer_size` the answer, where it differs.
+    `target`: a shape, or a list of shapes, or JSON of these as text; `[]` means that there is no object, and `[]` is
+    then the only right answer, or with `none_in_words` also "No objects" and the like. `coords` and `image_size`
+    (width, height in pixels) describe the target; `answer_coords` and `answer_size` the answer, where it differs.
     """
     try:
         turn = _turn(angle_unit, angle_direction)

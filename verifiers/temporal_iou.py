@@ -73,9 +73,9 @@ def verify(
     """Scores the spans of the answer by `metric`; below `threshold` it is 0.
 
     `target`: [start, end], `{"start_time", "end_time"}`, a list of those, or `[]`, in `unit`: `seconds`, or
-    `fraction` of the duration. `answer_unit`: of the plain numbers in answers, if not that of the target.
-    `duration`: of the video in seconds; needed where the two differ, and in seconds by `boundary` and
-    `discount_whole`.
+    `fraction` of the duration; or JSON of these as text. `answer_unit`: of the plain numbers in answers, if not that
+    of the target. `duration`: of the video in seconds; needed where the two differ, and in seconds by `boundary` and
+    `discount_whole`. `none_in_words`: "There is no such moment" and the like are `[]`.
     """
     timeline = Timeline(unit, duration, answer_unit)
     try:
@@ -86,8 +86,9 @@ def verify(
     said = timespans.parse(answer.text, timeline, none_in_words=none_in_words) if answer else None
     if said is None:
         return unparsed("no time span in the answer, or one that is reversed or left open", PARTS)
-    iou = timelines.iou(said, true)
-    score, parts = _score(iou, said, true, metric, timeline.length), _parts(iou, said, true)
+    iou, *shares = timelines.compared(said, true)
+    score = _score(iou, said, true, metric, timeline.length)
+    parts = dict(zip(PARTS, (iou, *shares, *(float(iou >= at) for at in REPORTED)), strict=True))
     if discount_whole:
         video = [Span(0.0, timeline.length or 0.0)]
         whole = _score(timelines.iou(video, true), video, true, metric, timeline.length)
@@ -167,12 +168,3 @@ def _score(iou: float, said: Sequence[Span], true: Sequence[Span], metric: str, 
     starts = min(said).start - min(true).start
     ends = max(span.end for span in said) - max(span.end for span in true)
     return iou * max(0.0, 1 - abs(starts) / length) * max(0.0, 1 - abs(ends) / length)
-
-
-def _parts(iou: float, said: Sequence[Span], true: Sequence[Span]) -> dict[str, float]:
-    common = timelines.overlap(said, true)
-    shares = {
-        name: min(1.0, common / length) if (length := timelines.total(spans)) > 0 else float(not said and not true)
-        for name, spans in (("precision", said), ("recall", true))
-    }
-    return dict(zip(PARTS, (iou, *shares.values(), *(float(iou >= at) for at in REPORTED)), strict=True))

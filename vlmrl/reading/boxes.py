@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import places
+from vlmrl.reading import names, places
 from vlmrl.reading.structures import Extent, is_pairs, numbers
 
 BOX_NAMES = ("bbox_2d", "bbox", "box_2d", "box", "bounding_box", "bounding_box_2d", "boundingbox", "bndbox", "rect")
@@ -76,7 +76,7 @@ def box_from(value: Any, label: Any = None) -> Box | None:
     if coords is None or len(coords) != 4:
         return None
     x1, y1, x2, y2 = coords
-    return Box((x1, y1, x2, y2), places.said_label(label)) if x1 < x2 and y1 < y2 else None
+    return Box((x1, y1, x2, y2), names.said_label(label)) if x1 < x2 and y1 < y2 else None
 
 
 def _boxes(value: list[Any], label: str | None, _: str | None) -> list[Box]:

@@ -17,16 +17,18 @@ _NEGATION = r"\b(?:not|never|no|none|nothing|nowhere|neither|nor|cannot)\b|n't\b
 _DENIED = re.compile(_NEGATION, re.IGNORECASE)
 _REFUTED = re.compile(rf"{_NEGATION}|\b(?:wrong|incorrect|false|mistaken?)\b|错", re.IGNORECASE)
 _CORRECTION = re.compile(
-    r"\?\s*no\b|\b(?:wait|actually|correction|sorry|hm+|scratch that|on second thought|instead)\b(?:,?\s*no\b)?|更正|不对|应该是",
+    r"\?\s*no\b|\b(?:wait|actually|correction|sorry|hm+|scratch that|on second thought|instead)\b(?:,?\s*no\b)?"
+    r"|更正|不对|应该是",
     re.IGNORECASE,
 )
 _CLAUSE = re.compile(r"[.!?;,。、](?=\s|$)|[。\n]|\bbut\b|\brather\b|而是|而非", re.IGNORECASE)
 _ALTERNATIVE = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|either)\b[^\d]{0,25}$|或", re.IGNORECASE)
 _NOTE = re.compile(
-    r"(?:^|[\n.;])[\s(*-]{0,9}(?:note|n\.b\.|remark|explanation|reasoning|where|here,|(?:the )?(?:image|coordinates?|video)"
-    r"\b|注)",
+    r"(?:^|[\n.;])[\s(*-]{0,9}(?:note|n\.b\.|remark|explanation|reasoning|where|here,"
+    r"|(?:the )?(?:image|coordinates?|video)\b|注)",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"\w")
 _ALONE = re.compile(r"[\s\])}\"']*(?:[.!。\n]|$)")
 _SENTENCE = re.compile(r"[.!?]\s+(?=[^\W\d])|。\s*(?=\w)")
 _PARAGRAPH = re.compile(r"\n\s{0,9}[^\W\d]\w*(?:[ ,]{1,9}\w+){3}")
@@ -43,6 +45,8 @@ def committed(text: str, spans: Sequence[tuple[int, int]], *, last: bool = False
     """
     if not spans or _CUT.fullmatch(text, spans[-1][1]):
         return None
+    if len(spans) == 1 and not (_WORD.search(text, 0, spans[0][0]) or _WORD.search(text, spans[0][1])):
+        return [0]
     kept: list[list[int]] = []
     until = 0
     for n, (start, end) in enumerate(spans):
@@ -61,7 +65,7 @@ def committed(text: str, spans: Sequence[tuple[int, int]], *, last: bool = False
             kept[-1].append(n)
         until = end
     kept = [sentence for sentence in kept if sentence]
-    if len(spans) > 1 and kept and not re.search(r"\w", text[: spans[kept[0][0]][0]]):
+    if len(spans) > 1 and kept and not _WORD.search(text, 0, spans[kept[0][0]][0]):
         first = kept[0]
         first[1:] = takewhile(lambda n: not _PARAGRAPH.search(text, spans[n - 1][1], spans[n][0]), first[1:])
         if _ALONE.match(text, spans[first[-1]][1]):
@@ -93,7 +97,8 @@ _SEEN = (
 _NONE = re.compile(
     r"(?:none|null|nil|n/?a|nothing|empty|\[\s*\]|\{\s*\})(?: (?:is |was )?(?:found|visible|present|detected))?"
     r"|there (?:(?:is|are|was|were) not|(?:is|are|was|were)n't) (?:any|an?) [^.,]{1,60}"
-    r"|(?:there(?:'s| is| are| was| were) |i (?:see|find|detect) |the (?:image|video|picture|screen) (?:has|contains|shows) )?"
+    r"|(?:there(?:'s| is| are| was| were) |i (?:see|find|detect) "
+    r"|the (?:image|video|picture|screen) (?:has|contains|shows) )?"
     rf"(?:no|zero|not any|none of the) [^.,]{{1,60}}"
     rf"|(?:the|this|that|these|any|such|no|an?|it|they) ?[^.,]{{0,60}}? ?(?:(?:is|are|was|were|do|does|did|can|could)"
     rf"(?: ?not|n't)|cannot|never)(?: be)? {_SEEN}\b[^.,]{{0,60}}"

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import answers, location_tokens, places, structures
+from vlmrl.reading import answers, location_tokens, names, structures
 from vlmrl.reading.checks import literal, one_of
 from vlmrl.verdict import Shape
 
@@ -127,7 +127,7 @@ class Frame(NamedTuple):
         Four plain numbers are the corners of a box, whatever form the target has them in.
         """
         for item in [target] if isinstance(target, dict) or is_one(target) else target:
-            value, label = (places.keyed(item, keys), places.label_of(item)) if isinstance(item, dict) else (item, None)
+            value, label = (names.keyed(item, keys), names.label_of(item)) if isinstance(item, dict) else (item, None)
             if self.box_form == "xywh" and (box := structures.numbers(value)) and len(box) == 4:
                 value = [box[0], box[1], box[0] + box[2], box[1] + box[3]]
             yield value, label

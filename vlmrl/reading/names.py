@@ -1,4 +1,4 @@
-"""Names of coordinates: `x1`, `left`, `width`; and the labels in front of places in prose.
+"""Names: of coordinates (`x1`, `left`, `width`), of the keys of objects, and the labels in front of places in prose.
 
 coordinates([("left", 10), ("top", 20), ("width", 30), ("height", 40)])  -> [10.0, 20.0, 40.0, 60.0]
 coordinates([("x", 140), ("y", 50)])                                     -> [140.0, 50.0]
@@ -88,6 +88,38 @@ def coordinates(pairs: Sequence[tuple[str, Any]]) -> list[Any] | None:
     return None
 
 
+# --- objects ------------------------------------------------------------------------------------------------
+
+_LABEL_KEYS = ("label", "category", "class", "class_name", "category_name", "name", "object", "object_name")
+
+
+def key_of(item: dict[str, Any], keys: Sequence[str]) -> str | None:
+    """The object's own spelling, in any case, of the first of the keys that it has with a value."""
+    own = [name for name, value in item.items() if value is not None and str(name).lower() in keys]
+    return min(own, key=lambda name: keys.index(str(name).lower())) if len(own) > 1 else own[0] if own else None
+
+
+def keyed(item: dict[str, Any], keys: Sequence[str]) -> Any:
+    """The value under the first of the keys that the object has, or None."""
+    key = key_of(item, keys)
+    return None if key is None else item[key]
+
+
+def label_of(item: dict[str, Any]) -> str | None:
+    """What an object of an answer or a target says it shows."""
+    return said_label(keyed(item, _LABEL_KEYS))
+
+
+def is_label(name: str) -> bool:
+    """Whether an object says under this name what it shows."""
+    return name.lower() in _LABEL_KEYS
+
+
+def said_label(value: Any) -> str | None:
+    """The label, if it is a text that says something."""
+    return value if isinstance(value, str) and value.strip() else None
+
+
 # --- labels -------------------------------------------------------------------------------------------------
 
 _NOUN = (
@@ -96,18 +128,24 @@ _NOUN = (
     r"segmentations?|corners?|cent(?:er|re)|vertices|contours?|quads?|list|area|places?|note|image|size)"
 )
 _GENERIC = re.compile(
-    rf"(?:(?:bounding|start|end|final|detected|all|predicted|click|the|my|{_NOUN})[ _-]?){{0,3}}{_NOUN}?(?:[ _-]?(?:2d|xyxy))?"
+    rf"(?:(?:bounding|start|end|final|detected|all|predicted|click|the|my|{_NOUN})[ _-]?){{0,3}}{_NOUN}?"
+    r"(?:[ _-]?(?:2d|xyxy))?"
     r"|(?:the )?(?:top|bottom|upper|lower)[ -](?:left|right)(?: corner)?",
     re.IGNORECASE,
 )
+_ARTICLE = r"(?:an?\s|the\s)?[\"']?"
 _LABEL = re.compile(
-    r"(?:^|[\n,;|])[\s•]{0,9}(?:and\s)?(?:an?\s|the\s)?[\"']?(?P<label>[^\W\d](?:[\w'/-]|[ ](?! )){0,60}?)[\"']?\s?(?:[:=|]|->|-)\s{0,3}[\"']?$"
-    r"|•\s{0,3}(?:an?\s|the\s)?[\"']?(?P<item>[^\W\d](?:[\w'/-]|[ ](?! )){0,40}?)[\"']?\s{0,3}$",
+    rf"(?:^|[\n,;|])[\s•]{{0,9}}(?:and\s)?{_ARTICLE}(?P<label>[^\W\d](?:[\w'/-]|[ ](?! )){{0,60}}?)[\"']?"
+    r"\s?(?:[:=|]|->|-)\s{0,3}[\"']?$"
+    rf"|•\s{{0,3}}{_ARTICLE}(?P<item>[^\W\d](?:[\w'/-]|[ ](?! )){{0,40}}?)[\"']?\s{{0,3}}$",
     re.IGNORECASE,
 )
 _NO_LABEL = re.compile(
     r"\b(?:is|are|at|of|in|for|to|be|click|tap|i|it|answer|location|coordinates?|position|locate[ds]?|bounding)\b", re.I
 )
+
+
+_SEPARATORS = frozenset(":=|>-")
 
 
 def is_generic(name: str) -> bool:
@@ -117,6 +155,8 @@ def is_generic(name: str) -> bool:
 
 def label_before(text: str) -> str | None:
     """The label at the end of a text that leads to a place: `car: `, `| car | `, or the item of a list."""
+    if "•" not in text and text.rstrip(" \"'")[-1:] not in _SEPARATORS:
+        return None
     found = _LABEL.search(text)
     label = (found["label"] or found["item"]) if found else None
     if not label or is_generic(label) or len(label.split()) > 5 or _NO_LABEL.search(label):

@@ -54,9 +54,9 @@ def read(
 ) -> list[T] | None:
     """What the coordinates of an answer describe, in order, repetitions once; `[]` is the answer that there is none.
 
-    None if there is nothing to read. What follows "answer:" counts, if it names a place. `keys` are the names of coordinates in an object, the preferred ones first.
-    `extent` is the largest x and y, of which per cent are a share. `last`: of several sentences the last counts.
-    `none_in_words`: "No objects" is `[]` as well.
+    None if there is nothing to read. `keys` are the names of coordinates in an object, the preferred ones first.
+    What follows "answer:" counts, if it names a place. `extent` is the largest x and y, of which per cent are a share.
+    `last`: of several sentences the last counts. `none_in_words`: "No objects" is `[]` as well.
     """
     text = unfenced(text).strip()
     value = structures.whole(text)
@@ -81,31 +81,6 @@ def _made(values: Sequence[tuple[Any, str | None]], keys: Sequence[str], make: M
     return list(kept)[:MAX_PLACES]
 
 
-def keyed(item: dict[str, Any], keys: Sequence[str]) -> Any:
-    """The value under the first of the keys that the object has, in any case, or None."""
-    key = _key(item, keys)
-    return None if key is None else item[key]
-
-
-def _key(item: dict[str, Any], keys: Sequence[str]) -> str | None:
-    """The object's own spelling of the first of the keys that it has with a value."""
-    own = {str(key).lower(): key for key, value in item.items() if value is not None}
-    return next((own[key] for key in keys if key in own), None)
-
-
-def label_of(item: dict[str, Any]) -> str | None:
-    """What an object of an answer or a target says it shows."""
-    return said_label(keyed(item, _LABEL_KEYS))
-
-
-def said_label(value: Any) -> str | None:
-    """The label, if it is a text that says something."""
-    return value if isinstance(value, str) and value.strip() else None
-
-
-_LABEL_KEYS = ("label", "category", "class", "class_name", "category_name", "name", "object", "object_name")
-
-
 # --- values -------------------------------------------------------------------------------------------------
 
 
@@ -123,14 +98,14 @@ def _walk(
         for item in () if made else value:
             yield from _walk(item, keys, make, label, key, depth + 1)
         return
-    own = _key(value, keys)
+    own = names.key_of(value, keys)
     coords = names.coordinates(list(value.items())) if own is None else value[own]
     if coords is not None:
-        yield from _walk(coords, keys, make, label_of(value) or label, own and own.lower(), depth + 1)
+        yield from _walk(coords, keys, make, names.label_of(value) or label, own and own.lower(), depth + 1)
         return
     for name, item in value.items():
         inner = label if names.is_generic(name) else name
-        if not isinstance(item, str) or name.lower() not in _LABEL_KEYS:
+        if not isinstance(item, str) or not names.is_label(name):
             yield from _walk(item, keys, make, inner, None, depth + 1)
 
 
@@ -181,7 +156,8 @@ def _bracket(tag: re.Match[str]) -> str:
     return "]" if closes else "["
 
 
-_LIST = rf"{NUMBER}(?:\s?(?:%|px))?(?:[ \t]{{0,3}}[,;][ \t]{{0,3}}{NUMBER}(?:\s?(?:%|px))?|[ \t]{{1,3}}{NUMBER}(?:\s?(?:%|px))?){{1,4000}}"
+_VALUE = rf"{NUMBER}(?:\s?(?:%|px))?"
+_LIST = rf"{_VALUE}(?:(?:[ \t]{{0,3}}[,;][ \t]{{0,3}}|[ \t]{{1,3}}){_VALUE}){{1,4000}}"
 _PLACE = re.compile(
     rf"{REF}|(?P<open>[\[({{])|{names.NAMED}"
     rf"|(?:^•?|[:=]|\b(?:is|are|at)\b)[ \t]{{0,9}}(?P<bare>{_LIST})[ \t]{{0,9}}\.?(?=[ \t]{{0,9}}(?:$|\())",
@@ -192,7 +168,8 @@ _SIZE = re.compile(
     r"\b(?:size|resolution|dimensions?|scale|range|width|height|scores?|confidences?)\b[^\n.;]{0,20}$", re.I
 )
 _JOIN = re.compile(
-    r"(?:[\s,;:=()>•-]|\b(?:and|to|the|is|at|top|bottom|upper|lower|left|right|corner|[xy]\d?)\b|[左右][上下]角?|[和到至]){0,60}",
+    r"(?:[\s,;:=()>•-]|\b(?:and|to|the|is|at|top|bottom|upper|lower|left|right|corner|[xy]\d?)\b"
+    r"|[左右][上下]角?|[和到至]){0,60}",
     re.IGNORECASE,
 )
 

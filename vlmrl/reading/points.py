@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from vlmrl.reading import places
+from vlmrl.reading import names, places
 from vlmrl.reading.boxes import BOX_KEYS, BOX_NAMES
 from vlmrl.reading.structures import Extent, is_pairs, numbers
 
@@ -40,7 +40,7 @@ def point_from(value: Any, label: Any = None) -> Point | None:
     if coords is None or len(coords) not in (2, 4):
         return None
     x, y = coords if len(coords) == 2 else ((coords[0] + coords[2]) / 2, (coords[1] + coords[3]) / 2)
-    return Point((x, y), places.said_label(label))
+    return Point((x, y), names.said_label(label))
 
 
 def _points(value: list[Any], label: str | None, key: str | None) -> list[Point]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import places
+from vlmrl.reading import names, places
 from vlmrl.reading.boxes import BOX_KEYS, BOX_NAMES
 from vlmrl.reading.structures import Extent, is_flat, is_pairs, numbers
 
@@ -74,7 +74,7 @@ def polygon_from(value: Any, label: Any = None, turn: float = math.pi / 180) -> 
     kept = tuple(ring for ring in rings if ring)
     if not kept or len(kept) < len(rings):
         return None
-    return Polygon(kept, places.said_label(label))
+    return Polygon(kept, names.said_label(label))
 
 
 def moved(polygon: Polygon, move: Move) -> Polygon:
