@@ -138,3 +138,12 @@ def test_train(followed) -> None:
 
 def test_the_converted_rows_are_good(followed) -> None:
     assert followed.printed["vlmrl data check my_data/theirs.jsonl"].startswith("1 good rows")
+
+
+def test_the_page_names_every_schema_and_flag() -> None:
+    from vlmrl.data.foreign.schemas import SCHEMAS
+    from vlmrl.data.foreign.wanted import FIELDS
+
+    section = PAGE[PAGE.index("## 9.") :]
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(SCHEMAS)
+    assert ", ".join(FIELDS) in section

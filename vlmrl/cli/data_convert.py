@@ -88,8 +88,9 @@ def _wanted(said: dict[str, Any]) -> Wanted:
     from vlmrl.data.foreign.row import from_json
     from vlmrl.data.foreign.wanted import Wanted
 
-    params = {name: from_json(value) for name, value in said.get("params", {}).items()}
-    columns = {name: value for name, value in said.get("params", {}).items() if params[name] is value}
+    given = said.get("params", {})
+    params = {name: from_json(value) for name, value in given.items()}
+    columns = {name: value for name, value in params.items() if isinstance(value, str) and value == given[name]}
     return Wanted(
         source=said.get("source"),
         image_root=said.get("image_root"),

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from vlmrl import catalog
 from vlmrl.data.check import modality
 from vlmrl.data.foreign import options, prompts
 from vlmrl.data.foreign.files import default_source, foreign_rows, shards, stem
@@ -45,6 +46,8 @@ def convert_file(
     """  # fmt: skip
     if schema not in (AUTO, *SCHEMAS):
         raise UserError(f"--from {schema!r}: unknown schema{nearest(schema, (AUTO, *SCHEMAS))}")
+    if verifier is not None:
+        catalog.load("verifiers", verifier)
     name, several = default_source(path), len(shards(path)) > 1
     seen: Counter[str] = Counter()
     rows: Counter[Path] = Counter()

@@ -90,7 +90,10 @@ def ms_swift(row: Row, turns: Callable[[], Turns]) -> Answer:
     coords = objects.get("bbox_type")
     if coords not in forms:
         raise UserError(f"{row.where}: objects.bbox_type: expected real, norm1000 or norm1, got {coords!r:.80}")
-    marks = {"<bbox>": list(objects.get("bbox") or []), "<ref-object>": list(objects.get("ref") or [])}
+    for name in ("bbox", "ref", "image_id"):
+        if not isinstance(objects.get(name, []), list):
+            raise UserError(f"{row.where}: objects.{name}: expected a list, got {objects[name]!r:.80}")
+    marks = {"<bbox>": list(objects.get("bbox", [])), "<ref-object>": list(objects.get("ref", []))}
     prompt = turns()[:-1] if turns()[-1]["role"] == "assistant" else turns()
     for turn in prompt:
         turn["content"] = _filled(turn["content"], marks, row)
@@ -100,10 +103,12 @@ def ms_swift(row: Row, turns: Callable[[], Turns]) -> Answer:
     if not boxes or row.first(*ANSWERS) is not None:
         return last_turn(row, turns)._replace(coords=forms[coords])
     named = labels if len(labels) == len(boxes) else [None] * len(boxes)
-    key, verifier = ("bbox_2d", "dynamic_iou") if len(boxes[0]) == 4 else ("point_2d", "point")
+    is_point = isinstance(boxes[0], list) and len(boxes[0]) == 2
+    key, verifier = ("point_2d", "point") if is_point else ("bbox_2d", "dynamic_iou")
     target = [{key: box} | ({"label": label} if label else {}) for box, label in zip(boxes, named, strict=True)]
-    numbers = set(objects.get("image_id") or [])
-    params = {"image": numbers.pop()} if len(numbers) == 1 and len(row.media().get("images", [])) > 1 else {}
+    numbers = objects.get("image_id", [])
+    one_of_several = numbers and numbers.count(numbers[0]) == len(numbers) and len(row.media().get("images", [])) > 1
+    params = {"image": numbers[0]} if one_of_several else {}
     return Answer(target, verifier, params, forms[coords])
 
 

@@ -37,9 +37,8 @@ def foreign_rows(path: str) -> Iterator[Foreign]:
             yield from ((where, row, file) for where, row in read_rows(file))
             continue
         try:
-            with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
-                rows = _table(stream, file) if kind in (".tsv", ".csv") else _json(stream, file)  # pyright: ignore[reportArgumentType]
-                yield from ((where, row, file) for where, row in rows)
+            rows = _table(file) if kind in (".tsv", ".csv") else _json(file)
+            yield from ((where, row, file) for where, row in rows)
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{file}: cannot be read ({reason!s:.200})") from None
@@ -56,14 +55,11 @@ def shards(path: str) -> list[Path]:
             _suffix(file)
         return files
     if not whole.is_dir():
-        if not whole.is_file():
-            read_rows_error = f"{path}: no such file"
-            try:
-                whole.stat()
-            except OSError as error:
-                if not isinstance(error, FileNotFoundError):
-                    read_rows_error = f"{path}: cannot be read ({error.strerror})"
-            raise UserError(read_rows_error)
+        try:
+            whole.stat()
+        except OSError as error:
+            reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+            raise UserError(f"{path}: {reason}") from None
         _suffix(whole)
         return [whole]
     files = sorted(
@@ -111,12 +107,17 @@ def _suffix(file: Path) -> str:
 # --- one file ---------------------------------------------------------------------------------------------
 
 
-def _json(stream: IO[bytes], file: Path) -> Iterator[tuple[str, Any]]:
+def _opened(file: Path) -> IO[bytes]:
+    return gzip.open(file) if file.suffix == ".gz" else file.open("rb")  # pyright: ignore[reportReturnType]
+
+
+def _json(file: Path) -> Iterator[tuple[str, Any]]:
     """The rows of JSONL, or of one JSON array, which is read whole."""
-    if _kind(file) == ".jsonl":
-        yield from read_jsonl(stream, str(file))
-        return
-    text = stream.read()
+    with _opened(file) as stream:
+        if _kind(file) == ".jsonl":
+            yield from read_jsonl(stream, str(file))
+            return
+        text = stream.read()
     if not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         # Many a .json holds lines.
         yield from read_jsonl(text.splitlines(), str(file))
@@ -128,24 +129,29 @@ def _json(stream: IO[bytes], file: Path) -> Iterator[tuple[str, Any]]:
     yield from ((f"{file} row {number}", row) for number, row in enumerate(rows, 1))
 
 
-def _table(stream: IO[bytes], file: Path) -> Iterator[tuple[str, Any]]:
+def _table(file: Path) -> Iterator[tuple[str, Any]]:
     """The rows of a table whose first line names the columns; empty cells are null."""
-    csv.field_size_limit(sys.maxsize)  # a cell may hold an image in base64
-    lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(stream))
+    # The first pass keeps only references, the second the few images that rows refer to.
+    shown = (row.get("image") or "" for _, row in _cells(file) if "index" in row)
+    wanted = {image for image in shown if len(image) <= LONGEST_REFERENCE}
     images: dict[str, str] = {}
+    for where, row in _cells(file):
+        image = row.get("image") or ""
+        if "index" in row and len(image) > LONGEST_REFERENCE and row["index"] in wanted:
+            images[row["index"]] = image
+        yield where, row | ({"image": images[image]} if image in images else {})
+
+
+def _cells(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    csv.field_size_limit(sys.maxsize)  # a cell may hold an image in base64
     number = 0
-    try:
-        for number, row in enumerate(csv.DictReader(lines, delimiter="\t" if _kind(file) == ".tsv" else ","), 1):
-            where = f"{file} row {number}"
-            if None in row or None in row.values():
-                raise UserError(f"{where}: has another number of cells than the first line has names; fix the row")
-            cells = {name: cell or None for name, cell in row.items()}
-            image = cells.get("image") or ""
-            if "index" in cells and image:
-                if len(image) <= LONGEST_REFERENCE and image in images:
-                    cells["image"] = images[image]
-                elif len(image) > LONGEST_REFERENCE:
-                    images[str(cells["index"])] = image
-            yield where, cells
-    except csv.Error as error:
-        raise UserError(f"{file}: not a readable table after row {number} ({error})") from None
+    with _opened(file) as stream:
+        lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(stream))
+        try:
+            for number, row in enumerate(csv.DictReader(lines, delimiter="\t" if _kind(file) == ".tsv" else ","), 1):
+                where = f"{file} row {number}"
+                if None in row or None in row.values():
+                    raise UserError(f"{where}: has another number of cells than the first line has names; fix the row")
+                yield where, {name: cell or None for name, cell in row.items()}
+        except csv.Error as error:
+            raise UserError(f"{file}: not a readable table after row {number} ({error})") from None

@@ -74,6 +74,8 @@ def chat(row: Row, columns: tuple[str, ...]) -> tuple[Turns, MediaLists]:
         elif not isinstance(content, str) and not (is_target and content is not None):
             raise UserError(f"{row.where}: {field}: expected text or a list of parts, got {content!r:.80}")
         turns.append({"role": role, "content": content})
+    if not any(turn["role"] == "user" for turn in turns):
+        raise UserError(f"{row.where}: {column}: no turn of the user in {prompt!r:.80}; add one or drop the row")
     return turns, media
 
 

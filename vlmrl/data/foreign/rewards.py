@@ -15,13 +15,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from pydantic import ValidationError
+
 from vlmrl import catalog
 from vlmrl.data.foreign.options import LETTERS
 from vlmrl.data.foreign.places import framed, numbers_in
 from vlmrl.data.foreign.prompts import without_numbers
 from vlmrl.data.foreign.row import bare, literal, texts_in
 from vlmrl.data.foreign.task import Answer, Task
-from vlmrl.errors import UserError
+from vlmrl.errors import UserError, one_line
 from vlmrl.reading.answers import parse_number
 from vlmrl.reading.boxes import BOX_KEYS
 from vlmrl.rewards.composite import check_spec
@@ -62,7 +64,9 @@ def reward_spec(answer: Answer, task: Task) -> dict[str, Any]:
         params = frame | params
         try:
             check_spec(RewardSpec(verifier=verifier, target=value, params=params))
-        except ValueError as error:
+        except ValidationError as error:
+            raise UserError(f"{where}: answer: {one_line(error, RewardSpec)}") from None
+        except UserError as error:
             hint = "; is --coords right?" if "outside the image" in str(error) else ""
             raise UserError(f"{where}: answer: {error}{hint}") from None
     return {
@@ -103,7 +107,7 @@ def _fitting(verifier: str, value: Any, params: dict[str, Any]) -> Any:
 def pick(value: Any, task: Task) -> tuple[str, dict[str, Any]]:
     """The verifier, and its params, for an answer that names none."""
     verifier = _pick(value, task)
-    # A part of each letter of a wrong text is no reward: under a half, nothing is.
+    # A wrong text earns nothing for the letters that it shares with the true one.
     return verifier, {"metric": "anls"} if verifier == "ocr" else {}
 
 
