@@ -112,6 +112,7 @@ def test_good_rows_are_counted(tmp_path) -> None:
         "source": {"shapes": 4, "sums": 1},
         "task": {"count": 4, "-": 1},
         "verifier": {"counting": 4, "dynamic_iou": 1, "format": 1},
+        "coords": {"pixels (not stated)": 1},
         "modality": {"1 image": 3, "2 images": 1, "text": 1},
     }
 

@@ -311,7 +311,7 @@ def test_coordinates_of_target_and_answer_may_differ() -> None:
         ([[9, 5, 5, 9]], {}, "x1 < x2"),
         ([[1, 2, 3, 4]], {"answer_coords": "relative_1"}, "image_size"),
         ([[1, 2, 3, 4]], {"coords": "inches"}, "inches.*relative_1000"),
-        ("[1, 2, 3, 4]", {}, "list of boxes"),
+        ("at 1, 2, 3, 4", {}, "list of boxes"),
     ],
 )
 def test_bad_box_targets_say_value_and_mend(target: Any, params: dict[str, Any], says: str) -> None:
