@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from helpers.recorded import UPDATE, eval_rows, held_out, make_group, make_rollout, make_sample, quiet, run
 
-from vlmrl import UserError, Verdict
+from vlmrl import RewardSpec, UserError, Verdict
 from vlmrl.monitor.curves import charts
 from vlmrl.monitor.report import write_report
 from vlmrl.monitor.summary import heldout_tables, read_metrics, summarise
@@ -193,3 +193,42 @@ def test_curves_smooth_the_rewards_of_the_steps_a_source_took_part_in(tmp_path: 
     assert by_title["Seconds by source"][1]["y"] == [0.0, 1.0, 0.0, 0.0]
     assert all(value > 0 for value in by_title["Agreement"][0]["y"])
     assert "Held-out reward" not in by_title
+
+
+PIXELS = {"coords": "pixels", "image_size": [16, 12]}
+
+
+def test_points_and_polygons_are_drawn(tmp_path: Path) -> None:
+    point = make_sample("a", verifier="point", target=[4, 3, 12, 9], params=PIXELS)
+    shape = make_sample("b", verifier="polygon_iou", target=[[4, 3, 12, 3, 8, 9]], params=PIXELS)
+    rows = [
+        (held_out(point, make_rollout(3, text="(8, 6)"), Verdict(1.0)), "sampled"),
+        (held_out(shape, make_rollout(3, text="[[0, 0, 16, 0, 16, 12]]"), Verdict(0.5)), "sampled"),
+    ]
+    quiet(tmp_path).record_eval(0, "b", rows)
+    drawn = [(path["class"], path["d"]) for path in Page(write_report(tmp_path)).all("path") if path.get("class")]
+    assert drawn == [
+        ("true polygon", "M25.0 25.0 75.0 25.0 75.0 75.0 25.0 75.0 25.0 25.0z"),
+        ("answered point", "M50.0 50.0h.001"),
+        ("true polygon", "M25.0 25.0 75.0 25.0 50.0 75.0z"),
+        ("answered polygon", "M0.0 0.0 100.0 0.0 100.0 100.0z"),
+    ]
+
+
+def test_spans_are_drawn_on_a_line_of_time(tmp_path: Path) -> None:
+    sample = make_sample("time", verifier="temporal_iou", target=[10, 20], params={"duration": 40})
+    quiet(tmp_path).record_eval(0, "b", [(held_out(sample, make_rollout(3, text="15 - 30"), Verdict(0.25)), "sampled")])
+    true, answered = (rect for rect in Page(write_report(tmp_path)).all("rect") if rect["height"] == "4")
+    assert [(rect["class"], rect["x"], rect["width"]) for rect in (true, answered)] == [
+        ("true", "25.0", "25.0"),
+        ("answered", "37.5", "37.5"),
+    ]
+
+
+def test_only_places_in_the_stored_image_are_drawn(tmp_path: Path) -> None:
+    second = PIXELS | {"image": 1}
+    specs = [{"verifier": "dynamic_iou", "target": [4, 3, 12, 9], "params": params} for params in (PIXELS, second)]
+    two = make_sample("two")
+    sample = two.model_copy(update={"reward": tuple(RewardSpec.model_validate(spec) for spec in specs)})
+    quiet(tmp_path).record_eval(0, "b", [(held_out(sample, make_rollout(3, text="none"), Verdict(0.0)), "sampled")])
+    assert len(Page(write_report(tmp_path)).all("rect")) == 1

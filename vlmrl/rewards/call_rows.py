@@ -125,15 +125,21 @@ def answered_from_row(row: Any, where: str, root: Path | None = None, frames: Fr
                 raise UserError(f"{where}: {name}: not JSON, got {fields[name]!r:.60}") from None
     _expect(row.get("response"), str, f"{where}: response: expected text")
     sample = sample_from_row(fields, where, root)
+    members = [Member(row["response"], row.get("tokens"))]
+    for number, spec in enumerate(sample.reward):
+        try:
+            check_params(spec.verifier, spec.params)
+        except UserError as error:
+            raise UserError(f"{where}: reward.{number}: {error}") from None
     try:
-        answered = Answered(sample, [Member(row["response"], row.get("tokens"))], frames(sample))
-        for number, spec in enumerate(as_judged(answered)):
-            try:
-                check_spec(spec)
-            except UserError as error:
-                raise UserError(f"reward.{number}: {error}") from None
+        answered = Answered(sample, members, frames(sample))
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
+    for number, spec in enumerate(as_judged(answered)):
+        try:
+            check_spec(spec)
+        except UserError as error:
+            raise UserError(f"{where}: reward.{number}: {error}") from None
     return answered
 
 
