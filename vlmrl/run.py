@@ -13,7 +13,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vlmrl import catalog, user_verifiers
 from vlmrl.config.run_file import RunConfig, load_run
@@ -55,15 +55,16 @@ class Run:
 
         check_run(self.config)
 
-    def train(self, resume: bool = False) -> dict[str, Any]:
+    def train(self, resume: bool = False, changed_data: Literal["keep", "reload"] | None = None) -> dict[str, Any]:
         """Trains into `folder`; returns what its `summary.json` holds.
 
-        `resume` goes on from the latest checkpoint. A Ctrl-C, or the interrupt of a notebook, ends the step, saves and
-        raises `KeyboardInterrupt`.
+        `resume` goes on from the latest checkpoint. If a data file has changed since the start, `changed_data` says
+        whether the run keeps its copy of the rows or reloads them. A Ctrl-C, or the interrupt of a notebook, ends the
+        step, saves and raises `KeyboardInterrupt`.
         """
         from vlmrl.train import trainer
 
-        if trainer.run(self.config, resume) != 0:
+        if trainer.run(self.config, resume, changed_data) != 0:
             raise KeyboardInterrupt
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
 
