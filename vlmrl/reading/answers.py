@@ -79,8 +79,8 @@ def extract(response: str) -> Answer | None:
 
     It is the last marked span after the thinking (`marked`), or all of it; of that, what follows the last cue
     ("Answer:", "The answer is", a heading "Final answer"); of that, the last code fence; and of that, the inside of
-    emphasis, ticks, quotes, formula delimiters or a font that encloses all of it. Of a JSON object with the key
-    "answer" it is the value. What follows a cue is not cut: the text may go on to explain, or to take it back.
+    emphasis, ticks, quotes, formula delimiters or a font that encloses all of it. Of a JSON object it is the value of
+    "answer", or the only value. What follows a cue is not cut: the text may go on to explain, or to take it back.
     """
     found = marked(response)
     return bare(found) if found else None
@@ -125,8 +125,8 @@ def bare(answer: Answer) -> Answer:
 
 
 def _json_answer(text: str) -> str | None:
-    """The value of "answer" in a JSON object; None if the text is something else."""
-    if not (text.startswith("{") and text.endswith("}") and "answer" in text.lower()):
+    """The value of "answer" in a JSON object, or the only text or number in it; None if there is none."""
+    if not (text.startswith("{") and text.endswith("}")):
         return None
     try:
         value = json.loads(text)
@@ -135,7 +135,8 @@ def _json_answer(text: str) -> str | None:
     for key, inner in value.items():
         if key.lower().replace(" ", "_") in ("answer", "final_answer"):
             return inner if isinstance(inner, str) else json.dumps(inner)
-    return None
+    only = next(iter(value.values())) if len(value) == 1 else None
+    return str(only) if isinstance(only, (str, int, float)) and not isinstance(only, bool) else None
 
 
 def _after_cue(text: str) -> str | None:
