@@ -18,7 +18,7 @@ from vlmrl.reading.quantities import follows_number
 # letters of Chinese, Japanese and Korean stand between tokens.
 _LETTERS = r"\\[a-zA-Z]+|(?<![A-Za-z])[A-Za-z](?![A-Za-z])"
 DELIMITED = re.compile(
-    r"\$\$[^$]+\$\$|\$[^$\s](?:[^$\n]*[^$\s])?\$(?!\d)|\$\s[^$\n]+\s\$|\\\((?:(?!\\\)).)+\\\)|\\\[(?:(?!\\\]).)+\\\]",
+    r"\$\$[^$]+\$\$|\$[^$\s](?:[^$\n]*[^$\s])?\$(?!\d)|\$\s[^$\n]+\s\$|\\\((?:(?!\\[()]).)+\\\)|\\\[(?:(?!\\[\[\]]).)+\\\]",
     re.DOTALL,
 )
 _TOKEN = re.compile(

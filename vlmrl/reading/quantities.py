@@ -168,7 +168,7 @@ _MONEY_SIGNS = {
     "\\dollar": "dollar", "USD": "dollar", "US\\dollar": "dollar", "€": "euro", "£": "pound", "¥": "yuan",
     "Rs": "rupee", "Rs.": "rupee",
 }  # fmt: skip
-_UNIT_END = re.compile(r"((?: ?\\text ?\{[^{}]{1,60}\}(?: ?\^ ?\{?[23]\}?)?| degrees| [a-z]{2,12}(?:\^[23])?)+)$")
+_UNIT_END = re.compile(r"((?: ?\\text ?\{[^{}]{1,60}\}(?: ?\^ ?\{?[23]\}?)?| [a-z]{2,12}(?:\^[23])?)+)$")
 
 
 def quantity(text: str) -> Quantity | None:
