@@ -118,6 +118,7 @@ def _vertices(value: list[Any]) -> list[Any]:
 
 # --- texts --------------------------------------------------------------------------------------------------
 
+_BRACKETS = str.maketrans("、【】", ",[]")
 _EMPHASIS = re.compile(r"(?<=\S)\*{1,3}|\*{1,3}(?=\S)|`")
 _TEX = re.compile(r"\\(?:left|right|quad|qquad|displaystyle|[,;:! ])(?![A-Za-z])|\\[()\[\]]|\\(?=[{}])|\$")
 _TEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit|operatorname)\s?\{([^{}]{0,200})\}")
@@ -132,7 +133,7 @@ REF = r"(?:<ref>|<\|object_ref_start\|>)(?P<ref>[^<]{0,300})(?:</ref>|<\|object_
 def plain(text: str) -> str:
     """The text in plain characters, without LaTeX and emphasis; coordinates in tags as lists and objects."""
     if not text.isascii():
-        text = fold(text).replace("、", ",")
+        text = fold(text).translate(_BRACKETS)
     if "*" in text or "`" in text:
         text = _EMPHASIS.sub("", text)
     if "\\" in text or "$" in text:
@@ -160,7 +161,7 @@ _VALUE = rf"{NUMBER}(?:\s?(?:%|px))?"
 _LIST = rf"{_VALUE}(?:(?:[ \t]{{0,3}}[,;][ \t]{{0,3}}|[ \t]{{1,3}}){_VALUE}){{1,4000}}"
 _PLACE = re.compile(
     rf"{REF}|(?P<open>[\[({{])|{names.NAMED}"
-    rf"|(?:^•?|[:=]|\b(?:is|are|at)\b)[ \t]{{0,9}}(?P<bare>{_LIST})[ \t]{{0,9}}\.?(?=[ \t]{{0,9}}(?:$|\())",
+    rf"|(?:^•?|[:=!]|\b(?:is|are|at)\b)[ \t]{{0,9}}(?P<bare>{_LIST})[ \t]{{0,9}}[.。]?(?=[ \t]{{0,9}}(?:$|[(<]))",
     re.MULTILINE | re.IGNORECASE,
 )
 _DIGIT = re.compile(r"(?<!\w)\d")
@@ -225,7 +226,7 @@ def _joined(text: str, found: Iterator[_Found]) -> list[_Found]:
             joined.append(place)
             continue
         before = joined[-1] if joined else place
-        if pairs and before.label == place.label and _JOIN.fullmatch(text, before.end, place.start):
+        if pairs and place.label in (None, before.label) and _JOIN.fullmatch(text, before.end, place.start):
             pairs.append(place.value)
             joined[-1] = before._replace(end=place.end)
         else:
