@@ -24,7 +24,7 @@ from vlmrl.reading.structures import NUMBER, Extent
 
 T = TypeVar("T")
 Make = Callable[[list[Any], str | None, str | None], list[T]]
-"""(list, label, key that it is under) -> what the list describes; [] where it is no coordinates."""
+"""(list, label, key that it is under) -> what the list describes; [] where it describes nothing."""
 
 MAX_PLACES = 1000
 """An answer is read up to this many places."""
