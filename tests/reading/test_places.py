@@ -151,6 +151,11 @@ def test_denied_open_and_cut_off_places_are_no_answer(said: str) -> None:
     assert parse_points(said.replace(SAID_A, "(140, 50)").replace(SAID_B, "(1, 2)")) is None or "x1" in said
 
 
+def test_a_place_that_the_answer_denies_is_not_taken_from_the_text_before_it() -> None:
+    assert parse_boxes(f"The car may be at {SAID_A}. Answer: not at {SAID_A}") is None
+    assert parse_boxes(f"The car may be at {SAID_A}. Answer: {SAID_A} or {SAID_B}") is None
+
+
 def test_a_cut_off_list_keeps_what_is_complete() -> None:
     said = "[{'bbox_2d': [100, 200, 300, 400], 'label': 'car'}, {'bbox_2d': [5, 6"
     assert parse_boxes(said) == [CAR]

@@ -32,7 +32,9 @@ _WORD = re.compile(r"\w")
 _ALONE = re.compile(r"[\s\])}\"']*(?:[.!。\n]|$)")
 _SENTENCE = re.compile(r"[.!?]\s+(?=[^\W\d])|。\s*(?=\w)")
 _PARAGRAPH = re.compile(r"\n\s{0,9}[^\W\d]\w*(?:[ ,]{1,9}\w+){3}")
-_CUT = re.compile(r"\s{0,9},?\s{0,9}(?:\b(?:to|and|or|until|through)|[-~=]|到|至|或)\s{0,9}(?:[.。<\n]|$)", re.IGNORECASE)
+_CUT = re.compile(
+    r"\s{0,9},?\s{0,9}(?:\b(?:to|and|or|until|through)|[-~=]|到|至|或)\s{0,9}(?:[.。<\n]|$)", re.IGNORECASE
+)
 _NEAR = 200
 
 
