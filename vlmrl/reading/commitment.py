@@ -32,7 +32,9 @@ _WORD = re.compile(r"\w")
 _ALONE = re.compile(r"[\s\])}\"']*(?:[.!。\n]|$)")
 _SENTENCE = re.compile(r"[.!?]\s+(?=[^\W\d])|。\s*(?=\w)")
 _PARAGRAPH = re.compile(r"\n\s{0,9}[^\W\d]\w*(?:[ ,]{1,9}\w+){3}")
-_CUT = re.compile(r"\s*,?\s*(?:\b(?:to|and|or|until|through)|[-~=]|到|至|或)\s*", re.IGNORECASE)
+_CUT = re.compile(
+    r"\s{0,9},?\s{0,9}(?:\b(?:to|and|or|until|through)|[-~=]|到|至|或)\s{0,9}(?:[.。<\n]|$)", re.IGNORECASE
+)
 _NEAR = 200
 
 
@@ -43,7 +45,7 @@ def committed(text: str, spans: Sequence[tuple[int, int]], *, last: bool = False
     before a correction, and what follows in a note are left out. An answer that begins with nothing but its places is
     explained by its further sentences; of other texts all sentences count, or the `last` that names a place.
     """
-    if not spans or _CUT.fullmatch(text, spans[-1][1]):
+    if not spans or _CUT.match(text, spans[-1][1]):
         return None
     if len(spans) == 1 and not (_WORD.search(text, 0, spans[0][0]) or _WORD.search(text, spans[0][1])):
         return [0]

@@ -24,7 +24,7 @@ from vlmrl.reading.structures import NUMBER, Extent
 
 T = TypeVar("T")
 Make = Callable[[list[Any], str | None, str | None], list[T]]
-"""(list, label, key that it is under) -> what the list describes; [] where it is no coordinates."""
+"""(list, label, key that it is under) -> what the list describes; [] where it describes nothing."""
 
 MAX_PLACES = 1000
 """An answer is read up to this many places."""
@@ -32,7 +32,7 @@ _TAIL = 30_000
 _DEEPEST = 12
 
 
-class _Found(NamedTuple):
+class _Place(NamedTuple):
     """A value of coordinates in a text."""
 
     value: Any
@@ -64,12 +64,14 @@ def read(
         return _made([(value, None)], keys, make)
     answer = answers.bare(answers.Answer(text, marked=False))
     said = plain(answer.text)[-_TAIL:]
-    made = _made(_committed(said, extent, last), keys, make)
-    if made is None and none_in_words and commitment.says_none(said):
+    if none_in_words and commitment.says_none(said):
         return []
-    if made is None and answer.cued:
-        made = _made(_committed(plain(text)[-_TAIL:], extent, last), keys, make)
-    return made
+    found = _found(said, extent)
+    if not found and answer.cued:
+        said = plain(text)[-_TAIL:]
+        found = _found(said, extent)
+    kept = commitment.committed(said, [(place.start, place.end) for place in found], last=last)
+    return _made([(found[n].value, found[n].label) for n in kept or []], keys, make)
 
 
 def _made(values: Sequence[tuple[Any, str | None]], keys: Sequence[str], make: Make[T]) -> list[T] | None:
@@ -118,6 +120,7 @@ def _vertices(value: list[Any]) -> list[Any]:
 
 # --- texts --------------------------------------------------------------------------------------------------
 
+_BRACKETS = str.maketrans("、【】", ",[]")
 _EMPHASIS = re.compile(r"(?<=\S)\*{1,3}|\*{1,3}(?=\S)|`")
 _TEX = re.compile(r"\\(?:left|right|quad|qquad|displaystyle|[,;:! ])(?![A-Za-z])|\\[()\[\]]|\\(?=[{}])|\$")
 _TEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit|operatorname)\s?\{([^{}]{0,200})\}")
@@ -132,7 +135,7 @@ REF = r"(?:<ref>|<\|object_ref_start\|>)(?P<ref>[^<]{0,300})(?:</ref>|<\|object_
 def plain(text: str) -> str:
     """The text in plain characters, without LaTeX and emphasis; coordinates in tags as lists and objects."""
     if not text.isascii():
-        text = fold(text).replace("、", ",")
+        text = fold(text).translate(_BRACKETS)
     if "*" in text or "`" in text:
         text = _EMPHASIS.sub("", text)
     if "\\" in text or "$" in text:
@@ -158,9 +161,9 @@ def _bracket(tag: re.Match[str]) -> str:
 
 _VALUE = rf"{NUMBER}(?:\s?(?:%|px))?"
 _LIST = rf"{_VALUE}(?:(?:[ \t]{{0,3}}[,;][ \t]{{0,3}}|[ \t]{{1,3}}){_VALUE}){{1,4000}}"
-_PLACE = re.compile(
+_FINDER = re.compile(
     rf"{REF}|(?P<open>[\[({{])|{names.NAMED}"
-    rf"|(?:^•?|[:=]|\b(?:is|are|at)\b)[ \t]{{0,9}}(?P<bare>{_LIST})[ \t]{{0,9}}\.?(?=[ \t]{{0,9}}(?:$|\())",
+    rf"|(?:^•?|[:=!]|\b(?:is|are|at)\b)[ \t]{{0,9}}(?P<bare>{_LIST})[ \t]{{0,9}}[.。]?(?=[ \t]{{0,9}}(?:$|[(<]))",
     re.MULTILINE | re.IGNORECASE,
 )
 _DIGIT = re.compile(r"(?<!\w)\d")
@@ -174,18 +177,16 @@ _JOIN = re.compile(
 )
 
 
-def _committed(text: str, extent: Extent | None, last: bool) -> list[tuple[Any, str | None]]:
-    """(value, label) of the places that a text in prose stands by."""
+def _found(text: str, extent: Extent | None) -> list[_Place]:
+    """The places of a text, without those in asides where there are others."""
     found = _joined(text, _labelled(text, _scan(text, extent)))
-    found = [place for place in found if not place.aside] or found
-    kept = commitment.committed(text, [(place.start, place.end) for place in found], last=last)
-    return [(found[n].value, found[n].label) for n in kept or []]
+    return [place for place in found if not place.aside] or found
 
 
-def _scan(text: str, extent: Extent | None) -> Iterator[_Found | re.Match[str]]:
+def _scan(text: str, extent: Extent | None) -> Iterator[_Place | re.Match[str]]:
     """The places of a text, and the matches of `<ref>` between them."""
     at, named = 0, names.Run()
-    while match := _PLACE.search(text, at):
+    while match := _FINDER.search(text, at):
         at = match.end()
         if named and (not match["name"] or named.ends(text[named.end : match.start()])):
             yield from _named(named)
@@ -197,27 +198,27 @@ def _scan(text: str, extent: Extent | None) -> Iterator[_Found | re.Match[str]]:
         elif _SIZE.search(text, max(0, match.start() - 40), match.start("bare") if match["bare"] else match.start()):
             at = match.end() if match["bare"] else structures.group(text, match.start(), extent).end
         elif match["bare"]:
-            yield _Found(structures.percents(structures.bare(match["bare"]), extent), None, match.start("bare"), at)
+            yield _Place(structures.percents(structures.bare(match["bare"]), extent), None, match.start("bare"), at)
         else:
             start = match.start()
             group = structures.group(text, start, extent)
             at = group.end
             aside = text[start] == "(" and group.words and not text[start - 1 : start].isalnum()
             if not group.words or _DIGIT.search(text, start, at):
-                yield from (_Found(value, None, start, at, aside) for value in group.values)
+                yield from (_Place(value, None, start, at, aside) for value in group.values)
     if named:
         yield from _named(named)
 
 
-def _named(run: names.Run) -> Iterator[_Found]:
+def _named(run: names.Run) -> Iterator[_Place]:
     value = names.coordinates(run.pairs)
     if value is not None:
-        yield _Found(value, None, run.start, run.end)
+        yield _Place(value, None, run.start, run.end)
 
 
-def _joined(text: str, found: Iterator[_Found]) -> list[_Found]:
+def _joined(text: str, found: Iterator[_Place]) -> list[_Place]:
     """The places, with neighbouring pairs as one list of pairs: `(1, 2), (3, 4)`."""
-    joined: list[_Found] = []
+    joined: list[_Place] = []
     pairs: list[Any] | None = None
     for place in found:
         if not structures.is_pair(place.value):
@@ -225,7 +226,7 @@ def _joined(text: str, found: Iterator[_Found]) -> list[_Found]:
             joined.append(place)
             continue
         before = joined[-1] if joined else place
-        if pairs and before.label == place.label and _JOIN.fullmatch(text, before.end, place.start):
+        if pairs and place.label in (None, before.label) and _JOIN.fullmatch(text, before.end, place.start):
             pairs.append(place.value)
             joined[-1] = before._replace(end=place.end)
         else:
@@ -234,11 +235,11 @@ def _joined(text: str, found: Iterator[_Found]) -> list[_Found]:
     return joined
 
 
-def _labelled(text: str, found: Iterator[_Found | re.Match[str]]) -> Iterator[_Found]:
+def _labelled(text: str, found: Iterator[_Place | re.Match[str]]) -> Iterator[_Place]:
     """The places with the labels in front of them: `<ref>car</ref>`, `car: `, or the item of a list."""
     until, ref = 0, None
     for place in found:
-        if not isinstance(place, _Found):
+        if not isinstance(place, _Place):
             ref = place["ref"]
             continue
         label = ref or names.label_before(text[max(until, place.start - 80) : place.start])

@@ -57,7 +57,7 @@ class _Open:
             self.pairs[self.key], self.key = value, None
 
     def value(self, extent: Extent | None) -> Any:
-        # Arguments by name, as in click(1, 2, button="left"), are no coordinates.
+        # Arguments by name, as in click(1, 2, button="left"), say nothing of the place.
         return percents(self.items, extent) if self.items or not self.pairs else self.pairs
 
 
