@@ -271,3 +271,10 @@ def test_an_escaped_mark_is_text() -> None:
     row = ROW | {"messages": [message | {"content": r"\<image>?"}], "media": {"images": ["a.png"]}}
     with pytest.raises(UserError, match=r"0 <image> in the text but 1 in media.images"):
         sample_from_row(row, "x")
+
+
+def test_base64_in_the_place_of_a_path_is_named_by_its_length() -> None:
+    row = ROW | {"messages": [{"role": "user", "content": "<image>?"}], "media": {"images": ["iVBORw0K" * 30_000]}}
+    with pytest.raises(UserError, match=r"text of 240000 characters is not a path; write base64 as data:") as caught:
+        sample_from_row(row, "train.jsonl:3")
+    assert len(str(caught.value)) < 200

@@ -39,6 +39,8 @@ MARK = re.compile(rf"(?<!\\)({'|'.join(MARKS.values())})")
 """A mark in the text of a message; with a backslash before it, it is text."""
 MIME = {"images": "image", "videos": "video", "audios": "audio"}
 
+_LONGEST_PATH = 4096
+"""Characters of a path, as Linux has it."""
 _ELSEWHERE = {
     **{f"{kind.removesuffix('s')}{s}": f"media are in `media.{kind}`" for kind in MARKS for s in ("", "s")},
     **dict.fromkeys(("answer", "solution", "ground_truth", "target"), "the true answer is in `reward`, as a `target`"),
@@ -76,6 +78,10 @@ class Media(_Frozen):
     def _has_one(self) -> Media:
         if self.path is None and self.data is None:
             raise ValueError("needs a path or bytes")
+        if self.data is None and len(self.path or "") > _LONGEST_PATH:
+            raise ValueError(
+                f"text of {len(self.path or '')} characters is not a path; write base64 as data:image/png;base64,..."
+            )
         return self
 
     @property

@@ -10,6 +10,8 @@ from helpers.command import complains, run
 from helpers.foreign_files import BOX, png
 
 from vlmrl import catalog
+from vlmrl.cli import data_convert
+from vlmrl.data.foreign.schemas import SCHEMAS
 from vlmrl.data.sample_files import read_samples
 
 ROW = {"query": "<img>Which box is larger?", "label": "b", "alternatives": ["left", "right"], "photo": "a.png", "nr": 7}
@@ -61,6 +63,10 @@ def test_flags_and_a_file_of_settings_say_the_same(quiz, capsys) -> None:
         {"multiple": False, "choices": ["left", "right"]},
     )
     assert run(capsys, "data", "check", quiz / "a.jsonl").code == 0
+
+
+def test_the_help_names_every_schema() -> None:
+    assert data_convert.SCHEMAS.split(", ") == list(SCHEMAS)
 
 
 def test_a_flag_goes_before_the_file(quiz, capsys) -> None:

@@ -20,6 +20,10 @@ from vlmrl.errors import UserError
 if TYPE_CHECKING:
     from vlmrl.data.foreign.wanted import Wanted
 
+SCHEMAS = (
+    "v_triune, verl, vicrit, video_r1, vlmevalkit, mmmu, vlm_r1, llava, openai, ms_swift, easyr1, visual_rft, trl, vqa"
+)
+"""Their names, which the help shows without loading them."""
 PAIRS = {
     "map": ("FIELD=COLUMN", "the column of problem, answer, images, videos, options, caption, id, source, task"),
     "params": ("PARAM=COLUMN", "a param of the verifier from a column, or a value in JSON"),
@@ -30,7 +34,9 @@ PAIRS = {
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("file", metavar="INPUT", help="a file, a folder or a glob")
     parser.add_argument("--out", required=True, metavar="FILE", help=".jsonl or .parquet")
-    parser.add_argument("--from", help="the toolkit that wrote the rows (default: auto, by their columns)")
+    parser.add_argument(
+        "--from", metavar="NAME", help=f"the toolkit that wrote the rows: {SCHEMAS} (default auto: by their columns)"
+    )
     parser.add_argument("--verifier", help="judges all rows (default: as the schema or the answer says)")
     parser.add_argument("--source", help="the source of all rows (default: that of the row, or the name of the file)")
     parser.add_argument("--image-root", metavar="DIR", help="the folder of media paths (default: that of the file)")

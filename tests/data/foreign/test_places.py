@@ -9,6 +9,7 @@ from helpers.converted import converted
 from helpers.foreign_files import BOX, SIZE
 
 from vlmrl import UserError
+from vlmrl.rewards.composite import score
 
 PIXELS = {"coords": "pixels", "image_size": list(SIZE)}
 X1, Y1, X2, Y2 = BOX
@@ -107,3 +108,31 @@ def test_times_state_their_unit(tmp_path) -> None:
         converted(tmp_path, rows, verifier="temporal_iou")
     (sample,) = converted(tmp_path, rows, verifier="temporal_iou", constants={"unit": "fraction"})
     assert sample.reward[0].params == {"unit": "fraction", "duration": 40.0}
+
+
+def test_one_box_has_one_frame_whatever_toolkit_wrote_it(tmp_path) -> None:
+    prompt = [{"role": "user", "content": "<image>Locate the red box."}]
+    triune = {
+        "verifier": "detection",
+        "verifier_parm": {"det_verifier_normalized": True},
+        "ground_truth": "[{'bbox_2d': [100, 200, 400, 800], 'label': 'red box'}]",
+    }
+    turns = [{"role": "user", "content": "<image>Find <ref-object>."}, {"role": "assistant", "content": "<bbox>"}]
+    rows = [
+        row(f"[{BOX}]", "Locate the red box."),
+        {"prompt": prompt, "images": ["a.png"], "solution": f"<answer>[{BOX}]</answer>"},
+        {"data_source": "x", "prompt": prompt, "images": ["a.png"], "reward_model": {"ground_truth": f"[{BOX}]"}},
+        {"data_source": "x", "prompt": prompt, "images": ["a.png"], "reward_model": triune},
+        {"messages": turns, "images": ["a.png"], "objects": {"ref": ["red box"], "bbox": [BOX]}},
+        {"image": "a.png", "problem": "Locate it.", "solution": BOX, "normal_caption": "red box"},
+    ]
+    for sample in converted(tmp_path, *rows):
+        (spec,) = sample.reward
+        assert spec.params["image_size"] == list(SIZE)
+        for coords, right, wrong in (
+            ("relative_1000", "[100, 200, 400, 800]", str(BOX)),
+            ("pixels", str([4 * side for side in BOX]), str(BOX)),
+        ):
+            params = {"answer_coords": coords, "answer_size": [480, 320]}
+            judged = [score(sample, text, {"dynamic_iou": params}).score for text in (right, wrong)]
+            assert judged == [1.0, 0.0], (sample.id, coords)

@@ -1,6 +1,6 @@
 """Schemas of other toolkits' rows: what `vlmrl data convert --from NAME` reads.
 
-    SCHEMAS["easyr1"].about        "problem, answer, images | videos"
+    SCHEMAS["easyr1"].prompt       ("problem",)
     recognised(columns)            "easyr1": the first schema whose columns the row has
 
 A schema is an entry of `SCHEMAS`; one that reads its answer in a way of its own has a function. Media columns, options
@@ -17,12 +17,12 @@ from vlmrl.data.foreign.answers import ANSWERS, ReadAnswer, column, last_turn
 from vlmrl.data.foreign.row import is_null, literal
 
 Columns = Mapping[str, Any]
+VQA_ANSWERS = (*ANSWERS, "response")
 
 
 class Schema(NamedTuple):
     """The columns of a toolkit."""
 
-    about: str
     prompt: tuple[str, ...]
     answer: ReadAnswer
     is_one: Callable[[Columns], bool]
@@ -67,75 +67,54 @@ def _has_image_1(columns: Columns) -> bool:
 
 def _has_answer(*prompts: str) -> Callable[[Columns], bool]:
     return lambda columns: (
-        any(name in columns for name in prompts) and any(not is_null(columns.get(name)) for name in ANSWERS)
+        any(name in columns for name in prompts) and any(not is_null(columns.get(name)) for name in VQA_ANSWERS)
     )
 
 
 MAPPED = Schema(
-    "columns that --map names",
     ("problem", "messages", "conversations", "prompt", "question", "query"),
     last_turn,
     lambda columns: False,
     source="source",
     task="task",
 )
+"""Columns that --map names; those that it does not name have their usual names."""
 SCHEMAS = {
-    "v_triune": Schema(
-        "data_source, images, prompt, ability, reward_model{answer, ground_truth, verifier, verifier_parm, ...}, "
-        "extra_info{id}",
-        ("prompt",), answers.v_triune, _has_verifier, "extra_info.id", "data_source", "ability",
-    ),
-    "verl": Schema(
-        "data_source, prompt, images, videos, audios, ability, reward_model{ground_truth}, extra_info",
-        ("prompt",), answers.verl, has("prompt", "reward_model"), "", "data_source", "ability",
-    ),
-    "vicrit": Schema(
-        "image_path, problem, changed_caption, solution_original, solution_target",
-        ("problem",), answers.vicrit, has("problem", "changed_caption", "solution_target"),
-    ),
+    # data_source, images, prompt, ability, reward_model{answer, ground_truth, accuracy_ratio, format_ratio, verifier,
+    # verifier_parm{det_verifier_normalized, det_reward_ratio}}, extra_info{id}
+    "v_triune": Schema(("prompt",), answers.v_triune, _has_verifier, "extra_info.id", "data_source", "ability"),
+    # data_source, prompt, images, videos, audios, ability, reward_model{ground_truth}, extra_info
+    "verl": Schema(("prompt",), answers.verl, has("prompt", "reward_model"), "", "data_source", "ability"),
+    # image_path, problem, changed_caption, solution_original, solution_target
+    "vicrit": Schema(("problem",), answers.vicrit, has("problem", "changed_caption", "solution_target")),
+    # problem_id, problem, problem_type, options, solution, path, data_type, data_source
     "video_r1": Schema(
-        "problem, problem_type, options, solution, path, data_type",
-        ("problem",), answers.video_r1, has("problem", "path", "data_type"), "problem_id", "data_source",
-        "problem_type",
+        *(("problem",), answers.video_r1, has("problem", "path", "data_type")),
+        *("problem_id", "data_source", "problem_type"),
     ),
+    # index, question, hint, A, B, C, D, answer, image (base64), category
     "vlmevalkit": Schema(
-        "index, question, hint, A, B, C, D, answer, image (base64), category",
-        ("question",), column("answer"), has("index", "question", "answer"), "index", None, "category", "hint",
+        *(("question",), column("answer"), has("index", "question", "answer")), *("index", None, "category", "hint")
     ),
-    "mmmu": Schema(
-        "id, question with <image 1>, options (a list as text), answer, question_type, image_1 ... image_7",
-        ("question", "problem"), answers.mmmu, _has_image_1, task="question_type",
-    ),
-    "vlm_r1": Schema(
-        "image, problem, solution [x1, y1, x2, y2], normal_caption; or conversations",
-        ("problem", "conversations"), answers.boxes_or_text, _is_vlm_r1,
-    ),
-    "llava": Schema(
-        "image | video, conversations [{from: human | gpt, value}] (ShareGPT)",
-        ("conversations",), last_turn, has("conversations"),
-    ),
-    "openai": Schema(
-        "messages with parts text, image, image_url, video, audio; and solution | answer, or the assistant's last turn",
-        ("messages",), last_turn, lambda columns: _has_parts(columns) and "objects" not in columns,
-    ),
-    "ms_swift": Schema(
-        "messages, images, videos, audios, objects{bbox, ref}, and solution, or the assistant's last turn",
-        ("messages",), answers.ms_swift, has("messages"),
-    ),
-    "easyr1": Schema("problem, answer, images | videos", ("problem",), column("answer"), has("problem", "answer")),
-    "visual_rft": Schema(
-        "image, problem, solution with <answer> tags (R1-V alike)",
-        ("problem",), answers.visual_rft, has("problem", "solution"),
-    ),
-    "trl": Schema(
-        "prompt (text or chat), image | images, and solution | answer | ground_truth | target",
-        ("prompt",), column(*ANSWERS), _has_answer("prompt"),
-    ),
-    "vqa": Schema(
-        "question | query, answer, image | images, options",
-        ("question", "query"), column(*ANSWERS), _has_answer("question", "query"),
-    ),
-}  # fmt: skip
+    # id, question with <image 1>, options (a list as text), answer, question_type, image_1 ... image_7
+    "mmmu": Schema(("question", "problem"), answers.mmmu, _has_image_1, task="question_type"),
+    # image, problem, solution [x1, y1, x2, y2], normal_caption; or conversations that end with the box
+    "vlm_r1": Schema(("problem", "conversations"), answers.boxes_or_text, _is_vlm_r1),
+    # image | video, conversations [{from: human | gpt, value}]; ShareGPT alike
+    "llava": Schema(("conversations",), last_turn, has("conversations"), source="data_source"),
+    # messages with parts text, image, image_url, video, audio; and an answer, or the assistant's last turn
+    "openai": Schema(("messages",), last_turn, lambda columns: _has_parts(columns) and "objects" not in columns),
+    # messages, images, videos, audios, objects{bbox, ref}; and solution, or the assistant's last turn
+    "ms_swift": Schema(("messages",), answers.ms_swift, has("messages")),
+    # problem, answer, images | videos
+    "easyr1": Schema(("problem",), column("answer"), has("problem", "answer")),
+    # image, problem, solution with answer tags; R1-V alike
+    "visual_rft": Schema(("problem",), answers.visual_rft, has("problem", "solution")),
+    # prompt (text or a chat), image | images, and solution | answer | ground_truth | target
+    "trl": Schema(("prompt",), column(*ANSWERS), _has_answer("prompt")),
+    # question | query, image | images, options | choices, and answer | response
+    "vqa": Schema(("question", "query"), column(*VQA_ANSWERS), _has_answer("question", "query")),
+}
 
 
 def recognised(columns: Columns) -> str | None:
