@@ -28,8 +28,8 @@ HOUSE = {
     "rewards": "reading config",
     "data": "reading config rewards",
     "serve": "config rewards",
-    "interop": "config rewards",
-    "models": "config data",
+    "interop": "config rewards data",
+    "models": "config rewards data",
     "rollout": "reading config rewards data serve models",
     "objectives": "config rollout",
     "monitor": "reading config rewards data rollout",
@@ -61,7 +61,7 @@ DOMAIN_LIBRARIES = {"math_verify", "latex2sympy2_extended", "sympy", "rapidfuzz"
 IMPURE = {"time", "datetime", "random", "secrets", "socket", "urllib", "http", "requests", "subprocess"}
 
 SPANNING = {
-    "cli": ("every_command", "files"),
+    "cli": ("every_command", "files", "places"),
     "config": ("settings",),
     "curriculum": ("training",),
     "models": ("suffixes",),

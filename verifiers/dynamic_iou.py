@@ -40,10 +40,10 @@ from numpy.typing import NDArray
 
 from vlmrl.reading import boxes, detection
 from vlmrl.reading.boxes import Box
-from vlmrl.reading.checks import one_of
+from vlmrl.reading.checks import literal, one_of
 from vlmrl.reading.detection import Detections
-from vlmrl.reading.frames import Frame, framed, true_items, written
-from vlmrl.verdict import Example, Verdict, bad_target, unparsed
+from vlmrl.reading.frames import Frame, framed, written
+from vlmrl.verdict import Example, Shape, Verdict, bad_target, unparsed
 
 PRECISION = {"map": detection.COCO_THRESHOLDS, "map_50": (0.5,), "map_75": (0.75,)}
 METRICS = (*detection.METRICS, *PRECISION)
@@ -85,21 +85,24 @@ def verify(
     completeness: float = 0.3,
     size_penalty: float = 0.6,
     reachable_cap: bool = True,
+    none_in_words: bool = False,
     frame: Frame,
     evaluation: bool = False,
 ) -> Verdict:
     """Scores the boxes of the answer (`boxes.parse_boxes` says what is read).
 
     `target`: a list of `{"bbox_2d": [x1, y1, x2, y2], "label": str}` (label optional), or one such object,
-    or bare boxes; `[]` means that there is no object, and `[]` is then the only right answer. `coords` and
-    `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the
-    answer, where it differs: a model that sees a resized image answers in the pixels of that image.
+    or bare boxes, or JSON of these as text; `[]` means that there is no object, and is then the only right answer,
+    or with `none_in_words` also "No objects" and the like. `coords` and `image_size` (width, height in pixels)
+    describe the target; `answer_coords` and `answer_size` the answer, where it differs: a model that sees a resized
+    image answers in the pixels of that image.
     """
     try:
         true = _to_answer(_true_boxes(target, metric, frame), frame)
     except ValueError as error:
         return bad_target(str(error))
-    predicted = boxes.parse_boxes(frame.answer_text(response))
+    text = frame.answer_text(response)
+    predicted = boxes.parse_boxes(text, frame.answer_extent, none_in_words=none_in_words)
     if predicted is None:
         names = (*detection.PARTS, *(PRECISION if evaluation else ()))
         return unparsed("no box and no [] in the answer", names)
@@ -127,7 +130,7 @@ def verify(
 @framed
 def gold(target: Any, *, frame: Frame, **_: Any) -> str:
     """The true boxes in the answer's coordinates, as JSON."""
-    return written("bbox_2d", _to_answer(_boxes(target), frame))
+    return written("bbox_2d", _to_answer(_boxes(target, frame), frame))
 
 
 @framed
@@ -136,25 +139,37 @@ def check_target(target: Any, *, metric: str = "mixture", frame: Frame, **_: Any
     _true_boxes(target, metric, frame)
 
 
+@framed
+def shapes(response: str, target: Any, *, frame: Frame, **_: Any) -> list[Shape]:
+    """The true and the answered boxes."""
+    said = boxes.parse_boxes(frame.answer_text(response), frame.answer_extent) or []
+    both = ((_boxes(target, frame), True), (said, False))
+    return [frame.shape("box", np.array(b.coords), b.label, true) for places, true in both for b in places]
+
+
 def _true_boxes(target: Any, metric: str, frame: Frame) -> list[Box]:
     """The target's boxes; ValueError as of `check_target`."""
     one_of("metric", metric, METRICS)
     frame.check()
-    places = _boxes(target)
+    places = _boxes(target, frame)
     for box in places:
         frame.check_inside(f"target box {list(box.coords)} reaches", box.coords[:2], box.coords[2:])
     return places
 
 
-def _boxes(target: Any) -> list[Box]:
+def _boxes(target: Any, frame: Frame) -> list[Box]:
     """The target's boxes, repetitions once, as in answers; ValueError names the first one that is none."""
+    target = literal(target)
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is not a list of boxes; give [{{'bbox_2d': [x1, y1, x2, y2]}}, ...]")
     places = []
-    for value, label in true_items(target, boxes.BOX_KEYS):
+    for value, label in frame.items(target, boxes.BOX_KEYS):
         box = boxes.box_from(value, label)
         if box is None:
-            raise ValueError(f"target box {value!r:.60} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2; correct it")
+            raise ValueError(
+                f"target box {value!r:.60} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2; correct it, "
+                "or say params.box_form = 'xywh'"
+            )
         places.append(box)
     return list(dict.fromkeys(places))
 

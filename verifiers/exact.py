@@ -85,16 +85,16 @@ def verify(
         check_target(target, **policies)
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
-    if answer is None:
+    texts = readings(response)
+    if not texts:
         return unparsed("the thinking never ended")
-    if len(answer.text) > _SLACK + 2 * max(map(len, true_texts(target))):
-        return Verdict(0.0, answer=answer.text[:200], why=f"answer of {len(answer.text)} characters")
     truths = {_normal(text, **policies) for text in true_texts(target)}
-    for said in readings(answer.text):
-        if _normal(said, **policies) in truths:
+    longest = _SLACK + 2 * max(map(len, true_texts(target)))
+    for said in texts:
+        if len(said) <= longest and _normal(said, **policies) in truths:
             return Verdict(1.0, answer=said)
-    return Verdict(0.0, answer=answer.text, why=f"{answer.text[:60]!r} is not {true_texts(target)[0][:60]!r}")
+    said = texts[-1]
+    return Verdict(0.0, answer=said[:longest], why=f"{said[:60]!r} is not {true_texts(target)[0][:60]!r}")
 
 
 def gold(target: Any, **_: Any) -> str:

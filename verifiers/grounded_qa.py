@@ -122,11 +122,11 @@ def _true(target: Any, choices: Any, timeline: Timeline) -> tuple[frozenset[str]
 
 def _said_spans(response: str, timeline: Timeline) -> list[Span] | None:
     text = answers.after_thinking(response)
-    answer = answers.extract(response)
+    answer = answers.marked(response)
     if text is None or answer is None:
         return None
     sections = _SECTION.findall(text)
-    return timespans.parse(sections[-1][1] if sections else answer.text, timeline)
+    return timespans.parse(sections[-1][1] if sections else answers.unfenced(answer.text), timeline)
 
 
 def _mostly_true(said: list[Span] | None, true: list[Span]) -> float:

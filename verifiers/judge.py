@@ -70,7 +70,7 @@ def verify(response: str, target: Any, *, votes: int = 1, replies: Sequence[str]
         check_target(target, votes=votes, replies=replies)
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
+    answer = answers.marked(response)
     if answer is None:
         return unparsed("the thinking never ended")
     if not answer.text or len(answer.text) > _LONGEST:

@@ -29,6 +29,7 @@ from vlmrl.reading.checks import one_of
 from vlmrl.reading.expressions import MAX_MEMBERS, Rules, equal
 from vlmrl.reading.notation import clean, is_prose
 from vlmrl.reading.quantities import PERCENT
+from vlmrl.reading.sentences import in_words, plain_bold
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 EXAMPLES = [
@@ -62,35 +63,10 @@ EXAMPLES = [
 _LONGEST = 2000
 """Characters of an answer that are read: of a marked one the first, of a free text the last."""
 
-_CUE = re.compile(
-    r"(?:answer\W{0,3}(?:\s+(?:is|was|equals)\b\W{0,3}?(?=[\s\\$(\[{*\-+.\w])|\s*[:：=])[\s*_]*|(?:^|\n)[ \t]*####\s*"
-    r"|答案(?:是|为|[:：])[\s:：]*)"
-    r"(?:(?:probably|definitely|clearly|simply|exactly|indeed)\s+)?",
-    re.IGNORECASE,
-)
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
-_FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-_SENTENCE_END = re.compile(r"\n|\.\s+(?=[A-Z])|。")
-# Words that explain an answer and are not part of it.
-_REASON = re.compile(
-    r"[,;]?\s*\(not\b.*|[,;]?\s+(?:since|because|as|not|which|where|though|although|but|while|however)\s.*",
-    re.IGNORECASE | re.DOTALL,
-)
-_LEAD_IN = re.compile(r"^(?:(?:final )?answer|so|thus|hence|therefore)\b[\s:,*]*", re.IGNORECASE)
-# Words that leave the expression after them open, or deny it.
-_OPEN = re.compile(
-    r"(?:\b(?:or|not|either|neither|nor|none of|at (?:least|most)|(?:more|less|fewer|greater|larger|smaller) than|up to"
-    r"|else|between|from\s+\S{1,20}\s+to|any (?:of|number)(?:\s+\S{1,20},)*)|n['’]t)\W*$",
-    re.IGNORECASE,
-)
-_DENIED = re.compile(r"^\W*(?:not|n['’]t|neither|none|any|either|between|at (?:least|most))\b", re.IGNORECASE)
-_CONDITION = re.compile(r"\s*\(?(?:if|when|unless|or)\b", re.IGNORECASE)
-_OR_ANOTHER = re.compile(r"[\s$,.}]*\(?or\s+[-$\\\d]", re.IGNORECASE)
-# What is written to a number without a space: 3π, 1/3, n=5, 2+2=4.
-_BEFORE = re.compile(r"(?:[a-zA-Zπ√\\^*/+={}\d.]|(?<=\w)-){1,20}$")
-_AFTER = re.compile(r"(?:[\w+*/^=√π²³°%\\{}]|[-.](?=\d))*")
+_LABEL = re.compile(r"[*_]{0,2}[A-Z][a-z]{2,}(?: [a-z]+){0,3}[*_]{0,2}: ?(?=\S)|Answer\s+(?=[\\$\d])")
 _DENYING = re.compile(r"(?:\bnot|n['’]t)\W*\\f?boxed?\W*$|(?:\bnot|n['’]t)\W*$", re.IGNORECASE)
-_AND = re.compile(r"\s*,?\s*(?:and|or)\s*", re.IGNORECASE)
+_OR_ANOTHER = re.compile(r"[\s$,.}]*\(?or\s+[-$\\\d]", re.IGNORECASE)
 _JOINT = re.compile(
     r"(?:[\s$,;.&{}]|\\[()\[\]]|\\q?quad|\\text|(?<![a-zA-Z])[a-zA-Z](?:_\{?\w\}?)?\s*=)*"
     r"(?:[^.\n]*(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])"
@@ -148,9 +124,11 @@ def _truths(target: Any) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def _truth(text: str) -> str:
-    said = _answered(text)
+    is_text = "\\text" in text and not re.search(r"\d", text)
+    said = _answered(f"\\boxed{{{text}}}" if is_text else text)
     truth = clean(said) if said else ""
-    if not truth or is_prose(truth) or truth in ("nan", "inf", "-inf") or _answered(f"\\boxed{{{truth}}}") != truth:
+    again = _answered(f"\\boxed{{{truth}}}") if truth and (is_text or not is_prose(truth)) else None
+    if again is None or clean(again) != truth or truth in ("nan", "inf", "-inf"):
         raise ValueError(f"target {text[:60]!r} holds no number or formula; correct it or take another verifier")
     return truth
 
@@ -163,77 +141,33 @@ def _answered(response: str) -> str | None:
     text = answers.after_thinking(response)
     if text is None:
         return None
+    marked = _TEXT.fullmatch(text.strip(" \n$.")) is not None
     for find in (answers.last_tagged, answers.last_box_token):
         span = find(text)
-        text = span.text if span else text
+        text, marked = (span.text, True) if span else (text, marked)
     boxes = [box for box in answers.boxes(text) if not _DENYING.search(text[max(0, box.start - 30) : box.start])]
-    said = _free(text[boxes[-1].end + 1 :] if boxes else text, only_after_cue=bool(boxes))
-    if said is None and boxes:
+    if boxes:
+        later = answers.bare(answers.Answer(text[boxes[-1].end + 1 :], False))
+        if later.cued:
+            return _expression(later)
         if _OR_ANOTHER.match(text, boxes[-1].end + 1):
             return None
-        said = _joined_boxes(text, boxes)[:_LONGEST].strip(" *`")
-        words = _TEXT.sub(r" \1 ", said)
-        if _CUE.search(words) or (re.search(r"\d", words) and is_prose(clean(words))):
-            said = _free(words, only_after_cue=False)
-    return said or None
+        text = _joined_boxes(text, boxes)
+    return _expression(answers.bare(answers.Answer(text, marked or bool(boxes))))
 
 
 def _joined_boxes(text: str, boxes: list[answers.Span]) -> str:
     """The last box with those before it that only "and", commas and names like `y_2 =` join to it, as a list."""
     run = answers.joined_boxes(text, boxes, lambda gap: len(gap) <= 60 and _JOINT.fullmatch(gap), MAX_MEMBERS)
-    return ", ".join(box.text for box in run)
+    return ", ".join(dict.fromkeys(box.text for box in run))
 
 
-def _free(text: str, only_after_cue: bool) -> str | None:
-    """The expression of an unmarked text: after the last "answer is", else all of it, or its last one."""
-    cues = list(_CUE.finditer(text))
-    if cues:
-        text = text[cues[-1].end() :][:_LONGEST].lstrip()
-        text = _REASON.sub("", _SENTENCE_END.split(text.lstrip("*_ \n"), maxsplit=1)[0])
-        text = text if "{" in text else text.rstrip("}\"'")
-        if _DENIED.match(text):
-            return None
-    elif only_after_cue:
-        return None
-    text = _LEAD_IN.sub("", text[-_LONGEST:].strip(" *`\n\t"))
-    return _last_expression(text) if is_prose(clean(text)) else text or None
-
-
-def _last_expression(text: str) -> str | None:
-    """The last formula or number in words, with those that "and" joins to it; None if it is left open."""
-    if text.count("$") == 1:
-        text = text.replace("$", "")
-    spans = _expressions(text)
-    if not spans or _CONDITION.match(text, spans[-1].end):
-        return None
-    run = [spans[-1]]
-    for span in reversed(spans[-MAX_MEMBERS:-1]):
-        between = text[span.end : run[0].start]
-        if not _AND.fullmatch(between) and not (len(run) > 1 and between.strip() == ","):
-            break
-        run.insert(0, span)
-    if _OPEN.search(text[max(0, run[0].start - 60) : run[0].start]):
-        return None
-    return ", ".join(span.text for span in run)
-
-
-def _expressions(text: str) -> list[answers.Span]:
-    """The formulas between delimiters, and the numbers elsewhere with what is written to them, in order."""
-    spans = [
-        answers.Span(next(group for group in match.groups() if group is not None), match.start(), match.end())
-        for match in _FORMULA.finditer(text)
-    ]
-    for number in answers.find_numbers(text):
-        before, after = _BEFORE.search(text[max(0, number.start - 20) : number.start]), _AFTER.match(text, number.end)
-        start = number.start - (len(before[0]) if before else 0)
-        end = after.end() if after else number.end
-        spans.append(answers.Span(text[start:end], start, end))
-    apart: list[answers.Span] = []
-    for span in sorted(spans, key=lambda span: (span.start, -span.end)):
-        if not apart or span.start >= apart[-1].end:
-            apart.append(span)
-    percent = re.compile(r"\s*\\?%")
-    return [
-        answers.Span(span.text + "\\%", span.start, match.end()) if (match := percent.match(text, span.end)) else span
-        for span in apart
-    ]
+def _expression(answer: answers.Answer) -> str | None:
+    """The expression of an answer: all of it, but for a label, or what its words say."""
+    text = answer.text[:_LONGEST] if answer.marked or answer.cued else answer.text[-_LONGEST:]
+    words = _TEXT.sub(r" \1 ", text) if answer.marked and re.search(r"\d", text) else text
+    if answer.cued or is_prose(clean(words)):
+        return in_words(words, cued=answer.cued, marked=answer.marked)
+    lines = text.strip("#> \n").split("\n")
+    text = plain_bold(lines[-1] if all("=" in line or not line.strip() for line in lines) else "\n".join(lines))
+    return text[label.end() :] if (label := _LABEL.match(text)) else text or None

@@ -1,10 +1,10 @@
 r"""Numeric: the one number that the answer commits to, within an absolute or relative tolerance.
 
 Read are digits and words, thousands separators, fractions (`1 1/2`, `\frac{3}{2}`, `½`, "three quarters"),
-scientific notation (`1.5e3`, `1.5 \times 10^{3}`), percent, "2.5 million", currencies and units. In free text
-the number right after the last "answer is" or "answer:" counts, else the last one. An answer that keeps
-several numbers open ("3 or 4", "3-5", "between 0 and 10", "at least 3") or a calculation ("3 * 4", "√2") is
-none.
+scientific notation (`1.5e3`, `1.5 \times 10^{3}`), percent, "2.5 million", "250万", "a dozen", currencies and units. In
+free text the number right after "answer:" or the like counts, else one that is the sum of those that follow it ("3
+dogs: one left, two right"), else the last one. An answer that keeps several numbers open ("3 or 4", "3-5", "between 0
+and 10"), a bound ("at least 3", "almost 3") or a calculation ("3 * 4", "√2") is none.
 
 Conventions: what either tolerance allows is right; units are compared, never converted; with `exact_years`
 two whole numbers of 1000 to 3000 in size must be equal whatever the tolerance, as in the chart reward of
@@ -22,8 +22,10 @@ from functools import lru_cache
 from typing import Any
 
 from vlmrl.reading import answers
-from vlmrl.reading.amounts import Amount, committed, plain, same_unit
+from vlmrl.reading.amounts import Amount, plain, same_unit
 from vlmrl.reading.checks import one_of
+from vlmrl.reading.commitments import committed
+from vlmrl.reading.texts import is_unmarked
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _CHART = {"relative": 0.025}
@@ -47,7 +49,7 @@ EXAMPLES = [
     Example("42", "many", None),
 ]
 
-# The commitment stands at the end: what is further away than this is not read.
+# The commitment stands right after a cue, or at the end: what is further away than this is not read.
 _TAIL = 2000
 _LARGEST = 10**30
 _NOTHING_ELSE = re.compile(r"[\s$€£¥]*\|(?:[^\W\d_]|[\s°$€£¥/*·-]|\^-?\d){0,40}\.?")
@@ -77,8 +79,8 @@ def verify(
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    text = answer.text[-_TAIL:]
-    said = committed(plain(text))
+    text = answer.text[:_TAIL] if answer.cued else answer.text[-_TAIL:]
+    said = committed(plain(text), answer.cued)
     if said is None:
         return Verdict(0.0, "unparsed", answer=text[-200:], why="the answer commits to no number")
     shown = _show(said.value) + "%" * said.percent
@@ -130,7 +132,7 @@ def _read_target(text: str) -> Amount:
     bare = plain(text) if len(text) <= 100 else ""
     said = committed(bare)
     outside = bare[: said.start] + "|" + bare[said.end :] if said else ""
-    if said is None or not _NOTHING_ELSE.fullmatch(outside) or answers.extract(text) != (text, False):
+    if said is None or not _NOTHING_ELSE.fullmatch(outside) or not is_unmarked(text):
         raise ValueError(f"target {text[:60]!r} is not a number; give one, with at most a unit")
     return said
 

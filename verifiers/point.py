@@ -27,12 +27,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import boxes, detection, points, polygons
-from vlmrl.reading.checks import one_of
-from vlmrl.reading.frames import Frame, extent, framed, true_items, written
+from vlmrl.reading import boxes, detection, points, polygons, structures
+from vlmrl.reading.checks import literal, one_of
+from vlmrl.reading.frames import Frame, extent, framed, written
 from vlmrl.reading.points import Point
 from vlmrl.reading.polygons import Move, Polygon
-from vlmrl.verdict import Example, Verdict, bad_target, unparsed
+from vlmrl.verdict import Example, Shape, Verdict, bad_target, unparsed
 
 METRICS = ("hit", "osworld")
 _KEYS = ("point_2d", "point", "polygon", "polygon_2d", "segmentation", *boxes.BOX_KEYS)
@@ -77,19 +77,20 @@ def verify(
     metric: str = "hit",
     radius: float = 20.0,
     radius_unit: str = "pixels",
+    none_in_words: bool = False,
     frame: Frame,
 ) -> Verdict:
     """Scores the points of the answer (`points.parse_points` says what is read).
 
-    `target` `[]` means that there is no such place, and `[]` is then the only right answer. `coords` and
-    `image_size` (width, height in pixels) describe the target; `answer_coords` and `answer_size` the answer,
-    where it differs.
+    `target` `[]` means that there is no such place, and `[]` is then the only right answer, or with `none_in_words`
+    also "None" and the like; a target may be JSON as text. `coords` and `image_size` (width, height in pixels)
+    describe the target; `answer_coords` and `answer_size` the answer, where it differs.
     """
     try:
         places = _true_places(target, metric, radius_unit, frame)
     except ValueError as error:
         return bad_target(str(error))
-    said = points.parse_points(frame.answer_text(response), frame.answer_extent)
+    said = points.parse_points(frame.answer_text(response), frame.answer_extent, none_in_words=none_in_words)
     if said is None:
         return unparsed("no point and no [] in the answer", ("precision", "recall"))
     # Distances are those of the target's image: places and points are compared in its pixels.
@@ -98,14 +99,14 @@ def verify(
     moved = [Point((x, y), point.label) for (x, y), point in zip(moved_P2, said, strict=True)]
     reach = radius * (math.hypot(*extent("pixels", frame.image_size)) if radius_unit == "diagonal" else 1.0)
     if frame.coords != "pixels":
-        places = _places(target, frame.to_pixels)
+        places = _places(target, frame, frame.to_pixels)
     return _score(places, moved, metric, reach, json.dumps([list(p.coords) for p in said[:20]]))
 
 
 @framed
 def gold(target: Any, *, frame: Frame, **_: Any) -> str:
     """A point of each target, well inside it, in the answer's coordinates, as JSON."""
-    inside = ((place.shape.representative_point(), place.label) for place in _places(target))
+    inside = ((place.shape.representative_point(), place.label) for place in _places(target, frame))
     moved = ((frame.to_answer(np.array([point.x, point.y])).tolist(), label) for point, label in inside)
     return written("point_2d", moved)
 
@@ -123,12 +124,30 @@ def check_target(
     _true_places(target, metric, radius_unit, frame)
 
 
+@framed
+def shapes(response: str, target: Any, *, frame: Frame, **_: Any) -> list[Shape]:
+    """The true places, and the answered points."""
+    said = points.parse_points(frame.answer_text(response), frame.answer_extent) or []
+    true = [
+        frame.shape("point" if place.is_point else "polygon", outline, place.label, True)
+        for place in _places(target, frame)
+        for outline in _outlines(place.shape)
+    ]
+    return [*true, *(frame.shape("point", np.array(point.coords), point.label, False) for point in said)]
+
+
+def _outlines(shape: Any) -> list[NDArray[np.float64]]:
+    """The coordinates of a point, or of the outline of every part of an area."""
+    parts = getattr(shape, "geoms", [shape])
+    return [np.array((part if part.geom_type == "Point" else part.exterior).coords).ravel() for part in parts]
+
+
 def _true_places(target: Any, metric: str, radius_unit: str, frame: Frame) -> list[Place]:
     """The targets in their own coordinates; ValueError as of `check_target`."""
     one_of("metric", metric, METRICS)
     one_of("radius_unit", radius_unit, ("pixels", "diagonal"))
     frame.check()
-    places = _places(target)
+    places = _places(target, frame)
     if frame.image_size is not None or radius_unit == "diagonal":
         extent("pixels", frame.image_size)
     elif frame.coords != "pixels" and (metric == "osworld" or any(place.is_point for place in places)):
@@ -139,15 +158,16 @@ def _true_places(target: Any, metric: str, radius_unit: str, frame: Frame) -> li
     return places
 
 
-def _places(target: Any, move: Move = lambda coords: coords) -> list[Place]:
+def _places(target: Any, frame: Frame, move: Move = lambda coords: coords) -> list[Place]:
     """The targets, moved, repetitions once, as in answers; ValueError names the first one that is malformed."""
+    target = literal(target)
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is not a place; give [x, y], [x1, y1, x2, y2] or a list of them")
     import shapely
 
     places: dict[Point | Polygon, Place] = {}
-    for value, label in true_items(target, _KEYS):
-        place = points.point_from(value, label) if boxes.is_flat(value) and len(value) == 2 else None
+    for value, label in frame.items(target, _KEYS):
+        place = points.point_from(value, label) if structures.is_flat(value) and len(value) == 2 else None
         if place is not None:
             shape = shapely.Point(move(np.array(place.coords)))
         else:

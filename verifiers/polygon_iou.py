@@ -30,11 +30,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import boxes, detection, polygons
-from vlmrl.reading.checks import one_of
-from vlmrl.reading.frames import Frame, framed, true_items, written
+from vlmrl.reading import boxes, detection, polygons, structures
+from vlmrl.reading.checks import literal, one_of
+from vlmrl.reading.frames import Frame, framed, written
 from vlmrl.reading.polygons import Polygon
-from vlmrl.verdict import Example, Verdict, bad_target, unparsed
+from vlmrl.verdict import Example, Shape, Verdict, bad_target, unparsed
 
 MAX_EXTRA = 200
 
@@ -67,13 +67,14 @@ def verify(
     size_penalty: float = 0.6,
     angle_unit: str = "degrees",
     angle_direction: str = "clockwise",
+    none_in_words: bool = False,
     frame: Frame,
 ) -> Verdict:
     """Scores the polygons of the answer (`polygons.parse_polygons` says what is read).
 
-    `target`: a shape, or a list of shapes; `[]` means that there is no object, and `[]` is then the only right
-    answer. `coords` and `image_size` (width, height in pixels) describe the target; `answer_coords` and
-    `answer_size` the answer, where it differs.
+    `target`: a shape, or a list of shapes, or JSON of these as text; `[]` means that there is no object, and `[]` is
+    then the only right answer, or with `none_in_words` also "No objects" and the like. `coords` and `image_size`
+    (width, height in pixels) describe the target; `answer_coords` and `answer_size` the answer, where it differs.
     """
     try:
         turn = _turn(angle_unit, angle_direction)
@@ -81,7 +82,8 @@ def verify(
     except ValueError as error:
         return bad_target(str(error))
     true = [polygons.moved(polygon, frame.to_answer) for polygon in true]
-    said = polygons.parse_polygons(frame.answer_text(response), turn)
+    text = frame.answer_text(response)
+    said = polygons.parse_polygons(text, turn, frame.answer_extent, none_in_words=none_in_words)
     if said is None or len(said) > len(true) + MAX_EXTRA:
         why = "no polygon and no [] in the answer" if said is None else f"{len(said)} polygons answered"
         return unparsed(why, detection.PARTS)
@@ -110,7 +112,7 @@ def gold(
     **_: Any,
 ) -> str:
     """The true polygons in the answer's coordinates, as JSON lists of vertices."""
-    true = _polygons(target, _turn(angle_unit, angle_direction))
+    true = _polygons(target, _turn(angle_unit, angle_direction), frame)
     return _write([polygons.moved(polygon, frame.to_answer) for polygon in true])
 
 
@@ -128,11 +130,32 @@ def check_target(
     _true_polygons(target, metric, _turn(angle_unit, angle_direction), frame)
 
 
+@framed
+def shapes(
+    response: str,
+    target: Any,
+    *,
+    angle_unit: str = "degrees",
+    angle_direction: str = "clockwise",
+    frame: Frame,
+    **_: Any,
+) -> list[Shape]:
+    """The true and the answered polygons, without their holes."""
+    turn = _turn(angle_unit, angle_direction)
+    said = polygons.parse_polygons(frame.answer_text(response), turn, frame.answer_extent) or []
+    both = ((_polygons(target, turn, frame), True), (said, False))
+    return [
+        frame.shape("polygon", np.array(shape.rings[0]).ravel(), shape.label, true)
+        for places, true in both
+        for shape in places
+    ]
+
+
 def _true_polygons(target: Any, metric: str, turn: float, frame: Frame) -> list[Polygon]:
     """The target's shapes; ValueError as of `check_target`."""
     one_of("metric", metric, detection.METRICS)
     frame.check()
-    shapes = _polygons(target, turn)
+    shapes = _polygons(target, turn, frame)
     for polygon in shapes:
         area = polygons.solid(polygon)
         if area is None:
@@ -150,12 +173,13 @@ def _turn(angle_unit: str, angle_direction: str) -> float:
     return (math.pi / 180 if angle_unit == "degrees" else 1.0) * (1 if angle_direction == "clockwise" else -1)
 
 
-def _polygons(target: Any, turn: float) -> list[Polygon]:
+def _polygons(target: Any, turn: float, frame: Frame) -> list[Polygon]:
     """The target's shapes, repetitions once, as in answers; ValueError names the first one that is none."""
+    target = literal(target)
     if not isinstance(target, (list, dict)):
         raise ValueError(f"target {target!r:.60} is not a list of polygons; give [{{'polygon': [[x, y], ...]}}, ...]")
     shapes: dict[Polygon, None] = {}
-    for value, label in true_items(target, polygons.POLYGON_KEYS, _is_one):
+    for value, label in frame.items(target, polygons.POLYGON_KEYS, _is_one):
         polygon = polygons.polygon_from(value, label, turn)
         if polygon is None:
             raise ValueError(
@@ -167,7 +191,7 @@ def _polygons(target: Any, turn: float) -> list[Polygon]:
 
 
 def _is_one(target: Any) -> bool:
-    return polygons.is_ring(target) or boxes.is_flat(target)
+    return polygons.is_ring(target) or structures.is_flat(target)
 
 
 def _write(shapes: list[Polygon]) -> str:

@@ -101,12 +101,13 @@ def verify(
         truths = _truths(target, how)
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
-    if answer is None:
+    texts = _read(response, how)
+    if not texts:
         return unparsed("the thinking never ended")
-    text = answer.text[-_LONGEST:]
-    right = any(_right(text, truth, how) for truth in truths)
-    return Verdict(float(right), answer=text, why="" if right else f"{text[:60]!r} is not {truths[0][:60]!r}")
+    said = next((text for text in texts for truth in truths if _right(text, truth, how)), None)
+    if said is not None:
+        return Verdict(1.0, answer=said)
+    return Verdict(0.0, answer=texts[-1], why=f"{texts[-1][:60]!r} is not {truths[0][:60]!r}")
 
 
 def gold(target: Any, **params: Any) -> str:
@@ -138,8 +139,7 @@ def _truth(item: Any, how: Rule) -> str:
         )
     if how.rule == "mathvista" and how.choices is not None and text not in how.choices:
         raise ValueError(f"target {text[:60]!r} is none of the choices; give the text of one")
-    answer = answers.extract(_gold(text, how))
-    if answer is None or not _right(answer.text, text, how):
+    if not any(_right(said, text, how) for said in _read(_gold(text, how), how)):
         raise ValueError(f"target {text[:60]!r} could not be found right by the rule {how.rule}; give a plain answer")
     return text
 
@@ -148,12 +148,18 @@ def _gold(text: str, how: Rule) -> str:
     return f"({letter(how.choices.index(text))})" if how.rule == "mathvista" and how.choices else text
 
 
+def _read(response: str, how: Rule) -> list[str]:
+    """The texts that the response may answer; the published rules read the marked one as it stands."""
+    texts = readings(response)
+    return [text[-_LONGEST:] for text in (texts if how.rule == "chartqa" else texts[:1])]
+
+
 def _right(said: str, true: str, how: Rule) -> bool:
     if how.rule == "mmmu_open":
         return right_in_mmmu(said, true)
     if how.rule == "mathvista":
         return right_in_mathvista(said, true, how.choices, how.answer_type, how.decimals)
-    return any(_same(reading, true, how) for reading in readings(said))
+    return _same(said, true, how)
 
 
 # --- ChartQA ----------------------------------------------------------------------------------------------

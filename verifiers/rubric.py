@@ -81,7 +81,7 @@ def verify(response: str, target: Any) -> Verdict:
         criteria = _criteria(target)
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
+    answer = answers.marked(response)
     if answer is None:
         return unparsed("the thinking never ended")
     if not answer.text or len(answer.text) > _LONGEST:
@@ -99,7 +99,7 @@ def gold(target: Any) -> str:
 def check_target(target: Any) -> None:
     """ValueError for a criterion that cannot be judged, or that the target's `gold` does not meet in full."""
     criteria = _criteria(target)
-    answer = answers.extract(target["gold"])
+    answer = answers.marked(target["gold"])
     if answer is None or answer.text != target["gold"].strip() or not 0 < len(answer.text) <= _LONGEST:
         raise ValueError(f"gold {target['gold'][:60]!r} holds markup, or nothing; give a plain text")
     for item in criteria:

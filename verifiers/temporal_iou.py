@@ -27,7 +27,7 @@ import numpy as np
 from vlmrl.reading import answers, boxes, timelines, timespans
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.timelines import Span, Timeline
-from vlmrl.verdict import Example, Verdict, bad_target, unparsed
+from vlmrl.verdict import Example, Shape, Verdict, bad_target, unparsed
 
 METRICS = ("iou", "matched", "boundary")
 REPORTED = (0.3, 0.5, 0.7)
@@ -68,39 +68,35 @@ def verify(
     duration: float | None = None,
     threshold: float = 0.0,
     discount_whole: bool = False,
+    none_in_words: bool = True,
 ) -> Verdict:
     """Scores the spans of the answer by `metric`; below `threshold` it is 0.
 
     `target`: [start, end], `{"start_time", "end_time"}`, a list of those, or `[]`, in `unit`: `seconds`, or
-    `fraction` of the duration. `answer_unit`: of the plain numbers in answers, if not that of the target.
-    `duration`: of the video in seconds; needed where the two differ, and in seconds by `boundary` and
-    `discount_whole`.
+    `fraction` of the duration; or JSON of these as text. `answer_unit`: of the plain numbers in answers, if not that
+    of the target. `duration`: of the video in seconds; needed where the two differ, and in seconds by `boundary` and
+    `discount_whole`. `none_in_words`: "There is no such moment" and the like are `[]`.
     """
     timeline = Timeline(unit, duration, answer_unit)
     try:
-        check_target(
-            target,
-            metric=metric,
-            unit=unit,
-            answer_unit=answer_unit,
-            duration=duration,
-            discount_whole=discount_whole,
-        )
+        true = _true_spans(target, timeline, metric, discount_whole)
     except ValueError as error:
         return bad_target(str(error))
     answer = answers.extract(response)
-    said = timespans.parse(answer.text, timeline) if answer else None
+    said = timespans.parse(answer.text, timeline, none_in_words=none_in_words) if answer else None
     if said is None:
         return unparsed("no time span in the answer, or one that is reversed or left open", PARTS)
-    true = timelines.true_spans(target, timeline)
-    score = _score(said, true, metric, timeline.length)
-    whole = _score([Span(0.0, timeline.length or 0.0)], true, metric, timeline.length) if discount_whole else 0.0
-    if 0 < whole < 1:
-        score = max(0.0, (score - whole) / (1 - whole))
+    iou, *shares = timelines.compared(said, true)
+    score = _score(iou, said, true, metric, timeline.length)
+    parts = dict(zip(PARTS, (iou, *shares, *(float(iou >= at) for at in REPORTED)), strict=True))
+    if discount_whole:
+        video = [Span(0.0, timeline.length or 0.0)]
+        whole = _score(timelines.iou(video, true), video, true, metric, timeline.length)
+        score = max(0.0, (score - whole) / (1 - whole)) if 0 < whole < 1 else score
     shown = timelines.written(said, Timeline())
     if score < threshold:
-        return Verdict(0.0, parts=_parts(said, true), answer=shown, why=f"{score:.2f} is below {threshold:g}")
-    return Verdict(score, parts=_parts(said, true), answer=shown)
+        return Verdict(0.0, parts=parts, answer=shown, why=f"{score:.2f} is below {threshold:g}")
+    return Verdict(score, parts=parts, answer=shown)
 
 
 def gold(
@@ -127,15 +123,42 @@ def check_target(
     **_: Any,
 ) -> None:
     """ValueError for a span that is malformed, reversed or outside the video, or a missing duration."""
+    _true_spans(target, Timeline(unit, duration, answer_unit), metric, discount_whole)
+
+
+def _true_spans(target: Any, timeline: Timeline, metric: str, discount_whole: bool) -> list[Span]:
+    """The target's spans; ValueError as of `check_target`."""
     one_of("metric", metric, METRICS)
-    timeline = Timeline(unit, duration, answer_unit)
-    timelines.true_spans(target, timeline)
+    spans = timelines.true_spans(target, timeline)
     if timeline.length is None and (metric == "boundary" or discount_whole):
         raise ValueError("duration is missing; boundary and discount_whole need the video's length in seconds")
+    return spans
 
 
-def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: float | None) -> float:
-    iou = timelines.iou(said, true)
+def shapes(
+    response: str,
+    target: Any,
+    *,
+    unit: str = "seconds",
+    answer_unit: str | None = None,
+    duration: float | None = None,
+    **_: Any,
+) -> list[Shape]:
+    """The true and the answered spans; ValueError where the duration is not known."""
+    timeline = Timeline(unit, duration, answer_unit)
+    if timeline.length is None:
+        raise ValueError("duration is missing; a span can only be drawn in a video of known length")
+    answer = answers.extract(response)
+    said = timespans.parse(answer.text, timeline) if answer else None
+    both = ((timelines.true_spans(target, timeline), True), (said or [], False))
+    return [
+        Shape("span", (span.start / timeline.length, span.end / timeline.length), None, true)
+        for spans, true in both
+        for span in spans
+    ]
+
+
+def _score(iou: float, said: Sequence[Span], true: Sequence[Span], metric: str, length: float | None) -> float:
     if metric == "iou" or not said or not true:
         return iou
     if metric == "matched":
@@ -145,12 +168,3 @@ def _score(said: Sequence[Span], true: Sequence[Span], metric: str, length: floa
     starts = min(said).start - min(true).start
     ends = max(span.end for span in said) - max(span.end for span in true)
     return iou * max(0.0, 1 - abs(starts) / length) * max(0.0, 1 - abs(ends) / length)
-
-
-def _parts(said: Sequence[Span], true: Sequence[Span]) -> dict[str, float]:
-    iou, common = timelines.iou(said, true), timelines.overlap(said, true)
-    shares = {
-        name: min(1.0, common / length) if (length := timelines.total(spans)) > 0 else float(not said and not true)
-        for name, spans in (("precision", said), ("recall", true))
-    }
-    return dict(zip(PARTS, (iou, *shares.values(), *(float(iou >= at) for at in REPORTED)), strict=True))

@@ -13,6 +13,21 @@ if TYPE_CHECKING:
 class UserError(ValueError):
     """One line that says what is wrong (file, row, field, value) and how to fix it."""
 
+    def at(self, where: str) -> UserError:
+        """The same error with the place (row, field) before its line."""
+        return UserError(f"{where}: {self}")
+
+
+class UnreadableError(UserError):
+    """A medium that cannot be read: its `file`, `why`, and what to do about it."""
+
+    def __init__(self, file: str, why: str, advice: str = "replace the file or drop the row", where: str = "") -> None:
+        super().__init__(f"{where}{file}: {why}; {advice}")
+        self.file, self.why, self.advice, self.where = file, why, advice, where
+
+    def at(self, where: str) -> UnreadableError:
+        return UnreadableError(self.file, self.why, self.advice, f"{where}: {self.where}")
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown name" message: `; did you mean 'x'?`, or the list of known names."""

@@ -13,16 +13,15 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vlmrl import catalog, user_verifiers
 from vlmrl.config.run_file import RunConfig, load_run
+from vlmrl.data.frames import missing
 from vlmrl.errors import UserError
-from vlmrl.rewards.call_rows import answered_row, call_from_row
+from vlmrl.rewards.call_rows import score_rows
 from vlmrl.rewards.calls import Call, check_params, run_call
-from vlmrl.rewards.composite import Answered, check_spec, score_groups
 from vlmrl.rewards.workers import Workers
-from vlmrl.sample import Sample, sample_from_row
 from vlmrl.verdict import Member, Verdict
 
 Own = str | Path | Callable[..., Any]
@@ -56,15 +55,16 @@ class Run:
 
         check_run(self.config)
 
-    def train(self, resume: bool = False) -> dict[str, Any]:
+    def train(self, resume: bool = False, changed_data: Literal["keep", "reload"] | None = None) -> dict[str, Any]:
         """Trains into `folder`; returns what its `summary.json` holds.
 
-        `resume` goes on from the latest checkpoint. A Ctrl-C, or the interrupt of a notebook, ends the step, saves and
-        raises `KeyboardInterrupt`.
+        `resume` goes on from the latest checkpoint. If a data file has changed since the start, `changed_data` says
+        whether the run keeps its copy of the rows or reloads them. A Ctrl-C, or the interrupt of a notebook, ends the
+        step, saves and raises `KeyboardInterrupt`.
         """
         from vlmrl.train import trainer
 
-        if trainer.run(self.config, resume) != 0:
+        if trainer.run(self.config, resume, changed_data) != 0:
             raise KeyboardInterrupt
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
 
@@ -108,33 +108,26 @@ def score(
     workers: int | None = None,
     deadline: float = 5.0,
     memory_mb: int = 1024,
+    model: str | None = None,
+    max_pixels: int | None = None,
 ) -> list[dict[str, Any]]:
     """The rows, each with `score` (None: unscored), `status`, `answer`, `parts` and `why`, as from `vlmrl score`.
 
     A row is {verifier, response, target, params?}, or a row of a data set with a `response` to it, whose whole
     `reward` is judged. Answers are judged in `workers` processes that are killed after `deadline` seconds or above
-    `memory_mb` for one response. `UserError` names the row and field that is wrong.
+    `memory_mb` for one response. `model`, a folder or hub id, wrote the answers to images of at most `max_pixels`:
+    places in them are read in its coordinates; without it, in those that the row states. `UserError` names the row
+    and field that is wrong.
     """
     catalog.add_verifiers(*map(_path, verifiers))
-    rows = [{"id": str(number)} | dict(row) for number, row in enumerate(rows)]
-    answered = {i: _answered(row, f"row {i}") for i, row in enumerate(rows) if "reward" in row}
-    calls = {i: call_from_row(row, f"row {i}") for i, row in enumerate(rows) if i not in answered}
+    numbered = [(f"row {number}", {"id": str(number)} | dict(row)) for number, row in enumerate(rows)]
+    frames = missing
+    if model is not None:
+        from vlmrl.models.policy import answer_frames
+
+        frames = answer_frames(model, max_pixels)
     with Workers(workers, deadline, memory_mb) as run:
-        found = dict(zip(calls, run(list(calls.values())), strict=True))
-        found |= zip(answered, score_groups(list(answered.values()), run), strict=True)
-    return [answered_row(row, found[i]) for i, row in enumerate(rows)]
-
-
-def _answered(row: Mapping[str, Any], where: str) -> Answered:
-    if not isinstance(row.get("response"), str):
-        raise UserError(f"{where}: response: expected text, got {row.get('response')!r:.60}")
-    sample = sample_from_row({name: row[name] for name in Sample.model_fields if name in row}, where)
-    for number, spec in enumerate(sample.reward):
-        try:
-            check_spec(spec)
-        except UserError as error:
-            raise UserError(f"{where}: reward.{number}: {error}") from None
-    return Answered(sample, [Member(row["response"])])
+        return score_rows(numbered, run, frames=frames)
 
 
 def _path(own: Own) -> str:

@@ -10,10 +10,10 @@ A row:
      "media": {"images": ["img/17.png"]},
      "reward": [{"verifier": "counting", "target": 3}]}
 
-`<image>`, `<video>` and `<audio>` mark the places of the media, in order; written `\<image>`, it is text. Media are
-paths (relative to the file that names them) or data URIs. If the last message is from the assistant, it is the
-demonstration: supervised training learns it, `vlmrl data check` verifies that its reward is 1, reinforcement learning
-ignores it.
+`<image>`, `<video>` and `<audio>` mark the places of the media, in order, and `<bbox>` those of `boxes`; written
+`\<image>`, it is text. Media are paths (relative to the file that names them) or data URIs. If the last message is from
+the assistant, it is the demonstration: supervised training learns it, `vlmrl data check` verifies that its reward is 1,
+reinforcement learning ignores it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from vlmrl import catalog
-from vlmrl.errors import UserError, one_line
+from vlmrl.errors import UnreadableError, UserError, one_line
 
 MARKS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
+BOX_MARK = "<bbox>"
 MARK = re.compile(rf"(?<!\\)({'|'.join(MARKS.values())})")
 """A mark in the text of a message; with a backslash before it, it is text."""
 MIME = {"images": "image", "videos": "video", "audios": "audio"}
@@ -89,7 +90,7 @@ class Media(_Frozen):
         return self.path or f"<{len(self.data or b'')} bytes>"
 
     def read(self) -> bytes:
-        """Its bytes; `UserError` if the file cannot be read."""
+        """Its bytes; `UnreadableError` if the file cannot be read."""
         if self.data is not None:
             return self.data
         assert self.path is not None
@@ -97,7 +98,7 @@ class Media(_Frozen):
             return Path(self.path).read_bytes()
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
-            raise UserError(f"{self.path}: {reason}; fix the path or drop the row") from None
+            raise UnreadableError(self.path, reason, "fix the path or drop the row") from None
 
 
 class MediaSet(_Frozen):
@@ -145,6 +146,17 @@ class RewardSpec(_Frozen):
         return self
 
 
+class TextBox(_Frozen):
+    """A box that a text of the sample speaks of; the model reads it in the coordinates in which it writes boxes.
+
+    `coords` and `image` are those of a target's frame, see `vlmrl.reading.frames.declared`.
+    """
+
+    bbox_2d: tuple[float, float, float, float]
+    coords: Literal["pixels", "relative_1000", "relative_100", "relative_1"] | None = None
+    image: int | None = None
+
+
 class Sample(_Frozen):
     """One row, frozen and serialisable. `key` identifies its content, `id` the row in its data set."""
 
@@ -153,6 +165,8 @@ class Sample(_Frozen):
     task: str = ""
     messages: tuple[Message, ...] = Field(min_length=1)
     media: MediaSet = MediaSet()
+    boxes: tuple[TextBox, ...] = ()
+    """Those of the marks `<bbox>` in the messages, in order; without any, `<bbox>` is text like any other."""
     reward: tuple[RewardSpec, ...] = Field(min_length=1)
     meta: dict[str, JsonValue] = {}
 
@@ -165,6 +179,9 @@ class Sample(_Frozen):
             marks, media = placed.count(mark), len(getattr(self.media, kind))
             if marks != media:
                 raise ValueError(f"messages: {marks} {mark} in the text but {media} in media.{kind}; make them equal")
+        marks, boxes = sum(message.content.count(BOX_MARK) for message in self.messages), len(self.boxes)
+        if boxes and marks != boxes:
+            raise ValueError(f"messages: {marks} {BOX_MARK} in the text but {boxes} in boxes; make them equal")
         return self
 
     @property
@@ -183,6 +200,8 @@ class Sample(_Frozen):
         digest = hashlib.sha256()
         digest.update(json.dumps([m.model_dump() for m in self.prompt], sort_keys=True).encode())
         digest.update(json.dumps([_fields(r) for r in self.reward], sort_keys=True).encode())
+        if self.boxes:
+            digest.update(json.dumps([box.model_dump() for box in self.boxes], sort_keys=True).encode())
         for kind in MARKS:
             for media in getattr(self.media, kind):
                 digest.update(hashlib.sha256(media.read()).digest())

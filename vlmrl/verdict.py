@@ -16,6 +16,9 @@ All `params` have defaults, so `verify(response, target)` always works. A verifi
                                   a question to the policy before the verdict. The answer is the param `reply`, or
                                   the `reply` of the member in a group-level verifier. It runs in the trainer's
                                   process without a deadline; an exception leaves the response unscored
+    shapes(response, target, **params) -> list[Shape]
+                                  where target and answer lie in the image or in time; for the report, and for the
+                                  check that both are read in the right coordinates. It may raise ValueError
     RUNS = "thread"               it waits for a server or holds a model, and so runs in threads of the caller's
                                   process; all others run where `vlmrl.rewards.workers` finds best
 """
@@ -83,6 +86,18 @@ class Example(NamedTuple):
     target: Any
     score: float | None
     params: dict[str, Any] = {}  # noqa: RUF012 - never written to
+
+
+class Shape(NamedTuple):
+    """A place in an image, or a span of time, to draw."""
+
+    kind: str
+    """`box` (x1, y1, x2, y2), `point` (x, y), `polygon` (x, y, x, y, ...) or `span` (start, end)."""
+    coords: tuple[float, ...]
+    """Shares of the image's width and height, or of the video's duration: 0 to 1."""
+    label: str | None
+    true: bool
+    """Whether it is the target's, not the answer's."""
 
 
 class Member(NamedTuple):

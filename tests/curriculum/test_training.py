@@ -22,7 +22,7 @@ from vlmrl.data.sample_files import read_samples
 from vlmrl.evaluate.grade import Grader
 from vlmrl.monitor.summary import read_metrics
 from vlmrl.train import checkpoint
-from vlmrl.train.run_folder import RunFolder
+from vlmrl.train.run_folder import ChangedData, RunFolder
 from vlmrl.train.trainer import Trainer
 
 SOURCES = ["ocr", "grounding"]
@@ -51,9 +51,11 @@ def run_steps(trainer: Trainer, steps: int) -> None:
         trainer.reinforcement_step()
 
 
-def open_trainer(run_file: Path, name: str, *flags: str, resume: bool = False) -> Trainer:
+def open_trainer(
+    run_file: Path, name: str, *flags: str, resume: bool = False, changed_data: ChangedData | None = None
+) -> Trainer:
     config = load_run([str(run_file)], ["--run.name", name, *flags])
-    return Trainer(config, RunFolder.open(config, resume))
+    return Trainer(config, RunFolder.open(config, resume, changed_data))
 
 
 REFILL = ("--sampler.name", "refill", "--sampler.refill.base", "skip_solved", "--sampler.source_weights")
@@ -217,7 +219,7 @@ def test_a_start_that_was_refused_leaves_no_data_behind(mended_run: Path, capsys
     trainer.save()
     trainer.close()
     write_rows(folder / "train.jsonl", OLD)
-    resumed = open_trainer(mended_run, "x", resume=True)
+    resumed = open_trainer(mended_run, "x", resume=True, changed_data="keep")
     assert [sample.id for sample in resumed.train_data] == NEW, "a run keeps the data it has begun with"
     resumed.close()
 

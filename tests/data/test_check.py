@@ -49,7 +49,10 @@ BAD_ROWS = {
         ["media.images.0", "broken.png", "not a readable image"],
     ),
     "not an image": ({"media": {"images": ["text.png"]}}, ["media.images.0", "text.png", "not a readable image"]),
-    "image of a gigapixel": ({"media": {"images": ["vast.png"]}}, ["media.images.0", "vast.png", "exceeds limit"]),
+    "image of a gigapixel": (
+        {"media": {"images": ["vast.png"]}},
+        ["media.images.0", "vast.png", "more than 89,478,485 pixels"],
+    ),
     "no target": ({"reward": [{"verifier": "counting"}]}, ["reward.0: target is missing"]),
     "box outside": ({"reward": boxes(10, 10, 41, 20)}, ["reward.0", "41", "outside the image", "40 x 30"]),
     "box reversed": ({"reward": boxes(20, 10, 10, 20)}, ["reward.0", "20"]),
@@ -109,6 +112,7 @@ def test_good_rows_are_counted(tmp_path) -> None:
         "source": {"shapes": 4, "sums": 1},
         "task": {"count": 4, "-": 1},
         "verifier": {"counting": 4, "dynamic_iou": 1, "format": 1},
+        "coords": {"pixels (not stated)": 1},
         "modality": {"1 image": 3, "2 images": 1, "text": 1},
     }
 

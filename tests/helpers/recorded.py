@@ -66,12 +66,16 @@ def quiet(folder: Path, **settings: float) -> Ledger:
     return Ledger(folder, sinks=("jsonl",), total_steps=9, **settings)
 
 
+def held_out(sample: Sample, rollout: Rollout, verdict: Verdict) -> Group:
+    return Group(sample, make_prompt(), [rollout], [verdict])
+
+
 def eval_rows(scores: Sequence[float | None], source: str = "counting") -> list[EvalRow]:
     verdicts = [Verdict(s, "ok" if s is not None else "error", answer="3") for s in scores]
     rows: list[EvalRow] = []
     for number, verdict in enumerate(verdicts):
-        rows.append((make_sample(source, number), make_rollout(4), verdict, "sampled"))
-        rows.append((make_sample(source, number), make_rollout(4), Verdict(1.0), "greedy"))
+        rows.append((held_out(make_sample(source, number), make_rollout(4), verdict), "sampled"))
+        rows.append((held_out(make_sample(source, number), make_rollout(4), Verdict(1.0)), "greedy"))
     return rows
 
 

@@ -159,8 +159,9 @@ def test_trl_trains_a_vision_model_on_the_rewards_of_the_rows(tmp_path, samples)
         specs = [spec.model_dump() for spec in one.reward]
         rows.append({"prompt": prompt, "images": images, "reward": json.dumps(specs)})
     model = AutoModelForImageTextToText.from_pretrained(tiny.FOLDER, dtype="float32")
-    reward = Recorded(interop.trl())
-    logs = train(tmp_path, model, AutoProcessor.from_pretrained(tiny.FOLDER), reward, rows)
+    processor = AutoProcessor.from_pretrained(tiny.FOLDER)
+    reward = Recorded(interop.trl(processor=processor))
+    logs = train(tmp_path, model, processor, reward, rows)
     check_logs(logs, reward, lambda columns, i: json.loads(columns["reward"][i]))
     assert all(image is not None for columns, _ in reward.calls for image in columns["images"])
 
@@ -187,7 +188,7 @@ def test_a_composite_is_weighted_as_a_samples_reward_is() -> None:
 
 @pytest.mark.parametrize("target", [json.dumps(BOXES), BOXES, np.array(BOXES, dtype=object)])
 def test_structured_targets_may_be_json_text_or_numpy(target) -> None:
-    reward = interop.verl("dynamic_iou", run=run_calls)
+    reward = interop.verl({"verifier": "dynamic_iou", "params": {"answer_coords": "pixels"}}, run=run_calls)
     assert reward("s", json.dumps(BOXES), target)["score"] == 1.0
 
 
@@ -227,6 +228,48 @@ def test_a_missing_column_is_named() -> None:
         ask(interop.trl("counting", run=run_calls), ["3"], solutions=[3])
     with pytest.raises(UserError, match="reward: no such column"):
         ask(interop.trl(run=run_calls), ["3"], answer=[3])
+
+
+# --- places in images -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("family", "right"), [("qwen2_5_vl", "[28, 34, 112, 101]"), ("qwen3_vl", "[100, 200, 400, 600]")]
+)
+@pytest.mark.parametrize("stored", ["pil", "struct", "bytes", "path"])
+def test_boxes_are_judged_as_the_model_that_the_trainer_loads_writes_them(
+    family, right, stored, model_folder, tmp_path
+) -> None:
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(model_folder(family))
+    processor.image_processor.size = {"shortest_edge": 3136, "longest_edge": 56448}
+    image = Image.new("RGB", (840, 560), "white")
+    image.save(tmp_path / "p.png")
+    data = (tmp_path / "p.png").read_bytes()
+    forms = {"pil": image, "struct": {"bytes": data, "path": None}, "bytes": data, "path": str(tmp_path / "p.png")}
+    reward = interop.trl("dynamic_iou", processor=processor, run=run_calls)
+    columns = {"solution": [[[84, 112, 336, 336]]] * 2, "images": [[forms[stored]]] * 2}
+    scores = ask(reward, [right, "[84, 112, 336, 336]"], **columns)
+    assert scores == [pytest.approx(1.0, abs=0.02), 0.0]
+    swift = interop.swift("dynamic_iou", processor=processor, run=run_calls)()
+    assert swift([right, "[84, 112, 336, 336]"], **columns) == scores
+
+
+def test_boxes_whose_coordinates_nobody_states_are_refused() -> None:
+    with pytest.raises(UserError, match="nothing says in which coordinates the model answers; give processor="):
+        ask(interop.trl("dynamic_iou", run=run_calls), ["[1, 2, 3, 4]"], solution=[[1, 2, 3, 4]])
+    stated = {"verifier": "dynamic_iou", "params": {"answer_coords": "relative_1000", "image_size": [840, 560]}}
+    scores = ask(interop.trl(stated, run=run_calls), ["[100, 200, 400, 600]"], solution=[[84, 112, 336, 336]])
+    assert scores == [pytest.approx(1.0)]
+
+
+def test_a_row_without_its_images_is_named(model_folder) -> None:
+    from transformers import AutoProcessor
+
+    reward = interop.trl("point", processor=AutoProcessor.from_pretrained(model_folder("qwen2_5_vl")), run=run_calls)
+    with pytest.raises(UserError, match="point: no images in the row; pass the column image or images"):
+        ask(reward, ["[1, 2]"], solution=[[1, 2, 3, 4]])
 
 
 # --- TRL: responses, groups, arguments --------------------------------------------------------------------

@@ -90,7 +90,9 @@ def test_audio_is_refused_with_the_model_family(formatter: Formatter):
 def test_a_broken_video_is_named(formatter: Formatter, tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"not a video")
-    with pytest.raises(UserError, match=r"clip\.mp4: cannot read the video"):
+    with pytest.raises(
+        UserError, match=r"^sample .v.: media\.videos\.0: .*clip\.mp4: not a readable video \(it is text\)"
+    ):
         formatter.encode([prompt_sample("v", "<video>?", videos=(Media(path=str(path)),))])
 
 

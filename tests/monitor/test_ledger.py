@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -18,6 +19,7 @@ from helpers.recorded import (
     PROMPT_TOKENS,
     UPDATE,
     eval_rows,
+    held_out,
     make_group,
     make_rollout,
     make_sample,
@@ -141,6 +143,8 @@ def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
     unusual = make_rollout(6, text="lone \ud800 surrogate", finish="length", version=2)
     group.rollouts[1] = replace(unusual, kind="hint", trained=(True, False, True, False, False, True))
     group.verdicts[1] = Verdict(None, "timeout", answer="\udfff", why="took \ud83d too long")
+    group.reward = (group.sample.reward[0].model_copy(update={"params": {"tolerance": 0.5}}),)
+    (picture,) = [media.data or b"" for media in group.sample.media.images]
     quiet(tmp_path).record(3, [group], UPDATE, {})
     first, second = pq.read_table(tmp_path / "rollouts" / "step_000003.parquet").to_pylist()
     assert first == {
@@ -148,6 +152,12 @@ def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
         "source": "counting",
         "id": "counting-0",
         "key": group.sample.key,
+        "task": "",
+        "messages": '[{"role": "user", "content": "<image>how many? 0"}]',
+        "media": json.dumps({"images": [f"sha256:{hashlib.sha256(picture).hexdigest()}"]}),
+        "boxes": "[]",
+        "meta": "{}",
+        "reward": json.dumps([spec.model_dump() for spec in group.reward]),
         "prompt": "<image>how many? 0",
         "response": "3",
         "tokens": 4,
@@ -160,6 +170,7 @@ def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
         "answer": None,
         "why": "",
         "version": 0,
+        "advantage": None,
     }
     assert (second["score"], second["status"], second["version"]) == (None, "timeout", 2)
     assert (second["finish"], second["kind"], second["forced_tokens"]) == ("length", "hint", 3)
@@ -270,7 +281,7 @@ def test_a_large_photograph_is_kept_small(tmp_path: Path) -> None:
     noise = Image.effect_noise((1600, 1200), 90).convert("RGB")
     media = MediaSet(images=(Media(data=encode_png(noise)),))
     sample = make_sample().model_copy(update={"media": media})
-    quiet(tmp_path).record_eval(0, "before", [(sample, make_rollout(2), Verdict(1.0), "sampled")])
+    quiet(tmp_path).record_eval(0, "before", [(held_out(sample, make_rollout(2), Verdict(1.0)), "sampled")])
     (row,) = pq.read_table(tmp_path / "heldout" / "step_000000.parquet").to_pylist()
     with Image.open(io.BytesIO(row["image"])) as image:
         assert (image.format, image.size) == ("JPEG", (640, 480))

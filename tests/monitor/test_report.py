@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from helpers.recorded import UPDATE, eval_rows, make_group, make_rollout, make_sample, quiet, run
+from helpers.recorded import UPDATE, eval_rows, held_out, make_group, make_rollout, make_sample, quiet, run
 
-from vlmrl import UserError, Verdict
+from vlmrl import RewardSpec, UserError, Verdict
 from vlmrl.monitor.curves import charts
 from vlmrl.monitor.report import write_report
 from vlmrl.monitor.summary import heldout_tables, read_metrics, summarise
@@ -87,7 +87,7 @@ def test_nothing_a_model_or_a_row_says_can_run(tmp_path: Path) -> None:
     ledger = quiet(tmp_path)
     ledger.record(3, [make_group(source, [1.0, 0.0], [3, 3])], UPDATE, {"rollout": 1.0})
     verdict = Verdict(0.0, answer=ATTACK, why=ATTACK)
-    ledger.record_eval(3, "attack", [(make_sample(source), make_rollout(3, text=ATTACK), verdict, "sampled")])
+    ledger.record_eval(3, "attack", [(held_out(make_sample(source), make_rollout(3, text=ATTACK), verdict), "sampled")])
     (tmp_path / "summary.json").unlink()
     page = Page(write_report(tmp_path))
     assert len(page.all("script")) == len(clean.all("script"))
@@ -164,7 +164,7 @@ def test_boxes_are_drawn_where_they_are(
     tmp_path: Path, params: dict[str, object], target: object, response: str
 ) -> None:
     sample = make_sample("grounding", verifier="dynamic_iou", target=target, params=params)
-    quiet(tmp_path).record_eval(0, "b", [(sample, make_rollout(3, text=response), Verdict(0.5), "sampled")])
+    quiet(tmp_path).record_eval(0, "b", [(held_out(sample, make_rollout(3, text=response), Verdict(0.5)), "sampled")])
     true, answered = Page(write_report(tmp_path)).all("rect")
     assert {k: float(v or 0) for k, v in true.items() if k != "class"} == {"x": 25, "y": 25, "width": 50, "height": 50}
     assert true["class"] == "true"
@@ -175,7 +175,7 @@ def test_boxes_are_drawn_where_they_are(
 def test_the_first_evaluation_stands_beside_the_last(tmp_path: Path) -> None:
     ledger = quiet(tmp_path)
     for step, text in ((0, "it was two"), (5, "it is three")):
-        ledger.record_eval(step, "", [(make_sample(), make_rollout(3, text=text), Verdict(0.5), "sampled")])
+        ledger.record_eval(step, "", [(held_out(make_sample(), make_rollout(3, text=text), Verdict(0.5)), "sampled")])
     text = Page(write_report(tmp_path)).text
     assert "it is three" in text
     assert "it was two" in text
@@ -193,3 +193,42 @@ def test_curves_smooth_the_rewards_of_the_steps_a_source_took_part_in(tmp_path: 
     assert by_title["Seconds by source"][1]["y"] == [0.0, 1.0, 0.0, 0.0]
     assert all(value > 0 for value in by_title["Agreement"][0]["y"])
     assert "Held-out reward" not in by_title
+
+
+PIXELS = {"coords": "pixels", "image_size": [16, 12]}
+
+
+def test_points_and_polygons_are_drawn(tmp_path: Path) -> None:
+    point = make_sample("a", verifier="point", target=[4, 3, 12, 9], params=PIXELS)
+    shape = make_sample("b", verifier="polygon_iou", target=[[4, 3, 12, 3, 8, 9]], params=PIXELS)
+    rows = [
+        (held_out(point, make_rollout(3, text="(8, 6)"), Verdict(1.0)), "sampled"),
+        (held_out(shape, make_rollout(3, text="[[0, 0, 16, 0, 16, 12]]"), Verdict(0.5)), "sampled"),
+    ]
+    quiet(tmp_path).record_eval(0, "b", rows)
+    drawn = [(path["class"], path["d"]) for path in Page(write_report(tmp_path)).all("path") if path.get("class")]
+    assert drawn == [
+        ("true polygon", "M25.0 25.0 75.0 25.0 75.0 75.0 25.0 75.0 25.0 25.0z"),
+        ("answered point", "M50.0 50.0h.001"),
+        ("true polygon", "M25.0 25.0 75.0 25.0 50.0 75.0z"),
+        ("answered polygon", "M0.0 0.0 100.0 0.0 100.0 100.0z"),
+    ]
+
+
+def test_spans_are_drawn_on_a_line_of_time(tmp_path: Path) -> None:
+    sample = make_sample("time", verifier="temporal_iou", target=[10, 20], params={"duration": 40})
+    quiet(tmp_path).record_eval(0, "b", [(held_out(sample, make_rollout(3, text="15 - 30"), Verdict(0.25)), "sampled")])
+    true, answered = (rect for rect in Page(write_report(tmp_path)).all("rect") if rect["height"] == "4")
+    assert [(rect["class"], rect["x"], rect["width"]) for rect in (true, answered)] == [
+        ("true", "25.0", "25.0"),
+        ("answered", "37.5", "37.5"),
+    ]
+
+
+def test_only_places_in_the_stored_image_are_drawn(tmp_path: Path) -> None:
+    second = PIXELS | {"image": 1}
+    specs = [{"verifier": "dynamic_iou", "target": [4, 3, 12, 9], "params": params} for params in (PIXELS, second)]
+    two = make_sample("two")
+    sample = two.model_copy(update={"reward": tuple(RewardSpec.model_validate(spec) for spec in specs)})
+    quiet(tmp_path).record_eval(0, "b", [(held_out(sample, make_rollout(3, text="none"), Verdict(0.0)), "sampled")])
+    assert len(Page(write_report(tmp_path)).all("rect")) == 1

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmrl.reading.boxes import MAX_BOXES, Box, iou_matrix, match, parse_boxes
+from vlmrl.reading.boxes import Box, iou_matrix, match, parse_boxes
+from vlmrl.reading.places import MAX_PLACES
 
 SIDE = st.floats(1, 500)
 
@@ -71,4 +72,4 @@ def test_parse_boxes(text: str, boxes: list[Box] | None) -> None:
 
 def test_parse_boxes_is_bounded() -> None:
     many = str([[i, 0, i + 1, 1] for i in range(5000)])
-    assert len(parse_boxes(many) or []) == MAX_BOXES
+    assert len(parse_boxes(many) or []) == MAX_PLACES

@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vlmrl.reading import boxes
-from vlmrl.reading.frames import Frame, framed, true_items, written
+from vlmrl.reading.frames import COORDS, Frame, declared, framed, written
+from vlmrl.verdict import Shape
 
 
 @pytest.mark.parametrize(("frame", "scale"), [
@@ -90,15 +93,88 @@ def test_a_framed_function_takes_the_fields_of_a_row() -> None:
         function("x", coord="pixels")
 
 
-def test_true_items() -> None:
+def test_items_of_a_target() -> None:
     box, cat = [1, 2, 3, 4], {"bbox_2d": [5, 6, 7, 8], "label": "cat"}
-    assert list(true_items(box, boxes.BOX_KEYS)) == [(box, None)]
-    assert list(true_items(cat, boxes.BOX_KEYS)) == [(cat["bbox_2d"], "cat")]
-    assert list(true_items([box, cat], boxes.BOX_KEYS)) == [(box, None), (cat["bbox_2d"], "cat")]
-    assert list(true_items([], boxes.BOX_KEYS)) == []
+    assert list(Frame().items(box, boxes.BOX_KEYS)) == [(box, None)]
+    assert list(Frame().items(cat, boxes.BOX_KEYS)) == [(cat["bbox_2d"], "cat")]
+    assert list(Frame().items([box, cat], boxes.BOX_KEYS)) == [(box, None), (cat["bbox_2d"], "cat")]
+    assert list(Frame().items([], boxes.BOX_KEYS)) == []
 
 
 def test_written_is_read_again() -> None:
     places = [([1.0, 2.0, 3.0, 4.0], "person's hat"), ([5.0, 6.0, 7.0, 8.0], None)]
     assert written("bbox_2d", places[:1]) == '[{"bbox_2d": [1.0, 2.0, 3.0, 4.0], "label": "person\'s hat"}]'
     assert boxes.parse_boxes(written("bbox_2d", places)) == [boxes.Box(tuple(c), label) for c, label in places]  # pyright: ignore[reportArgumentType]
+
+
+# --- what a row does not say ------------------------------------------------------------------------------
+
+
+def test_the_size_comes_from_the_image_and_the_numbers_are_its_pixels() -> None:
+    assert declared({}, [[84, 112, 336, 336]], [(840, 560)]) == Frame("pixels", [840, 560])
+    assert declared({"coords": "relative_1"}, [[0, 0, 1, 1]], [(840, 560)]) == Frame("relative_1", [840, 560])
+    two = declared({"image": 1}, [[84, 112, 336, 336]], [(40, 30), (840, 560)])
+    assert (two.image, two.image_size) == (1, [840, 560])
+    assert declared({}, [84, 112, 336, 336], []) == Frame()
+
+
+@pytest.mark.parametrize(("params", "target", "sizes", "says"), [
+    ({}, [[0.1, 0.2, 0.4, 0.6]], [(840, 560)], "params.coords: missing, and no number of the target .* is above 1"),
+    ({}, {"point_2d": [0.5, 1]}, [], "params.coords: missing"),
+    ({}, "[0.1, 0.2, 0.4, 0.6]", [(840, 560)], "params.coords: missing"),
+    ({}, [[9, 9, 20, 20]], [(40, 30), (40, 30)], "params.image: missing; the prompt has 2 images"),
+    ({"image": 2}, [[9, 9, 20, 20]], [(40, 30), (40, 30)], "params.image: 2 is not the index"),
+    ({"image": "0"}, [[9, 9, 20, 20]], [(40, 30)], "params.image: '0' is not the index"),
+    ({"image_size": [1000, 1000]}, [[9, 9, 20, 20]], [(200, 300)], r"\[1000, 1000\] is not the size .* 200 x 300"),
+    ({"image_size": "x"}, [[9, 9, 20, 20]], [(200, 300)], "image_size 'x' is not"),
+])  # fmt: skip
+def test_what_is_not_plain_is_asked_for(params: dict[str, Any], target: Any, sizes: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        declared(params, target, sizes)
+
+
+def test_boxes_may_have_a_width_and_a_height() -> None:
+    frame = Frame(box_form="xywh")
+    target = [{"bbox": [84, 112, 252, 224], "label": "red"}, [1, 2, 3, 4]]
+    assert list(frame.items(target, boxes.BOX_KEYS)) == [([84, 112, 336, 336], "red"), ([1, 2, 4, 6], None)]
+    with pytest.raises(ValueError, match="box_form 'yxyx' is unknown; use one of xyxy, xywh"):
+        Frame(box_form="yxyx").check()
+
+
+# --- what is written --------------------------------------------------------------------------------------
+
+SIZES = st.tuples(st.integers(2, 4000), st.integers(2, 4000))
+SHARES = st.lists(st.floats(0, 1), min_size=4, max_size=4)
+
+
+@given(
+    SIZES, SIZES, st.sampled_from(COORDS), st.sampled_from(COORDS), st.lists(st.floats(0, 1), min_size=4, max_size=4)
+)
+def test_what_is_written_is_within_half_a_step_of_the_target(size, shown, coords, answer_coords, shares) -> None:
+    frame = Frame(coords, list(size), answer_coords, list(shown))
+    assert frame.extent
+    assert frame.answer_extent
+    target = np.array(shares) * np.resize(frame.extent, 4)
+    said = np.array([float(number) for number in frame.written(target.tolist()).split(",")])
+    again = frame.from_answer(said) / np.resize(frame.extent, 4)
+    step = {"relative_100": 0.1, "relative_1": 0.001}.get(answer_coords, 1.0) / np.resize(frame.answer_extent, 4)
+    assert (np.abs(again - shares) <= step / 2 + 1e-9).all()
+    assert (np.abs(again - shares) <= frame.rounding + 1e-9).all()
+
+
+def test_a_text_is_rewritten_where_it_holds_coordinates() -> None:
+    frame = Frame("pixels", [840, 560], "pixels", [280, 168])
+    text = '3 of [{"bbox_2d": [84, 112, 336, 336], "label": "red"}], (84,112), [[84, 112], [336, 336]], [1, 2, 3]'
+    assert frame.rewritten(text) == (
+        '3 of [{"bbox_2d": [28, 34, 112, 101], "label": "red"}], (28, 34), [[28, 34], [112, 101]], [1, 2, 3]'
+    )
+    assert Frame("pixels", [840, 560]).rewritten(text) == text
+    assert frame._replace(answer_coords="relative_1").rewritten("[84, 112]") == "[0.100, 0.200]"
+
+
+def test_a_shape_is_a_share_of_its_own_image() -> None:
+    frame = Frame("pixels", [840, 560], "pixels", [280, 168])
+    assert frame.shape("point", np.array([420.0, 280]), "red", True) == Shape("point", (0.5, 0.5), "red", True)
+    assert frame.shape("point", np.array([140.0, 84]), None, False) == Shape("point", (0.5, 0.5), None, False)
+    with pytest.raises(ValueError, match="image_size is missing"):
+        Frame().shape("point", np.array([1.0, 1]), None, True)

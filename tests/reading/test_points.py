@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from vlmrl.reading.boxes import MAX_BOXES
+from vlmrl.reading.places import MAX_PLACES
 from vlmrl.reading.points import Point, parse_points, point_from
 
 ONE = Point((3.0, 4.0))
@@ -28,4 +28,4 @@ def test_what_is_no_point(value: Any) -> None:
 
 
 def test_parse_points_is_bounded() -> None:
-    assert len(parse_points(str([[n, 0] for n in range(5000)])) or []) == MAX_BOXES
+    assert len(parse_points(str([[n, 0] for n in range(5000)])) or []) == MAX_PLACES

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from vlmrl.reading.texts import answer_cue, check_texts, is_unmarked, readings, true_texts
+from vlmrl.reading.texts import check_texts, is_unmarked, readings, true_texts
 
 
 def test_true_texts() -> None:
@@ -26,16 +26,39 @@ def test_marked_texts_are_refused(text: str) -> None:
     check_texts([" plain ", "x < y"])
 
 
-@pytest.mark.parametrize(("text", "after"), [
-    ("The answer is 7", "7"), ("ANSWER: 7", "7"), ("answer is: 7", " 7"), ("答案是7", "7"),
-    ("the answers are 7", None),
+@pytest.mark.parametrize(("response", "texts"), [
+    ("Paris", ["Paris"]),
+    ("**Answer:** Paris\n\nIt is on the Seine.", [
+        "**Answer:** Paris\n\nIt is on the Seine.", "Answer: Paris\n\nIt is on the Seine.",
+        "Paris\n\nIt is on the Seine.", "Paris\n\nIt is on the Seine", "Paris",
+    ]),
+    (r"\boxed{\text{grey} cat}", [r"\text{grey} cat", "grey cat"]),
+    ("\"STOP\"", ["\"STOP\"", "STOP"]),
+    ("<think>Paris", []),
 ])  # fmt: skip
-def test_answer_cue(text: str, after: str | None) -> None:
-    cue = answer_cue(r"\s+is\b").search(text)
-    assert (cue and text[cue.end() :]) == after
+def test_readings_are_the_whole_what_follows_the_cue_and_its_first_line(response: str, texts: list[str]) -> None:
+    assert readings(response) == texts
 
 
-def test_readings_are_the_whole_and_the_line_after_the_last_cue() -> None:
-    text = "The answer is Rome. No, the answer is Paris.\nI am sure."
-    assert readings(text) == [text, "Paris."]
-    assert readings("Paris") == ["Paris"]
+@pytest.mark.parametrize(
+    ("response", "text"),
+    [
+        ('The sign says "STOP".', "STOP"),
+        ("The text in the image reads: STOP", "STOP"),
+        ("It is blue.", "blue"),
+        ("The number on the jersey is 23.", "23"),
+        ("图中的文字是：停车", "停车"),
+        ("Text: STOP", "STOP"),
+        ("The answer is Blue because it is tall.", "Blue"),
+        ('{"text": "STOP"}', "STOP"),
+    ],
+)
+def test_a_short_statement_is_read_like_a_cue(response: str, text: str) -> None:
+    assert readings(response)[-1] == text
+
+
+@pytest.mark.parametrize(
+    "response", ['The sign does not say "STOP".', "Nobody says STOP", "I doubt the sign says STOP", "There is no sign"]
+)
+def test_a_denial_states_nothing(response: str) -> None:
+    assert readings(response) == [response]

@@ -4,20 +4,22 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from helpers.replay_run import write_replay_run
+from PIL import Image
 
 from vlmrl import RewardSpec, Sample, catalog
 from vlmrl.config.model import ModelSettings
 from vlmrl.config.reward import RewardSettings
+from vlmrl.data.media import encode_png
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.call_rows import call_from_row, score_file
 from vlmrl.rewards.calls import run_calls
 from vlmrl.rollout import Rollout
 from vlmrl.rollout.judge import Judge
-from vlmrl.sample import row_from_sample
+from vlmrl.sample import Media, MediaSet, row_from_sample
 from vlmrl.verdict import Verdict
 
 SOMETIMES = '''
@@ -85,6 +87,7 @@ def rollout(text: str) -> Rollout:
 
 class TextPrompt:
     modality = "text"
+    vision: ClassVar[dict[str, Any]] = {}
 
 
 @pytest.fixture(scope="module")
@@ -92,15 +95,15 @@ def formatter(model_folder) -> Formatter:
     return Formatter.load(str(model_folder("qwen2_5_vl")), ModelSettings(max_prompt_tokens=600))
 
 
-def test_what_cannot_be_judged_is_kept_and_judged_again_by_score(own_verifiers, tmp_path, capfd) -> None:
+def test_what_cannot_be_judged_is_kept_and_judged_again_by_score(own_verifiers, tmp_path, formatter) -> None:
     with_deadline = RewardSettings(workers=1, deadline=2.0)
-    judge = Judge(with_deadline, None, tmp_path, lambda _: [], len)  # pyright: ignore[reportArgumentType]
+    judge = Judge(with_deadline, formatter, tmp_path, lambda _: [], formatter.encode)
     groups = [[rollout("a" * n) for n in (2, 3, 4)], [rollout("aaab"), rollout("bbbb")]]
     samples = [sample("sometimes", 0), sample("sometimes", 1)]
     verdicts = judge(samples, [TextPrompt()] * 2, groups, 7, 0.5)  # pyright: ignore[reportArgumentType]
     judge.close()
-    assert [[v.score for v in group] for group in verdicts] == [[0.0, None, 1.0], [None, 1.0]]
-    assert verdicts[0][1].status == "timeout"
+    assert [[v.score for v in group.verdicts] for group in verdicts] == [[0.0, None, 1.0], [None, 1.0]]
+    assert verdicts[0].verdicts[1].status == "timeout"
     kept = [json.loads(line) for line in judge.path.read_text().splitlines()]
     assert [(row["id"], row["response"], row["step"], row["status"]) for row in kept] == [
         ("sometimes-0", "aaa", 7, "timeout"),
@@ -139,7 +142,7 @@ def ask_judge(own_verifiers, tmp_path, formatter):
 def judged(judge: Judge, asked: Sample, texts: Sequence[str], heldout: bool = False) -> list[Verdict]:
     prompts: Any = [TextPrompt()]
     group = [rollout(text) for text in texts]
-    return judge([asked], prompts, [group], 0, None if heldout else 0.5)[0]
+    return judge([asked], prompts, [group], 0, None if heldout else 0.5)[0].verdicts
 
 
 def asking(*specs: dict[str, Any]) -> Sample:
@@ -230,21 +233,27 @@ def test_a_failed_question_of_a_group_level_verifier_concerns_its_response_alone
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_a_specs_own_answer_coords_hold_for_it_alone(formatter, samples, tmp_path, order) -> None:
+def test_a_specs_own_answer_coords_hold_for_it_alone(model_folder, samples, tmp_path, order) -> None:
     """Of two specs, one leaves the coordinates to the model (pixels of the resized image), one says per mille."""
+    small = Formatter.load(str(model_folder("qwen2_5_vl")), ModelSettings(max_pixels=224 * 224))
     image = next(s for s in samples if s.media.images)
-    (prompt,) = formatter.encode([image])
+    picture = Image.new("RGB", (560, 420), "white")  # shown to the model at less than half its size
+    image = image.model_copy(update={"media": MediaSet(images=(Media(data=encode_png(picture)),))})
+    (prompt,) = small.encode([image])
     _, rows, columns = prompt.vision["image_grid_thw"][0].tolist()
-    size = [columns * 28, rows * 28]  # the true image is twice as large as what the model sees
+    size = [560, 420]
+    assert columns * 14 < 280
     target = [0, 0, *(side / 2 for side in size)]
     box = {"verifier": "dynamic_iou", "target": target, "params": {"coords": "pixels", "image_size": size}}
     own = {**box, "params": {**box["params"], "answer_coords": "relative_1000"}}
     asked = image.model_copy(update={"reward": tuple(RewardSpec.model_validate([box, own][i]) for i in order)})
-    judge = Judge(RewardSettings(workers=0), formatter, tmp_path, lambda _: [], formatter.encode)
+    judge = Judge(RewardSettings(workers=0), small, tmp_path, lambda _: [], small.encode)
     in_pixels, per_mille = f"[0, 0, {columns * 7}, {rows * 7}]", "[0, 0, 500, 500]"
-    (verdicts,) = judge([asked], [prompt], [[rollout(in_pixels), rollout(per_mille)]], 0, 0.5)
+    ((verdicts, reward),) = judge([asked], [prompt], [[rollout(in_pixels), rollout(per_mille)]], 0, 0.5)
     model, mine = (("dynamic_iou", "dynamic_iou#2")[order.index(i)] for i in (0, 1))
     assert [(v.parts[model], v.parts[mine]) for v in verdicts] == [(1.0, 0.0), (0.0, 1.0)]
+    as_judged = {spec.params["answer_coords"]: spec.params.get("answer_size") for spec in reward}
+    assert as_judged["pixels"] == [columns * 14, rows * 14]
 
 
 def test_a_half_written_last_line_is_dropped(formatter, tmp_path) -> None:

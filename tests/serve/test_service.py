@@ -13,13 +13,14 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from helpers.service import TOKEN, VLMRL, Service, serving
 
 from vlmrl import catalog
 from vlmrl.errors import UserError
@@ -28,7 +29,6 @@ from vlmrl.serve import client, dispatch
 from vlmrl.serve.client import Remote
 from vlmrl.verdict import Member, Verdict
 
-VLMRL = (sys.executable, "-m", "vlmrl.cli", "serve")
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "serve_verifiers.sh"
 TALLY = '''
 """Tally: a score that depends on every character and is never 0; the response may ask for trouble."""
@@ -46,10 +46,6 @@ def verify(response, target):
         time.sleep(float(response.split()[1]))
     return Verdict((zlib.crc32(f"{response}/{target}".encode()) % 999 + 1) / 1000, answer=response)
 '''
-
-
-TOKEN = "s3cret"
-HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture(scope="module")
@@ -70,58 +66,10 @@ def rows(*responses: str) -> dict[str, Any]:
     return {"rows": [{"id": i, "verifier": "tally", "response": r, "target": 0} for i, r in enumerate(responses)]}
 
 
-class Service:
-    """A running `vlmrl serve`."""
-
-    def __init__(self, *options: Any, command: tuple[str, ...] = VLMRL, **environment: str) -> None:
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        self.process = subprocess.Popen(
-            [*command, "--port", "0", "--workers", "2", *map(str, options)],
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "VLMRL_SETUP": "skip", "PATH": path} | environment,
-        )
-        assert self.process.stdout
-        line = next((line for line in self.process.stdout if line.startswith("vlmrl serve: http")), "")
-        self.url = line.split()[2] if line else ""
-        assert self.url, self.process.wait()
-
-    def port(self) -> str:
-        return self.url.rpartition(":")[2]
-
-    def post(self, body: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}/judge", json=body, timeout=60, headers=HEADERS)
-
-    def metrics(self) -> dict[str, float]:
-        lines = httpx.get(f"{self.url}/metrics", headers=HEADERS).text.splitlines()
-        return {name: float(value) for name, value in (x.rsplit(" ", 1) for x in lines if not x.startswith("#"))}
-
-    def family(self) -> list[psutil.Process]:
-        return psutil.Process(self.process.pid).children(recursive=True)
-
-    def judges(self) -> list[psutil.Process]:
-        """The worker processes, which are the children of the fork server."""
-        return [p for child in psutil.Process(self.process.pid).children() for p in child.children()]
-
-    def stop(self, how: int = signal.SIGTERM) -> int:
-        self.process.send_signal(how)
-        return self.process.wait(60)
-
-
 def gone(processes: list[psutil.Process]) -> bool:
     """Whether all have ended; a zombie has."""
     _, alive = psutil.wait_procs(processes, timeout=20)
     return not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
-
-
-@contextmanager
-def serving(*options: Any, **settings: Any) -> Iterator[Service]:
-    service = Service(*options, **settings)
-    try:
-        yield service
-    finally:
-        if service.process.poll() is None:
-            service.stop()
 
 
 @pytest.fixture(scope="module")

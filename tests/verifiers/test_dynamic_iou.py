@@ -311,10 +311,63 @@ def test_coordinates_of_target_and_answer_may_differ() -> None:
         ([[9, 5, 5, 9]], {}, "x1 < x2"),
         ([[1, 2, 3, 4]], {"answer_coords": "relative_1"}, "image_size"),
         ([[1, 2, 3, 4]], {"coords": "inches"}, "inches.*relative_1000"),
-        ("[1, 2, 3, 4]", {}, "list of boxes"),
+        ("a car", {}, "list of boxes"),
+        ("[1, 2, 3]", {}, "x1 < x2"),
     ],
 )
 def test_bad_box_targets_say_value_and_mend(target: Any, params: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         catalog.load("verifiers", "dynamic_iou").check_target(target, **params)
     assert verify("[1, 2, 3, 4]", target, **params).status == "bad_target"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "[100, 100, 200, 200]",
+        "[[100, 100, 200, 200]]",
+        "{'bbox_2d': [100, 100, 200, 200], 'label': 'car'}",
+        '[{"bbox_2d": [100, 100, 200, 200], "label": "car"}]',
+        "[{'Position': [100, 100, 200, 200], 'Confidence': 1}]",
+        [{"Position": [100, 100, 200, 200], "Confidence": 1}],
+    ],
+)
+def test_targets_as_text_and_of_other_toolkits(target: Any) -> None:
+    module = catalog.load("verifiers", "dynamic_iou")
+    module.check_target(target, image_size=[640, 480])
+    assert score(module.gold(target), target) == 1.0
+    assert score("[100, 100, 200, 200]", target) == 1.0
+    assert score("[300, 100, 400, 200]", target) == 0.0
+
+
+def test_labels_of_several_kinds_match_the_true_ones() -> None:
+    for said in (
+        '{"car": [100, 100, 200, 200], "dog": [300, 300, 400, 400]}',
+        "car: [100, 100, 200, 200]\ndog: [300, 300, 400, 400]",
+        '[{"category": "car", "bbox": [100, 100, 200, 200]}, {"category": "dog", "bbox": [300, 300, 400, 400]}]',
+    ):
+        assert score(said, [CAR, DOG | {"label": "dog"}]) == 1.0
+        assert score(said.replace("car", "x").replace("dog", "car").replace("x", "dog"), [CAR, DOG]) == 0.0
+
+
+def test_no_objects_in_words_is_an_option_of_the_row() -> None:
+    for said in ("No Objects", "<answer>There are no cars in the image.</answer>", r"\boxed{\text{None}}"):
+        assert score(said, []) == 0.0
+        assert score(said, [], none_in_words=True) == 1.0
+        assert score(said, [CAR], none_in_words=True) == 0.0
+    for said in ("I cannot tell.", "No idea", "There is a car.", "No. [100, 100, 200, 200]"):
+        assert score(said, [], none_in_words=True) == 0.0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "The car is not at [100, 100, 200, 200].",
+        "[100, 100, 200, 200] or [300, 300, 400, 400]",
+        "from x=100 to x=200, y=100 to",
+        "There are 100 cars, 100 dogs, 200 cats and 200 cups",
+        "[100, 100, 200",
+    ],
+)
+def test_denied_open_and_cut_off_boxes_earn_nothing(said: str) -> None:
+    assert verify(said, [CAR]).status == "unparsed"

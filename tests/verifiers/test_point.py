@@ -145,3 +145,43 @@ def test_osworld_never_rises_with_distance(near: float, further: float, angle: f
         for d in sorted((near, further))
     ]
     assert worth[0] >= worth[1] - 1e-9
+
+
+@pytest.mark.parametrize("said", [
+    "x = 140 and y = 50", "Answer: 140 50", "Answer: [140, 50]\n(note: coordinates run from (0, 0) to (640, 480))",
+    r"\boxed{\left(140, 50\right)}", "**Final Answer:** (140, 50)", "点击坐标为（140，50）。", "130, 45, 150, 55",
+    "It is not at (10, 10), it is at (140, 50).", "(10, 10). Wait, no: (140, 50)", '{"point": "140, 50"}',
+])  # fmt: skip
+def test_clicks_as_models_print_them(said: str) -> None:
+    assert score(said, BUTTON) == 1.0
+
+
+@pytest.mark.parametrize("said", [
+    "It is not at (140, 50).", "Do not click at (140, 50).", "from x=120 to x=160, y=30 to", "(140, 50) is wrong.",
+    "Answer: 140 cups and 50 plates", "Answer: 140 to 50", "The screen is 140 by 50 pixels.",
+    "I see nothing at (140, 50)",
+])  # fmt: skip
+def test_what_only_looks_like_a_click(said: str) -> None:
+    assert score(said, [120, 20, 180, 80]) == 0.0
+
+
+def test_bare_shares_after_a_cue() -> None:
+    frame = {"coords": "relative_1", "image_size": [640, 480]}
+    assert score("Answer: 0.3 0.07", [0.25, 0.05, 0.35, 0.1], **frame) == 1.0
+    assert score("0.3 0.07 are confidences", [0.25, 0.05, 0.35, 0.1], **frame) == 0.0
+
+
+@pytest.mark.parametrize(
+    "target", ["[100, 40, 180, 60]", "{'bbox_2d': [100, 40, 180, 60]}", "[[140, 50]]", "(140, 50)"]
+)
+def test_targets_as_text(target: str) -> None:
+    module = catalog.load("verifiers", "point")
+    module.check_target(target)
+    assert score(module.gold(target), target) == score("(140, 50)", target) == 1.0
+    assert score("(10, 400)", target) == 0.0
+
+
+def test_none_in_words_is_an_option_of_the_row() -> None:
+    assert score("There is no such element.", []) == 0.0
+    assert score("There is no such element.", [], none_in_words=True) == 1.0
+    assert score("None", BUTTON, none_in_words=True) == 0.0

@@ -134,3 +134,22 @@ def test_the_measure_is_symmetric_and_bounded(a: list, b: list) -> None:
         assert one == pytest.approx(other, abs=1e-9)
         assert 0.0 <= one <= 1.0
         assert score([a], [a]) == score([b], [b]) == 1.0
+
+
+def test_targets_as_text_and_none_in_words() -> None:
+    module = catalog.load("verifiers", "polygon_iou")
+    for target in (str(SQUARE), f"{{'polygon': {SQUARE}, 'label': 'sign'}}", json.dumps([{"polygon": SQUARE}])):
+        module.check_target(target)
+        assert score(module.gold(target), target) == score(SQUARE, target) == 1.0
+        assert score(TRIANGLE, target) < 0.5  # pyright: ignore[reportOptionalOperand]
+    assert score("No objects", []) == 0.0
+    assert score("No objects", [], none_in_words=True) == 1.0
+    assert score("No objects", SQUARE, none_in_words=True) == 0.0
+
+
+@pytest.mark.parametrize("said", [
+    "The sign is not at [[10, 10], [30, 10], [30, 30], [10, 30]].", "[[10, 10], [30, 10], [30, 30], [10,",
+    "[10, 10, 30, 30] or [50, 50, 60, 60]", "from x=10 to x=30, y=10 to",
+])  # fmt: skip
+def test_denied_open_and_cut_off_polygons_earn_nothing(said: str) -> None:
+    assert verify(said, SQUARE).status == "unparsed"

@@ -158,3 +158,40 @@ def test_written_spans_are_read_again(spans: list[Span]) -> None:
     read = timespans.parse(timelines.written(spans[:9], SECONDS), SECONDS)
     assert read is not None
     assert [pytest.approx(span) for span in spans[:9]] == read
+
+
+@pytest.mark.parametrize("said", [
+    "第10秒到第20秒", "从第 10 秒到第 20 秒。", "事件发生在第10秒至第20秒之间。", "开始时间：10秒，结束时间：20秒",
+    "［10，20］",
+    r"\boxed{10 \text{ to } 20}", r"\boxed{10\text{s} - 20\text{s}}", r"\boxed{\left(10, 20\right)}", "Answer: 10 20",
+    "from 10th second to 20th second", '{"from": 10, "to": 20}', "It does not happen from 0 to 5, but from 10 to 20.",
+    "Answer: [10, 20]\n(note: the video has 60 seconds, from 0 to 60)", "[10, 20]. The whole video runs from 0 to 60.",
+    "First I thought 5 to 8. Actually, 10 to 20.",
+])  # fmt: skip
+def test_spans_as_models_print_them(said: str) -> None:
+    assert score(said, [10, 20]) == 1.0
+
+
+@pytest.mark.parametrize("said", [
+    "It does not happen from 10 to 20.", "Not from 10 to 20", "The event never happens between 10 and 20 seconds.",
+    "事件没有发生在第10秒到第20秒之间。", "[10, 20] is wrong", "frames 10 to 20", "10 to 20 frames", "第10帧到第20帧",
+    "10 to 20 hours", "from 10 to 20 to", "10 * 20", "10 20 kg", "10 people, 20 cars",
+])  # fmt: skip
+def test_what_only_looks_like_a_span(said: str) -> None:
+    assert score(said, [10, 20]) == 0.0
+
+
+def test_targets_as_text() -> None:
+    module = catalog.load("verifiers", "temporal_iou")
+    for target in ("[10.0, 20.0]", "[[10, 20]]", "{'start_time': 10, 'end_time': 20}", "(10, 20)"):
+        module.check_target(target)
+        assert score(module.gold(target), target) == score("10 - 20", target) == 1.0
+        assert score("30 - 40", target) == 0.0
+
+
+def test_none_in_words_can_be_switched_off() -> None:
+    for said in ("None", r"\boxed{\text{None}}", "The event does not occur in the video.", "视频中没有这个事件"):
+        assert score(said, []) == 1.0
+        assert score(said, [], none_in_words=False) == 0.0
+        assert score(said, [10, 20]) == 0.0
+    assert score("I cannot tell whether it happens.", []) == 0.0

@@ -87,10 +87,11 @@ def check(options: argparse.Namespace) -> int:
 
     vlmrl data check train.jsonl
 
-    Every row is read, its media are decoded, its targets are judged, and its gold response must earn exactly 1; ids
-    and contents must be unique. The exit code is 2 if a row is wrong; the first 20 are named.
+    Every row is read, its media are decoded to their end, its targets are judged, and its gold response must earn
+    exactly 1; ids and contents must be unique. The exit code is 2 if a row is wrong; the first 20 are named.
     """
     from vlmrl.data.check import Checker
+    from vlmrl.data.clips import decoder
 
     checker = Checker()
     errors = 0
@@ -101,12 +102,16 @@ def check(options: argparse.Namespace) -> int:
         print(f"vlmrl: {options.file}: stopped after {MAX_ERRORS} errors", file=sys.stderr)
         return 2
     _print_counts(checker.counts)
+    if decoder() is None and any("video" in name or "audio" in name for name in checker.counts["modality"]):
+        print("videos and audio clips were not decoded, because decord is not installed")
     return 2 if errors else 0
 
 
 def _print_counts(counts: Mapping[str, Counter[str]]) -> None:
     print(f"{counts['source'].total()} good rows")
     for title, counter in counts.items():
+        if not counter:
+            continue
         print(f"{title:<9} " + ", ".join(f"{name} {n}" for name, n in counter.most_common()))
 
 

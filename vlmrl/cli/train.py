@@ -18,6 +18,11 @@ from vlmrl.cli.arguments import add_run_file
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_file(parser, "a run file or the name of a shipped run, then overlays")
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint of the run folder")
+    parser.add_argument(
+        "--changed-data",
+        choices=("keep", "reload"),
+        help="with --resume, if a data file has changed: keep the run's copy of the rows, or reload them",
+    )
     parser.add_argument("--dry-run", action="store_true", help="check settings, data and prompt lengths; train nothing")
 
 
@@ -28,4 +33,4 @@ def run(options: argparse.Namespace) -> int:
 
     from vlmrl.train import trainer
 
-    return trainer.main(options.files, options.overrides, resume=options.resume, dry_run=options.dry_run)
+    return trainer.main(options.files, options.overrides, options.resume, options.dry_run, options.changed_data)

@@ -40,3 +40,7 @@ class DataSettings(Section):
     heldout: tuple[Source, ...] = Field(
         default=(), description="samples that evaluations use; the same settings as `train`"
     )
+    on_unreadable: Literal["stop", "skip"] = Field(
+        default="stop",
+        description="whether a run stops at a sample whose image or video cannot be read, or skips it and counts it",
+    )

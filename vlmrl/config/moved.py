@@ -69,6 +69,7 @@ MOVED: dict[str, str | Gone] = {
     "agreement.stop": THRESHOLDS,
     "agreement.stop_kl": THRESHOLDS,
     "eval.batch": Gone(256),
+    "sft.patch_weight": Gone(8.0),
     "sft.transforms": Gone([], "write sft.thought_dropout, the chance of a demonstration to lose its thought"),
 }
 Path = tuple[str | int, ...]

@@ -14,9 +14,6 @@ class SftSettings(Section):
         default={}, description="weight of a source's answers in the loss; 1 for a source without one"
     )
     patch_classes: int = Field(default=0, ge=0, description="number of classes in meta.objects; 0: no patch-level loss")
-    patch_weight: float = Field(
-        default=1.0, ge=0, description="weight of the patch-level loss beside that of the answers"
-    )
     thought_dropout: float = Field(
         default=0.0, ge=0, le=1, description="chance that a demonstration is learnt without its thought (TON: 0.5)"
     )

@@ -123,6 +123,17 @@ class PromptMemory:
         for name, column in self._columns().items():
             column[state["index"]] = state[name]
 
+    def carry_over(self, state: dict[str, np.ndarray], key_N: np.ndarray) -> int:
+        """Takes the state of another data set for the visited prompts that both have; returns how many those are.
+
+        `key_N` are the `content_keys` of this data set.
+        """
+        order = np.argsort(key_N, kind="stable")
+        place, known = _find(key_N[order], state["key_N"])
+        for name, column in self._columns().items():
+            column[order[place]] = state[name][known]
+        return int(known.sum())
+
     def _columns(self) -> dict[str, np.ndarray]:
         return {name: value for name, value in vars(self).items() if name.endswith("_N") and name != "source_N"}
 

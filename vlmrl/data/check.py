@@ -8,15 +8,23 @@ checker.counts["source"]                             of the good rows
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
 
 from vlmrl import catalog
+from vlmrl.data.clips import check_audio, check_video
+from vlmrl.data.frames import Frames, check_frames, media_sizes, stated
 from vlmrl.data.media import load_image
 from vlmrl.data.sample_files import parse_row
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
-from vlmrl.rewards.composite import check_spec, gold_response, score
-from vlmrl.sample import MARKS, Sample
+from vlmrl.rewards.calls import check_params
+from vlmrl.rewards.composite import Answered, as_judged, check_spec, gold_response, score
+from vlmrl.rewards.frames import has_frame
+from vlmrl.sample import MARKS, Media, Sample
 
 
 class Checker:
@@ -30,7 +38,7 @@ class Checker:
         self.first_ids: dict[str, str] = {}
         self.first_keys: dict[bytes, str] = {}
         self.counts: dict[str, Counter[str]] = {
-            "source": Counter(), "task": Counter(), "verifier": Counter(), "modality": Counter()
+            "source": Counter(), "task": Counter(), "verifier": Counter(), "modality": Counter(), "coords": Counter()
         }  # fmt: skip
 
     def errors(self, file: str) -> Iterator[UserError]:
@@ -40,7 +48,7 @@ class Checker:
         """
         empty = True
         try:
-            for where, row in read_rows(file):
+            for where, row in _with_progress_bar(read_rows(file), file):
                 empty = False
                 try:
                     self.check(where, parse_row(row, where, file))
@@ -66,31 +74,53 @@ class Checker:
         self.counts["task"][sample.task or "-"] += 1
         self.counts["modality"][modality(sample)] += 1
         self.counts["verifier"].update(spec.verifier for spec in sample.reward)
+        self.counts["coords"].update(
+            str(s.params.get("coords", "pixels (not stated)")) for s in sample.reward if has_frame(s)
+        )
+
+
+def _with_progress_bar(rows: Iterable[tuple[str, Any]], file: str) -> Iterable[tuple[str, Any]]:
+    """The rows, with a count on a terminal: videos take long."""
+    console = Console(stderr=True)
+    return track(rows, f"checking {file}", console=console, transient=True, disable=not console.is_terminal)
+
+
+_READERS: dict[str, Callable[[Media], object]] = {
+    "images": load_image, "videos": check_video, "audios": check_audio
+}  # fmt: skip
 
 
 def check_media(where: str, sample: Sample) -> None:
-    """`UserError` for a medium that is missing, or an image that does not decode to its last row."""
-    for kind in MARKS:
+    """`UnreadableError` for a medium that is missing or does not decode to its end."""
+    for kind, read in _READERS.items():
         for index, media in enumerate(getattr(sample.media, kind)):
             try:
-                if kind == "images":
-                    load_image(media)
-                elif not media.read():
-                    raise UserError(f"{media.name}: empty file; replace it or drop the row")
+                read(media)
             except UserError as error:
-                raise UserError(f"{where}: media.{kind}.{index}: {error}") from None
+                raise error.at(f"{where}: media.{kind}.{index}") from None
 
 
 def check_reward(where: str, sample: Sample) -> None:
     """`UserError` for a reward that cannot be judged, or whose gold response does not earn exactly 1.
 
-    Only what judges the answer by rule is asked: not its length or language, and no judge behind a server.
+    Only what judges the answer by rule is asked: not its length or language, and no judge behind a server. Places must
+    also lie where the target is when they are written as models write them.
     """
     for index, spec in enumerate(sample.reward):
         try:
-            check_spec(spec)
+            check_params(spec.verifier, spec.params)
+            check_spec(spec.model_copy(update={"params": spec.params | stated(sample, [spec])[0]}))
         except UserError as error:
             raise UserError(f"{where}: reward.{index}: {error}") from None
+    try:
+        for model in (Frames("relative_1000", media_sizes), Frames("pixels", _halved)):
+            check_frames(sample, model)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    own = Frames("pixels", media_sizes, exact=True)
+    frames = own.decided(sample) if sample.boxes else stated(sample)
+    sample = own.filled(sample)
+    sample = sample.model_copy(update={"reward": as_judged(Answered(sample, (), frames))})
     by_rule = tuple(spec for spec in sample.reward if is_by_rule(spec.verifier))
     if not by_rule:
         return
@@ -102,6 +132,11 @@ def check_reward(where: str, sample: Sample) -> None:
         earned = "is unscored" if verdict.score is None else f"scores {verdict.score:.3g}, not 1"
         reason = f" ({verdict.why})" if verdict.why else ""
         raise UserError(f"{where}: reward: the {kind} {gold[:80]!r} {earned}{reason}; correct the target or the answer")
+
+
+def _halved(sample: Sample) -> list[tuple[int, int]]:
+    """Sizes as of a model that is shown every image at about half its size."""
+    return [(-(-width // 2), -(-height // 2)) for width, height in media_sizes(sample)]
 
 
 def is_by_rule(verifier: str) -> bool:

@@ -25,10 +25,10 @@ from vlmrl.data.foreign.prompts import MediaLists, Turns
 from vlmrl.data.foreign.rewards import WITH_CHOICES, pick, reward_spec
 from vlmrl.data.foreign.row import Row, bare, is_null, literal
 from vlmrl.data.foreign.schemas import MAPPED, SCHEMAS, Schema, recognised
-from vlmrl.data.foreign.task import Task
+from vlmrl.data.foreign.task import Answer, Task
 from vlmrl.data.foreign.wanted import AUTO, NOTHING, Wanted
 from vlmrl.errors import UserError, nearest
-from vlmrl.sample import Sample, sample_from_row
+from vlmrl.sample import BOX_MARK, Sample, sample_from_row
 
 Counts = Mapping[str, Counter[str]]
 """How many rows there are of each schema, verifier, coords and modality."""
@@ -150,15 +150,36 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
     spec = reward_spec(answer, task._replace(media=media))
     if not isinstance(turns[-1]["content"], str):
         turns[-1]["content"] = json.dumps(turns[-1]["content"], default=str)
+    boxes = _marked(turns, answer)
     return {
         "id": None if identity is None else str(identity),
         **({"source": str(source)} if source else {}),
         "task": task.ability,
         "messages": turns,
         "media": media,
+        **({"boxes": boxes} if boxes else {}),
         "reward": [spec, *answer.others],
         "meta": row.leftover(),
     }
+
+
+def _marked(turns: Turns, answer: Answer) -> list[dict[str, Any]]:
+    """The boxes that the texts speak of, whose numbers there become marks."""
+    start = (0, 0)
+    for box in answer.boxes:
+        start = _mark_next(turns, str(box["bbox_2d"]), start)
+    return list(answer.boxes)
+
+
+def _mark_next(turns: Turns, text: str, start: tuple[int, int]) -> tuple[int, int]:
+    """Replaces the next such text by the mark of a box; returns where to go on: the turn, and the place in it."""
+    for number in range(start[0], len(turns)):
+        content = turns[number]["content"]
+        at = content.find(text, start[1] if number == start[0] else 0)
+        if at >= 0:
+            turns[number]["content"] = content[:at] + BOX_MARK + content[at + len(text) :]
+            return number, at + len(BOX_MARK)
+    raise AssertionError(f"{text} was filled in")
 
 
 def _reworded(turns: Turns, context: Any, replace: Mapping[str, str]) -> None:

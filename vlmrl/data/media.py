@@ -1,53 +1,46 @@
-"""Images of samples (a path, bytes, a data URI) as PIL images, with errors that name the broken file."""
+"""Images of samples (a path, bytes, a data URI) as a viewer shows them, with errors that name the broken file.
+
+load_image(media)      RGB, upright; `image_size(media)` is its size, read from the header
+
+What is shown: the orientation of EXIF is applied, transparency is white, of an animation or a document the first
+picture. Greys of more than 8 bits keep their range: 16 bits are divided by 257. Integers of 32 bits and floats do not
+say their range, so it is the smallest of 0 to 1 (floats), 0 to 255 and 0 to 65535 that holds them all, or else their
+own minimum to maximum. Colour profiles are not applied, as by the processors of the models.
+"""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from vlmrl.errors import UserError
+from vlmrl.data.file_kind import file_kind
+from vlmrl.errors import UnreadableError
 from vlmrl.sample import Media
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MOST_PIXELS = 89_478_485
+"""Pixels above which Pillow warns of a decompression bomb; an RGB image of so many takes 256 MiB."""
+
 
 def load_image(media: Media) -> Image:
-    """The fully decoded image in RGB. `UserError` for a missing or truncated file, or one that is not an image."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(media.read())) as image:
-            image.load()
-            return image.convert("RGB")
-    except UserError:
-        raise
-    except _broken() as error:
-        raise _unreadable(media, error) from None
+    """The fully decoded image in RGB. `UnreadableError` for a missing or broken file, or one that is not an image."""
+    with _opened(media) as (image, _):
+        image.load()
+        return _upright(_rgb(image), _orientation(image))
 
 
 def image_size(media: Media) -> tuple[int, int]:
-    """(width, height) in pixels, from the header only."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(media.read())) as image:
-            return image.size
-    except UserError:
-        raise
-    except _broken() as error:
-        raise _unreadable(media, error) from None
-
-
-def _broken() -> tuple[type[Exception], ...]:
-    """Exceptions of Pillow for files that are not images, are truncated, have invalid headers or are too large."""
-    from PIL.Image import DecompressionBombError
-
-    return OSError, SyntaxError, ValueError, TypeError, DecompressionBombError
-
-
-def _unreadable(media: Media, error: Exception) -> UserError:
-    return UserError(f"{media.name}: not a readable image ({error}); replace the file or drop the row")
+    """(width, height) in pixels of what `load_image` returns, from the header only."""
+    with _opened(media) as (image, data):
+        width, height = image.size
+        # A TIFF has its size after rotation. Pillow decodes a PNG to look for EXIF behind its pixels.
+        fixed = image.format == "TIFF" or (image.format == "PNG" and not _may_be_rotated(data))
+        return (width, height) if fixed or _orientation(image) < 5 else (height, width)
 
 
 def encode_png(image: Image) -> bytes:
@@ -55,3 +48,112 @@ def encode_png(image: Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+@contextmanager
+def _opened(media: Media) -> Iterator[tuple[Any, bytes]]:
+    """The image with its header read, and the bytes of its file."""
+    from PIL import Image
+
+    data = None
+    try:
+        data = media.read()
+        with warnings.catch_warnings():
+            # What is wrong becomes an error with the file's name; a warning of Pillow names nothing.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise Image.DecompressionBombError
+                yield image, data
+    except UnreadableError:
+        raise
+    except Image.DecompressionBombError:
+        why = f"has more than {MOST_PIXELS:,} pixels"
+        raise UnreadableError(media.name, why, "make the image smaller or drop the row") from None
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
+        raise UnreadableError(media.name, f"not a readable image ({_reason(data, error)})") from None
+
+
+def _reason(data: bytes | None, error: Exception) -> str:
+    """What the file is, or what is wrong with an image."""
+    from PIL import UnidentifiedImageError
+
+    if data is None:  # its path is not one
+        return str(error)
+    if not isinstance(error, UnidentifiedImageError):
+        return " ".join(str(error).split())[:100]
+    kind = file_kind(data)
+    if kind in ("a HEIC image", "a JPEG XL image"):
+        return f"it is {kind}, which Pillow does not read; convert it to JPEG or PNG"
+    return f"it is {kind}, damaged or cut off" if "image" in kind else f"it is {kind}"
+
+
+# --- orientation ------------------------------------------------------------------------------------------
+
+
+def _orientation(image: Image) -> int:
+    """1 to 8 as EXIF numbers them; 1 (upright) if it is missing or cannot be read."""
+    try:
+        value = image.getexif().get(0x0112, 1)
+    except Exception:  # EXIF that is damaged raises whatever its parser met; viewers then show the image as it is
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _may_be_rotated(png: bytes) -> bool:
+    return any(mark in png for mark in (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp"))
+
+
+def _upright(image: Image, orientation: int) -> Image:
+    from PIL.Image import Transpose as T
+
+    turns = (T.FLIP_LEFT_RIGHT, T.ROTATE_180, T.FLIP_TOP_BOTTOM, T.TRANSPOSE, T.ROTATE_270, T.TRANSVERSE, T.ROTATE_90)
+    return image if orientation == 1 else image.transpose(turns[orientation - 2])
+
+
+# --- colours ----------------------------------------------------------------------------------------------
+
+
+def _rgb(image: Image) -> Image:
+    """The image in RGB, on white where it is transparent."""
+    from PIL import Image, ImageCms
+
+    if image.mode.startswith(("I", "F")):
+        return _from_deep_grey(image)
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        converted = ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB"))
+        assert converted is not None
+        return converted
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    shown = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    white = Image.new("RGBA", shown.size, "white")
+    return Image.alpha_composite(white, shown).convert("RGB")
+
+
+def _from_deep_grey(image: Image) -> Image:
+    """A grey image of more than 8 bits; the value that the file calls transparent is white."""
+    import numpy as np
+    from PIL import Image
+
+    values = np.asarray(image)
+    low, high = _grey_range(image, values)
+    grey = np.clip((np.nan_to_num(values, nan=low) - low) / max(high - low, 1e-30), 0, 1) * 255
+    grey = np.rint(grey).astype(np.uint8)
+    if isinstance(transparent := image.info.get("transparency"), int):
+        grey[values == transparent] = 255
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _grey_range(image: Image, values: Any) -> tuple[float, float]:
+    """The values that are black and white."""
+    import numpy as np
+
+    if image.mode.startswith("I;16"):
+        bits = getattr(image, "tag_v2", {}).get(258, (16,))[0]  # a TIFF may have 12
+        return 0, 2**bits - 1
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    usual = (1, 255, 65535) if image.mode == "F" else (255, 65535)
+    return next(((0, top) for top in usual if low >= 0 and high <= top), (low, high))

@@ -4,7 +4,7 @@
     write_samples("train.parquet", samples)             atomic: a temporary file, then a rename
 
 JSONL holds the rows of `vlmrl.sample`. Parquet has the same columns, with media as structs of bytes and path, and with
-`target`, `params` and `meta` as JSON text.
+`target`, `params`, `boxes` and `meta` as JSON text.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ def parquet_schema() -> pa.Schema:
             ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
             *((kind, media) for kind in MARKS),
             ("reward", pa.list_(pa.struct(spec))),
+            ("boxes", pa.string()),
             ("meta", pa.string()),
         ]
     )
@@ -111,13 +112,14 @@ def _write_parquet(path: Path, samples: Iterable[Sample]) -> int:
 
 def to_parquet_row(sample: Sample) -> dict[str, Any]:
     """The parquet row of a sample; `UserError` for text that parquet cannot hold."""
-    row = sample.model_dump(exclude={"media", "reward", "meta"})
+    row = sample.model_dump(exclude={"media", "reward", "boxes", "meta"})
     for kind in MARKS:
         row[kind] = [{"bytes": m.data, "path": m.path} for m in getattr(sample.media, kind)]
     row["reward"] = [
         {**spec.model_dump(), "target": json.dumps(spec.target), "params": json.dumps(spec.params)}
         for spec in sample.reward
     ]
+    row["boxes"] = json.dumps([box.model_dump(exclude_none=True) for box in sample.boxes])
     row["meta"] = json.dumps(sample.meta)
     try:
         json.dumps({name: value for name, value in row.items() if name not in MARKS}, ensure_ascii=False).encode()
@@ -138,6 +140,7 @@ def from_parquet_row(row: dict[str, Any], where: str) -> dict[str, Any]:
             {**spec, "target": json.loads(spec["target"]), "params": json.loads(spec["params"])}
             for spec in row["reward"]
         ]
+        row["boxes"] = json.loads(row.get("boxes") or "[]")
         row["meta"] = json.loads(row["meta"])
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(

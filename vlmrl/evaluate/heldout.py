@@ -27,11 +27,11 @@ from vlmrl.rollout.rollouter import Rollouter
 
 
 class Evaluator:
-    """Runs the evaluations of a run."""
+    """Runs the evaluations of a run; `copy` is the folder of its copy of the data."""
 
-    def __init__(self, config: RunConfig, rollouter: Rollouter, ledger: Ledger, folder: Path) -> None:
+    def __init__(self, config: RunConfig, rollouter: Rollouter, ledger: Ledger, copy: Path) -> None:
         self.config, self.rollouter, self.ledger = config, rollouter, ledger
-        self.data = open_dataset(config.data.heldout, folder / "data" / "heldout") if config.data.heldout else None
+        self.data = open_dataset(config.data.heldout, copy / "heldout") if config.data.heldout else None
         # A notebook would show a warning in place of the bar, a log an empty line.
         self.quiet = "console" not in config.run.sinks or not get_console().is_terminal
 
@@ -46,7 +46,7 @@ class Evaluator:
         for start in track(starts, f"held-out evaluation, {name}", transient=True, disable=self.quiet):
             samples = [self.data[i] for i in range(start, min(start + evaluate.BATCH, len(self.data)))]
             for mode, groups in self.rollouter.evaluation(samples, start, step).items():
-                rows.extend((g.sample, g.rollouts[0], g.verdicts[0], mode) for g in groups)
+                rows.extend((group, mode) for group in groups)
         return self.ledger.record_eval(step, name, rows, {"eval": time.monotonic() - started})
 
 
@@ -65,7 +65,7 @@ def evaluate_model(config: RunConfig) -> Table:
         ledger = Ledger(folder, sinks=sinks, total_steps=config.run.steps)
         rollouter = Rollouter(config, policy, folder)
         try:
-            table = Evaluator(config, rollouter, ledger, folder).run(0, config.model.path)
+            table = Evaluator(config, rollouter, ledger, folder / "data").run(0, config.model.path)
         finally:
             ledger.close()
             rollouter.close()

@@ -30,14 +30,18 @@ from vlmrl.rewards.calls import CallRunner
 from vlmrl.verdict import Member, Verdict
 
 
-def trl(reward: Specs | None = None, *, column: str = "solution", run: CallRunner | None = None) -> TrlReward:
-    """A reward function of TRL's GRPOTrainer or RLOOTrainer."""
-    return TrlReward(ColumnReward(reward, column, run))
+def trl(
+    reward: Specs | None = None, *, column: str = "solution", run: CallRunner | None = None, processor: Any = None
+) -> TrlReward:
+    """A reward function of TRL's GRPOTrainer or RLOOTrainer. Boxes and points need the trainer's `processor`."""
+    return TrlReward(ColumnReward(reward, column, run, processor))
 
 
-def swift(reward: Specs | None = None, *, column: str = "solution", run: CallRunner | None = None) -> type:
-    """A reward class of ms-swift, to be put into its `orms`."""
-    made = ColumnReward(reward, column, run)
+def swift(
+    reward: Specs | None = None, *, column: str = "solution", run: CallRunner | None = None, processor: Any = None
+) -> type:
+    """A reward class of ms-swift, to be put into its `orms`. `processor`: as for `trl`."""
+    made = ColumnReward(reward, column, run, processor)
     return type(made.name, (_SwiftReward,), {"reward": made})
 
 

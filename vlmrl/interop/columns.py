@@ -22,11 +22,13 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from vlmrl import catalog
+from vlmrl.data.media import image_size
 from vlmrl.errors import UserError, nearest, one_line
 from vlmrl.rewards.calls import CallRunner, check_params, is_group_level
 from vlmrl.rewards.composite import Answered, check_spec, score_groups
+from vlmrl.rewards.frames import decided, has_frame, shown_size
 from vlmrl.rewards.workers import Workers
-from vlmrl.sample import RewardSpec, Sample
+from vlmrl.sample import Media, RewardSpec, Sample
 from vlmrl.verdict import Member, Verdict
 
 Specs = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
@@ -47,10 +49,11 @@ class ColumnReward:
     """A composite reward. `specs`: see `Specs`; None: the column `reward` holds the specs of each row.
 
     `column` is that of the target, where a spec says nothing of it. `run` defaults to the `Workers` that the
-    process shares. `UserError` for what is wrong with the specs.
+    process shares. `processor`, of the model that answers, says in which coordinates it writes places in the images
+    of a row. `UserError` for what is wrong with the specs.
     """
 
-    def __init__(self, specs: Specs | None, column: str, run: CallRunner | None = None) -> None:
+    def __init__(self, specs: Specs | None, column: str, run: CallRunner | None = None, processor: Any = None) -> None:
         named: Mapping[str | None, Any] = {} if specs is None else {None: specs}
         if isinstance(specs, Mapping) and "verifier" not in specs:
             named = {str(source): one for source, one in specs.items()}
@@ -58,6 +61,7 @@ class ColumnReward:
         self.templates = [template for templates in self.sources.values() for template in templates]
         self.column = column
         self.run = run
+        self.writer = None if processor is None else Writer.of(processor)
         self.verifiers = tuple(dict.fromkeys(template.verifier for template in self.sources.get(None, ())))
         self.name = "+".join(self.verifiers) or "vlmrl"
         for template in self.templates:
@@ -67,12 +71,12 @@ class ColumnReward:
         """Each answer by itself; `UserError` for a group-level verifier."""
         specs = [self._specs(answer.row) for answer in answers]
         self.refuse_group_level(spec for one in specs for spec in one)
-        groups = [_answered(one, [answer.member]) for one, answer in zip(specs, answers, strict=True)]
+        groups = [self._answered(one, answer) for one, answer in zip(specs, answers, strict=True)]
         return [verdict for (verdict,) in score_groups(groups, self.run or _shared())]
 
     def group(self, answers: Sequence[Answer]) -> list[Verdict]:
         """The answers to one prompt, one or more."""
-        group = _answered(self._specs(answers[0].row), [answer.member for answer in answers])
+        group = self._answered(self._specs(answers[0].row), *answers)
         return score_groups([group], self.run or _shared())[0]
 
     def groups(self, answers: Sequence[Answer], value: Callable[[list[Verdict]], list[Any]]) -> list[Any]:
@@ -88,7 +92,8 @@ class ColumnReward:
         for _, run in groupby(entries, key=lambda entry: entry.key):
             group = list(run)
             if begin <= place < end:
-                mine.append(_answered(group[0].specs, [entry.member for entry in group]))
+                members = [entry.member for entry in group]
+                mine.append(_unframed(group[0].specs, members)._replace(decided=group[0].frames))
             place += len(group)
         judged = score_groups(mine, self.run or _shared())
         return _gathered([one for verdicts in judged for one in value(verdicts)])[0][begin:end]
@@ -107,7 +112,29 @@ class ColumnReward:
         specs = self._specs(answer.row)
         media = [answer.row.get(name) for name in ("image", "images", "videos", "audios")]
         seen = json.dumps([answer.prompt, media, [spec.model_dump() for spec in specs]], default=_digest)
-        return _Entry(hashlib.sha256(seen.encode()).hexdigest(), specs, answer.member)
+        return _Entry(hashlib.sha256(seen.encode()).hexdigest(), specs, self._frames(specs, answer.row), answer.member)
+
+    def _answered(self, specs: tuple[RewardSpec, ...], *answers: Answer) -> Answered:
+        members = [answer.member for answer in answers]
+        return _unframed(specs, members)._replace(decided=self._frames(specs, answers[0].row))
+
+    def _frames(self, specs: Sequence[RewardSpec], row: Row) -> list[dict[str, Any]]:
+        """For each spec the frame of its target and of the answer; `UserError` where nobody says which that is."""
+        framed = [spec for spec in specs if has_frame(spec)]
+        if not framed:
+            return [{} for _ in specs]
+        if self.writer:
+            sizes = _image_sizes(row)
+            if not sizes:
+                raise UserError(f"{framed[0].verifier}: no images in the row; pass the column image or images")
+            return decided(specs, sizes, self.writer.coords, [self.writer.shown(size) for size in sizes])
+        for spec in framed:
+            if "answer_coords" not in spec.params:
+                raise UserError(
+                    f"{spec.verifier}: nothing says in which coordinates the model answers; give processor=, where the "
+                    "rows hold their images, or answer_coords (and answer_size, for pixels) in params or columns"
+                )
+        return decided(specs, [])
 
     def _specs(self, row: Row) -> tuple[RewardSpec, ...]:
         if not self.templates:
@@ -126,10 +153,42 @@ class _Entry(NamedTuple):
 
     key: str
     specs: tuple[RewardSpec, ...]
+    frames: list[dict[str, Any]]
     member: Member
 
 
-def _answered(specs: tuple[RewardSpec, ...], members: Sequence[Member]) -> Answered:
+class Writer(NamedTuple):
+    """How a model writes places: in these coordinates, of an image that its processor has resized."""
+
+    image_processor: Any
+    coords: str
+
+    @classmethod
+    def of(cls, processor: Any) -> Writer:
+        """The writer of a processor of transformers, whose module is named for its family."""
+        family = type(processor).__module__.split(".")[-2]
+        return cls(processor.image_processor, catalog.load("families", family).COORDS)
+
+    def shown(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size (width, height) in which the model sees an image of this size."""
+        return shown_size(self.image_processor, size)
+
+
+def _image_sizes(row: Row) -> list[tuple[int, int]]:
+    """The sizes of the row's images: of PIL, bytes, paths, or structs of bytes and path as `datasets` has them."""
+    values = [row[name] for name in ("images", "image") if row.get(name) is not None][:1]
+    images = values[0] if values and isinstance(values[0], list | tuple) else values
+    return [_size(image) for image in images]
+
+
+def _size(image: Any) -> tuple[int, int]:
+    if hasattr(image, "size") and isinstance(image.size, tuple):
+        return image.size
+    fields: Any = image if isinstance(image, Mapping) else {"bytes" if isinstance(image, bytes) else "path": image}
+    return image_size(Media(path=fields.get("path"), data=fields.get("bytes")))
+
+
+def _unframed(specs: tuple[RewardSpec, ...], members: Sequence[Member]) -> Answered:
     return Answered(Sample.model_construct(id="", reward=specs), members)
 
 

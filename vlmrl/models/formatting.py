@@ -10,22 +10,24 @@ the family computes the positions. So this module has no model-specific arithmet
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from vlmrl import catalog
 from vlmrl.config.model import ModelSettings
+from vlmrl.data.clips import as_file, check_video, decoder, decoder_reason
+from vlmrl.data.frames import Frames, Size, check_frames
 from vlmrl.data.media import image_size, load_image
-from vlmrl.errors import UserError
+from vlmrl.errors import UnreadableError, UserError
 from vlmrl.models.chat_template import check_prompt, content_parts, generation_prompt
 from vlmrl.models.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
+from vlmrl.rewards.frames import shown_size
 from vlmrl.sample import Media, Sample
 
 if TYPE_CHECKING:
@@ -98,10 +100,22 @@ class Formatter:
         vocabulary = self.tokenizer.get_vocab()
         return sorted({vocabulary[token] for token in tokens if token in vocabulary})
 
-    @property
-    def answer_coords(self) -> str:
-        """The coordinates in which this family writes boxes."""
-        return catalog.load("families", self.config.model_type).COORDS
+    @cached_property
+    def frames(self) -> Frames:
+        """The coordinates in which this model reads and writes places."""
+        return Frames(catalog.load("families", self.config.model_type).COORDS, self._shown)
+
+    def shown(self, prompt: EncodedPrompt) -> list[Size]:
+        """The sizes (width, height) in which the images of a prompt, or its videos without any, reach the model."""
+        patch = self.config.vision_config.patch_size
+        grids = prompt.vision.get("image_grid_thw", prompt.vision.get("video_grid_thw"))
+        return [(columns * patch, rows * patch) for _, rows, columns in ([] if grids is None else grids.tolist())]
+
+    def _shown(self, sample: Sample) -> list[Size]:
+        """The same before the prompt is encoded, from image headers; videos are decoded."""
+        images = [shown_size(self.processor.image_processor, image_size(media)) for media in sample.media.images]
+        frames = [self._video(media)[0].shape[-2:] for media in (() if images else sample.media.videos)]
+        return images or [(int(width), int(height)) for height, width in frames]
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a response, without special tokens."""
@@ -111,13 +125,18 @@ class Formatter:
         """Token ids of a response, with the end-of-turn token."""
         return [*self.tokenizer(text, add_special_tokens=False).input_ids, self.tokenizer.eos_token_id]
 
-    def encode_demonstration(self, sample: Sample, transform: Callable[[str], str] = str) -> list[int]:
-        """Token ids of the sample's demonstration. `UserError` if it has none, or one that holds media placeholders."""
+    def encode_demonstration(
+        self, sample: Sample, transform: Callable[[str], str] = str, prompt: EncodedPrompt | None = None
+    ) -> list[int]:
+        """Token ids of the sample's demonstration, its places in the model's coordinates.
+
+        `UserError` if it has none, or one that holds media placeholders.
+        """
         if sample.demonstration is None:
             raise UserError(
                 f"sample {sample.id!r}: no demonstration to learn; end its messages with the assistant's turn"
             )
-        ids = self.encode_response(transform(sample.demonstration))
+        ids = self.encode_response(transform(self.demonstration(sample, prompt)))
         if media := set(ids) & set(self.placeholder_ids):
             token = self.tokenizer.convert_ids_to_tokens(min(media))
             raise UserError(
@@ -126,11 +145,20 @@ class Formatter:
             )
         return ids
 
+    def demonstration(self, sample: Sample, prompt: EncodedPrompt | None = None) -> str:
+        """The sample's demonstration, its places in the model's coordinates; `prompt` saves decoding a video again."""
+        return self._named(sample, lambda: self.frames.demonstration(sample, self.shown(prompt) if prompt else None))
+
+    def check_frames(self, sample: Sample) -> None:
+        """`UserError` unless the true places survive the way into the model's coordinates."""
+        self._named(sample, lambda: check_frames(sample, self.frames))
+
     def encode(self, samples: Sequence[Sample]) -> list[EncodedPrompt]:
         """Prompts in the order of the samples, preprocessed as one batch. `UserError` names an invalid sample."""
+        samples = [self._named(sample, lambda sample=sample: self.frames.filled(sample)) for sample in samples]
         texts = [self._chat(sample) for sample in samples]
-        images = [image for sample in samples for image in self._read(sample, self._image)]
-        videos = [self._video(media) for sample in samples for media in sample.media.videos]
+        images = [image for sample in samples for image in self._read(sample, "images", self._image)]
+        videos = [video for sample in samples for video in self._read(sample, "videos", self._video)]
         media: dict[str, Any] = {"images": images or None}
         if videos:
             frames, metadata = zip(*videos, strict=True)
@@ -147,8 +175,9 @@ class Formatter:
 
     def size(self, sample: Sample) -> PromptSize:
         """Size of the sample's prompt, without decoding images. It raises what `encode` raises, except for videos."""
+        sample = self._named(sample, lambda: self.frames.filled(sample))
         ids = self.tokenizer(self._chat(sample)).input_ids
-        patches = self._read(sample, self._patches)
+        patches = self._read(sample, "images", self._patches)
         tokens = len(ids) + sum(n // self._merge - 1 for n in patches)
         self._check_length(sample, tokens)
         media = (self.config.image_token_id, self.config.video_token_id)
@@ -163,12 +192,22 @@ class Formatter:
         self._check_placeholders(sample, text)
         return text
 
-    def _read(self, sample: Sample, read: Callable[[Media], _T]) -> list[_T]:
-        """`read` of each image; a `UserError` gets the sample's id."""
+    def _read(self, sample: Sample, kind: str, read: Callable[[Media], _T]) -> list[_T]:
+        """`read` of each medium of this kind; a `UserError` gets the sample's id."""
+        results = []
+        for index, media in enumerate(getattr(sample.media, kind)):
+            try:
+                results.append(read(media))
+            except UserError as error:
+                raise error.at(f"sample {sample.id!r}: media.{kind}.{index}") from None
+        return results
+
+    def _named(self, sample: Sample, result: Callable[[], _T]) -> _T:
+        """The result; a `UserError` gets the sample's id."""
         try:
-            return [read(media) for media in sample.media.images]
+            return result()
         except UserError as error:
-            raise UserError(f"sample {sample.id!r}: {error}") from None
+            raise error.at(f"sample {sample.id!r}") from None
 
     def _image(self, media: Media) -> Image:
         image = load_image(media)
@@ -187,25 +226,25 @@ class Formatter:
 
     def _video(self, media: Media) -> tuple[torch.Tensor, dict[str, Any]]:
         """Frames [frames, 3, height, width], sampled at `video_fps` and resized, and metadata with their times."""
-        # decord is the only reader of qwen-vl-utils that this project depends on.
-        os.environ.setdefault("FORCE_QWENVL_VIDEO_READER", "decord")
-        from qwen_vl_utils import fetch_video
-
+        fetch_video = _video_reader()
         settings = self.settings
         request: dict[str, Any] = {"fps": settings.video_fps, "max_frames": settings.video_max_frames}
         if settings.video_max_pixels:
             request["max_pixels"] = settings.video_max_pixels
         size = self.processor.video_processor.size
         request["min_pixels"] = min(size["shortest_edge"], request.get("max_pixels", size["shortest_edge"]))
-        with _as_file(media) as path:
+        with as_file(media) as path:
             try:
                 patch = self.config.vision_config.patch_size
                 fetched: Any = fetch_video(
                     {"video": path, **request}, image_patch_size=patch, return_video_metadata=True
                 )
                 return fetched
-            except Exception as error:  # the reader raises bare exceptions of its C++ library
-                raise UserError(f"{media.name}: cannot read the video ({error}); replace it or drop the row") from None
+            except Exception as error:  # decord raises bare exceptions of its C++ library
+                check_video(media)
+                # fetch_video then tries a reader that torchvision has dropped; the context is the error of decord.
+                reason = decoder_reason(error.__context__ or error)
+                raise UnreadableError(media.name, f"not a readable video ({reason})") from None
 
     def _split(self, samples: Sequence[Sample], batch: Any) -> list[EncodedPrompt]:
         cursors: dict[str, int] = dict.fromkeys(VISION_KEYS, 0)
@@ -255,7 +294,7 @@ class Formatter:
                 continue
             features = [1] * len(media)  # a video counts as 1, because it is not decoded here
             if kind == "image":
-                features = [patches // self._merge for patches in self._read(sample, self._patches)]
+                features = [patches // self._merge for patches in self._read(sample, "images", self._patches)]
             raise _mismatch(sample, kind, sum(features[:marks]) + max(0, marks - len(media)), sum(features))
 
     def _check_text(self, sample: Sample, ids: Sequence[int] | torch.Tensor) -> None:
@@ -319,13 +358,14 @@ def _take(batch: Any, key: str, count: int, cursors: dict[str, int]) -> torch.Te
     return torch.as_tensor(batch[key][start : start + count])
 
 
-@contextmanager
-def _as_file(media: Media) -> Any:
-    """A path of the media, because video readers do not take bytes."""
-    if media.path is not None:
-        yield media.path
-        return
-    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
-        file.write(media.read())
-        file.flush()
-        yield file.name
+@cache
+def _video_reader() -> Callable[..., Any]:
+    """`fetch_video` with decord, the only reader of qwen-vl-utils that this project depends on."""
+    os.environ.setdefault("FORCE_QWENVL_VIDEO_READER", "decord")
+    decoder()  # makes it quiet
+    from qwen_vl_utils import fetch_video
+
+    # It would print the stack of each failure, which becomes one line here.
+    fallback = "use torchvision as default"
+    logging.getLogger("qwen_vl_utils.vision_process").addFilter(lambda record: fallback not in record.getMessage())
+    return fetch_video

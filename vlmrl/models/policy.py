@@ -8,7 +8,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter, load_config
 from vlmrl.models.vision_cache import VisionCache
+from vlmrl.sample import Sample
 
 
 @dataclass
@@ -174,6 +175,11 @@ def resolve(path: str) -> str:
     if path == "tiny" and not (tiny.FOLDER / "model.safetensors").exists():
         raise UserError("model.path 'tiny': its weights are missing; build them with scripts/build_tiny_model.sh")
     return str(tiny.FOLDER) if path == "tiny" else path
+
+
+def answer_frames(path: str, max_pixels: int | None = None) -> Callable[[Sample], list[dict[str, Any]]]:
+    """Gives the frames of a sample's specs as this model answers, a folder or hub id; no weights are loaded."""
+    return Formatter.load(resolve(path), ModelSettings(max_pixels=max_pixels)).frames.decided
 
 
 def _with_lora(model: Any, settings: LoraSettings) -> Any:

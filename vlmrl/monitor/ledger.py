@@ -15,13 +15,14 @@ length of wrong answers if there are none) has no key in that row.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from vlmrl.data.media import encode_png, load_image
 from vlmrl.errors import UserError, nearest
@@ -29,14 +30,13 @@ from vlmrl.files import whole_file
 from vlmrl.monitor.metrics import Metrics, by, figures, finite, step_metrics, verdict_metrics
 from vlmrl.monitor.sinks import SINKS
 from vlmrl.monitor.summary import Table, heldout_tables, metrics_line, read_metrics
+from vlmrl.rewards.frames import drawn_image
 from vlmrl.rollout.group import Group, UpdateReport
-from vlmrl.sample import Sample
+from vlmrl.sample import MARKS, Media
 from vlmrl.verdict import Verdict
 
-if TYPE_CHECKING:
-    from vlmrl.rollout import Rollout
-
-EvalRow = tuple[Sample, "Rollout", Verdict, Literal["sampled", "greedy"]]
+EvalRow = tuple[Group, Literal["sampled", "greedy"]]
+"""A held-out group of one response, and how it was decoded."""
 
 PICTURES_PER_SOURCE = 40
 """Number of held-out samples of each source that are stored with their image."""
@@ -100,9 +100,9 @@ class Ledger:
         and the other `verdict_metrics`. `seconds`, such as `{"eval": 12.3}`, count in the summary's times.
         """
         by_source_and_mode: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
-        for sample, _, verdict, mode in rows:
-            by_source_and_mode[sample.source, mode].append(verdict)
-            by_source_and_mode["all", mode].append(verdict)
+        for group, mode in rows:
+            by_source_and_mode[group.sample.source, mode] += group.verdicts
+            by_source_and_mode["all", mode] += group.verdicts
         metrics: Metrics = {}
         for (source, mode), verdicts in sorted(by_source_and_mode.items()):
             values = figures(v.score for v in verdicts) | verdict_metrics(verdicts)
@@ -137,11 +137,7 @@ class Ledger:
             sink.close()
 
     def _write_rollouts(self, step: int, groups: Sequence[Group]) -> Metrics:
-        rows = [
-            _rollout_row(step, group.sample, rollout, verdict)
-            for group in groups
-            for rollout, verdict in zip(group.rollouts, group.verdicts, strict=True)
-        ]
+        rows = [_rollout_row(step, group, number) for group in groups for number in range(len(group.rollouts))]
         if not rows:
             return {}
         size = _write_parquet(self.folder / "rollouts" / _file_name(step), rows)
@@ -181,12 +177,21 @@ def _file_name(step: int) -> str:
     return f"step_{step:06d}.parquet"
 
 
-def _rollout_row(step: int, sample: Sample, rollout: Rollout, verdict: Verdict) -> dict[str, Any]:
+def _rollout_row(step: int, group: Group, number: int) -> dict[str, Any]:
+    """All that it takes to look at a response, and to judge it again as `vlmrl score` does."""
+    sample, rollout, verdict = group.sample, group.rollouts[number], group.verdicts[number]
+    stats = group.stats[number] if group.stats else None
     return {
         "step": step,
         "source": sample.source,
         "id": sample.id,
         "key": sample.key,
+        "task": _utf8(sample.task),
+        "messages": json.dumps([message.model_dump() for message in sample.prompt]),
+        "media": json.dumps({kind: refs for kind in MARKS if (refs := _references(getattr(sample.media, kind)))}),
+        "boxes": json.dumps([box.model_dump(exclude_none=True) for box in sample.boxes]),
+        "meta": json.dumps(sample.meta),
+        "reward": json.dumps([spec.model_dump() for spec in group.reward or sample.reward]),
         "prompt": _utf8(next(m.content for m in reversed(sample.prompt) if m.role == "user")),
         "response": _utf8(rollout.text),
         "tokens": len(rollout.token_ids),
@@ -199,7 +204,13 @@ def _rollout_row(step: int, sample: Sample, rollout: Rollout, verdict: Verdict) 
         "answer": None if verdict.answer is None else _utf8(verdict.answer),
         "why": _utf8(verdict.why),
         "version": rollout.version,
+        "advantage": stats.advantage if stats else None,
     }
+
+
+def _references(media: Sequence[Media]) -> list[str]:
+    """The path of each medium; of one that is in memory the hash of its bytes."""
+    return [m.path or f"sha256:{hashlib.sha256(m.data or b'').hexdigest()}" for m in media]
 
 
 def _utf8(text: str) -> str:
@@ -209,26 +220,22 @@ def _utf8(text: str) -> str:
 
 def _eval_rows(step: int, rows: Sequence[EvalRow]) -> list[dict[str, Any]]:
     pictures: dict[str, dict[str, bytes | None]] = defaultdict(dict)
-    for sample, *_ in rows:
-        stored = pictures[sample.source]
+    for group, _ in rows:
+        sample, stored = group.sample, pictures[group.sample.source]
         if sample.key not in stored and len(stored) < PICTURES_PER_SOURCE:
-            stored[sample.key] = _picture(sample)
+            stored[sample.key] = _picture(group)
     return [
-        _rollout_row(step, sample, rollout, verdict)
-        | {
-            "mode": mode,
-            "reward": json.dumps([spec.model_dump() for spec in sample.reward]),
-            "image": pictures[sample.source].get(sample.key),
-        }
-        for sample, rollout, verdict, mode in rows
+        _rollout_row(step, group, 0) | {"mode": mode, "image": pictures[group.sample.source].get(group.sample.key)}
+        for group, mode in rows
     ]
 
 
-def _picture(sample: Sample) -> bytes | None:
-    """The first image, at most 640 pixels a side: PNG, or JPEG where a PNG would be large."""
-    if not sample.media.images:
+def _picture(group: Group) -> bytes | None:
+    """The image of the targets, else the first, at most 640 pixels a side: PNG, or JPEG where a PNG would be large."""
+    images = group.sample.media.images
+    if not images:
         return None
-    image = load_image(sample.media.images[0])
+    image = load_image(images[drawn_image(group.reward or group.sample.reward)])
     image.thumbnail((_PICTURE_SIDE, _PICTURE_SIDE))
     png = encode_png(image)
     if len(png) <= _PNG_BYTES:
@@ -239,7 +246,7 @@ def _picture(sample: Sample) -> bytes | None:
 
 
 _INTEGERS = ("step", "tokens", "forced_tokens", "version")
-_COLUMNS = {**dict.fromkeys(_INTEGERS, "int64"), "score": "float64", "image": "binary"}
+_COLUMNS = {**dict.fromkeys(_INTEGERS, "int64"), "score": "float64", "advantage": "float64", "image": "binary"}
 
 
 def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> int:

@@ -3,8 +3,8 @@
     vlmrl report runs/quickstart        -> runs/quickstart/report.html
 
 It shows curves by data source, the held-out reward before and after with 95 % intervals, and a gallery of held-out
-samples with true boxes (green) and answered boxes (red). It also works for an unfinished run and for one without a
-step. It needs the extra `report`.
+samples with true places and spans (green) and answered ones (red). It also works for an unfinished run and for one
+without a step. It needs the extra `report`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from vlmrl.monitor.curves import Rows, charts
 from vlmrl.monitor.ledger import PICTURES_PER_SOURCE
 from vlmrl.monitor.metrics import PERFECT
 from vlmrl.monitor.summary import change, heldout_tables, read_metrics, source_names, summarise
-from vlmrl.sample import MARKS
+from vlmrl.rewards.frames import drawn_image, has_frame, shapes
+from vlmrl.sample import MARKS, RewardSpec
 
 
 def write_report(run_dir: Path) -> Path:
@@ -146,6 +147,7 @@ def _card(row: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> dict[str
         "target": targets[0] if isinstance(targets[0], str) else json.dumps(targets[0], ensure_ascii=False),
         "outcome": _outcome(row["score"]),
         "picture": _picture(row),
+        "shapes": list(_shapes(row)),
         "earlier": earlier,
     }
 
@@ -157,7 +159,7 @@ def _outcome(score: float | None) -> str:
 
 
 def _picture(row: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The image as a data URI, its size in pixels, and the boxes to draw, in per cent of its sides."""
+    """The image as a data URI, and its size in pixels."""
     if row["image"] is None:
         return None
     from PIL import Image
@@ -165,23 +167,18 @@ def _picture(row: Mapping[str, Any]) -> dict[str, Any] | None:
     with Image.open(io.BytesIO(row["image"])) as image:
         size, kind = image.size, (image.format or "PNG").lower()
     uri = f"data:image/{kind};base64,{base64.b64encode(row['image']).decode()}"
-    return {"uri": uri, "width": size[0], "height": size[1], "boxes": list(_boxes(row, size))}
+    return {"uri": uri, "width": size[0], "height": size[1]}
 
 
-def _boxes(row: Mapping[str, Any], size: tuple[int, int]) -> Iterator[dict[str, Any]]:
-    from vlmrl.reading import boxes
-    from vlmrl.reading.frames import Frame
+def _shapes(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Where target and answer lie, by the specs as judged, in per cent of the image's sides or of the duration.
 
-    for spec in json.loads(row["reward"]):
-        if spec["verifier"] != "dynamic_iou":
+    Of places in images only those in the stored image: that of the first spec that has a frame.
+    """
+    reward = [RewardSpec.model_validate(spec) for spec in json.loads(row["reward"])]
+    for spec in reward:
+        if has_frame(spec) and drawn_image([spec]) != drawn_image(reward):
             continue
-        frame = Frame.of(spec["params"])
-        frame = frame._replace(image_size=frame.image_size or size)
-        true = boxes.parse_boxes(json.dumps(spec["target"]))
-        answered = boxes.parse_boxes(frame.answer_text(row["response"]))
-        for kind, places, extent in (("true", true, frame.extent), ("answered", answered, frame.answer_extent)):
-            assert extent  # the size of the image is known
-            for (x1, y1, x2, y2), label in places or []:
-                left, top = 100 * x1 / extent[0], 100 * y1 / extent[1]
-                width, height = 100 * (x2 - x1) / extent[0], 100 * (y2 - y1) / extent[1]
-                yield {"kind": kind, "label": label, "x": left, "y": top, "width": width, "height": height}
+        for shape in shapes(spec, row["response"], {}):
+            coords = [100 * value for value in shape.coords]
+            yield {"kind": shape.kind, "label": shape.label, "who": "true" if shape.true else "answered", "at": coords}

@@ -1,19 +1,23 @@
-r"""What did the model answer: the marked span of a response, and the numbers in a text.
+r"""What did the model answer: the outside of a response, and the numbers in a text.
 
-    extract("<think>2 + 1</think><answer>3</answer>")   -> Answer("3", marked=True)
-    extract(r"so it is \boxed{\frac{1}{2}}.")           -> Answer(r"\frac{1}{2}", marked=True)
-    extract("there are 3")                              -> Answer("there are 3", marked=False)
-    find_numbers("twenty-one of 1,000")                 -> values 21 and 1000, with their places
+    extract("<think>2 + 1</think><answer>3</answer>")     -> Answer("3", marked=True)
+    extract(r"so it is \boxed{\text{Blue}}.")             -> Answer("Blue", marked=True)
+    extract("**Final Answer:** 3 dogs. Two are black.")   -> Answer("3 dogs. Two are black.", False, cued=True)
+    find_numbers("twenty-one of 1,000")                   -> values 21 and 1000, with their places
 
 Every function is total and linear in the length of its text: no input makes it raise or stall.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
+
+from vlmrl.reading.markup import fold, peeled, unfenced
 
 MAX_DIGITS = 300
 """Longer strings of digits are not read as numbers (`int` itself refuses more than 4,300 digits)."""
@@ -22,15 +26,26 @@ _THINK = re.compile(r"</?think>", re.IGNORECASE)
 _ANSWER = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _BOX_TOKEN = re.compile(r"<\|(begin|end)_of_box\|>")
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
-_FENCE = re.compile(r"```[^\n`]*\n?")
-# Full-width ASCII, the ideographic space, and the characters that are printed as a minus sign.
-_FOLD = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
-    0x3000: " ",
-    0x00A0: " ",
-    0x202F: " ",
-    0x2212: "-",
-    0xFE63: "-",
-}
+_CLOSES = re.compile(r"^(?:\}|</answer>|<\|end_of_box\|>)", re.IGNORECASE)
+_OPENS = re.compile(r"(?:\\(?:boxed|fbox)\s*\{|<answer>|<\|begin_of_box\|>)$", re.IGNORECASE)
+_OR = re.compile(r"\bor\b", re.IGNORECASE)
+_JOINED = re.compile(r"[\s$,;&/|]*(?:\\text\s*\{\s*)?(?:and|or)?[\s$}]*", re.IGNORECASE)
+# What leads to an answer; a match ends where the answer begins, but for white space.
+_CUE = re.compile(
+    r"\bans(?:wers?)?\b(?:\s+(?:to|for)\s[^.:：\n]{1,60}?)?[\"'*_`\])】]{0,4}\s*"
+    r"(?:[:：=][*_`]{0,3}|(?<=\s)(?:is|are|was|(?:w|sh)ould be|must be)\b[*_]{0,2}\s*(?:[:：][*_]{0,2})?)"
+    r"|^[ \t#>*_]*(?:(?:my|the|final|correct)\s){0,2}answer[ \t*_:：]*\n"
+    r"|^[ \t#>*_]*(?:final\s)?result[*_]{0,2}\s*[:：][*_]{0,2}"
+    r"|^####(?=[ \t][^\n]*+\s*+\Z)"
+    r"|答案(?:】|应该?)?\s*(?:是|为|选|[:：=]|(?<=】))[*_]{0,2}[:：]?|结果(?:是|为|[:：])",
+    re.IGNORECASE | re.MULTILINE,
+)
+# Before a cue: the answer that it leads to is denied, doubted, or one of several.
+_UNASSERTED = re.compile(
+    r"(?:\b(?:not|never|doubt|whether|if|unless|unsure|or|maybe|perhaps)\b|n['’]t\b)"
+    r"(?:\W+(?:that|what|sure|true|certain|know|think|the|my|final|correct|right))*\W*$",
+    re.IGNORECASE,
+)
 
 
 class Answer(NamedTuple):
@@ -39,6 +54,8 @@ class Answer(NamedTuple):
     text: str
     marked: bool
     """Whether the response marked it (answer tags, box tokens, `\\boxed{}`), rather than being all of it."""
+    cued: bool = False
+    """Whether the text is all that follows the last "answer:", "the answer is", heading or the like."""
 
 
 class Span(NamedTuple):
@@ -58,16 +75,83 @@ class Number(NamedTuple):
 
 
 def extract(response: str) -> Answer | None:
-    """The last marked answer after the thinking, or all that follows the thinking; None if it never ended."""
+    """What a response answers, bare; None if its thinking never ended.
+
+    It is the last marked span after the thinking (`marked`), or all of it; of that, what follows the last cue
+    ("Answer:", "The answer is", a heading "Final answer"); of that, the last code fence; and of that, the inside of
+    emphasis, ticks, quotes, formula delimiters or a font that encloses all of it. Of a JSON object it is the value of
+    "answer", or the only value. What follows a cue is not cut: the text may go on to explain, or to take it back.
+    """
+    found = marked(response)
+    return bare(found) if found else None
+
+
+def marked(response: str) -> Answer | None:
+    """The last marked span after the thinking as it stands, or all that follows the thinking; None if it never ended.
+
+    Different boxes in a row, or with only "and" or "or" between them, are one span: `3 or 4`.
+    """
     text = after_thinking(response)
     if text is None:
         return None
-    marked = False
-    for find in (last_tagged, last_box_token, last_boxed):
-        inner = find(text)
-        if inner is not None:
-            text, marked = inner.text, True
-    return Answer(unfenced(text).strip(), marked)
+    mark = last_mark(text)
+    return Answer((mark.text if mark else text).strip(), mark is not None)
+
+
+def last_mark(text: str) -> Span | None:
+    """The last marked span, and its place: within the last answer tags, within those the last box tokens, then boxes.
+
+    Different ones in a row, or with only "and" or "or" between them, are one: `3 or 4`.
+    """
+    mark = None
+    for find in (tagged, box_tokens, boxes):
+        inside = mark.text if mark else text
+        run = joined_boxes(inside, find(inside), _JOINED.fullmatch, most=9)
+        if run:
+            joint = " or " if any(_OR.search(inside[a.end : b.start]) for a, b in pairwise(run)) else ", "
+            joined = joint.join(dict.fromkeys(span.text.strip() for span in run))
+            mark = mark._replace(text=joined) if mark else Span(joined, run[0].start, run[-1].end)
+    return mark
+
+
+def bare(answer: Answer) -> Answer:
+    """The answer without what leads to it and encloses it: see `extract`."""
+    text = peeled(answer.text)
+    value = _json_answer(unfenced(text).strip())
+    if value is not None:
+        return answer._replace(text=peeled(value), cued=True)
+    rest = _after_cue(text)
+    return answer._replace(text=peeled(unfenced(text if rest is None else rest)), cued=rest is not None)
+
+
+def _json_answer(text: str) -> str | None:
+    """The value of "answer" in a JSON object, or the only text or number in it; None if there is none."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    for key, inner in value.items():
+        if key.lower().replace(" ", "_") in ("answer", "final_answer"):
+            return inner if isinstance(inner, str) else json.dumps(inner)
+    only = next(iter(value.values())) if len(value) == 1 else None
+    return str(only) if isinstance(only, (str, int, float)) and not isinstance(only, bool) else None
+
+
+def _after_cue(text: str) -> str | None:
+    """What follows the last cue that asserts something; None if there is none."""
+    for cue in reversed(list(_CUE.finditer(fold(text)))[-9:]):
+        rest = text[cue.end() :]
+        if rest.strip(" \t\n*_`\"'.}") and is_asserted(text, cue.start()):
+            # The emphasis that the cue began goes on: "**Answer: C**".
+            return rest.replace("**", "", 1) if rest.count("**") % 2 else rest
+    return None
+
+
+def is_asserted(text: str, place: int) -> bool:
+    """Whether a cue at that place leads to what the text answers: not after "I doubt that", "maybe", "or"."""
+    return not _UNASSERTED.search(text[max(0, place - 60) : place])
 
 
 def after_thinking(response: str) -> str | None:
@@ -84,26 +168,38 @@ def after_thinking(response: str) -> str | None:
     return before if before.strip() else None
 
 
-def last_tagged(text: str) -> Span | None:
-    """The inside of the last `<answer>`; an unclosed one (a truncated response) reaches to the end."""
-    start, found = -1, None
+def tagged(text: str) -> list[Span]:
+    """The insides of all `<answer>...</answer>`, in order; an unclosed last one (a truncated response) to the end."""
+    start, found = -1, []
     for match in _ANSWER.finditer(text):
         if not match[1]:
             start = match.end()
         elif start >= 0:
-            found, start = Span(text[start : match.start()], start, match.start()), -1
-    return found if start < 0 else Span(text[start:], start, len(text))
+            found.append(Span(text[start : match.start()], start, match.start()))
+            start = -1
+    return found if start < 0 else [*found, Span(text[start:], start, len(text))]
 
 
-def last_box_token(text: str) -> Span | None:
-    """The inside of the last `<|begin_of_box|>...<|end_of_box|>` (GLM-4.1V)."""
-    start, found = -1, None
+def box_tokens(text: str) -> list[Span]:
+    """The insides of all `<|begin_of_box|>...<|end_of_box|>` (GLM-4.1V), in order."""
+    start, found = -1, []
     for match in _BOX_TOKEN.finditer(text):
         if match[1] == "begin":
             start = match.end()
         elif start >= 0:
-            found, start = Span(text[start : match.start()], start, match.start()), -1
+            found.append(Span(text[start : match.start()], start, match.start()))
+            start = -1
     return found
+
+
+def last_tagged(text: str) -> Span | None:
+    """The inside of the last `<answer>`."""
+    return next(reversed(tagged(text)), None)
+
+
+def last_box_token(text: str) -> Span | None:
+    """The inside of the last `<|begin_of_box|>...<|end_of_box|>`."""
+    return next(reversed(box_tokens(text)), None)
 
 
 def boxes(text: str) -> list[Span]:
@@ -130,11 +226,10 @@ def boxes(text: str) -> list[Span]:
 
 
 def joined_boxes(text: str, found: Sequence[Span], joins: Callable[[str], object], most: int) -> list[Span]:
-    """The last of the boxes and those before it that the text between joins to it, in order; at most `most`."""
+    """The last marked span and those before it that the text between joins to it, in order; at most `most`."""
     run = list(found[-1:])
     for box in reversed(found[-most:-1]):
-        between = text[box.end + 1 : run[0].start].removesuffix("\\boxed{").removesuffix("\\fbox{")
-        if not joins(between):
+        if not joins(_OPENS.sub("", _CLOSES.sub("", text[box.end : run[0].start]))):
             break
         run.insert(0, box)
     return run
@@ -144,20 +239,6 @@ def last_boxed(text: str) -> Span | None:
     r"""The inside of the last outermost balanced `\boxed{}`."""
     found = boxes(text)
     return found[-1] if found else None
-
-
-def unfenced(text: str) -> str:
-    """The inside of the last closed code fence, or the text itself if it has none."""
-    fences = list(_FENCE.finditer(text))
-    if len(fences) < 2:
-        return text
-    last = len(fences) - len(fences) % 2
-    return text[fences[last - 2].end() : fences[last - 1].start()]
-
-
-def fold(text: str) -> str:
-    """Full-width ASCII, printed minus signs and hard spaces as plain ASCII; length is kept."""
-    return text.translate(_FOLD)
 
 
 # --- numbers ----------------------------------------------------------------------------------------------

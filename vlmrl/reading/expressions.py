@@ -25,8 +25,10 @@ MAX_MEMBERS = 20
 
 _VARIABLE = re.compile(
     r"\(?(?:(?!\\(?:sum|prod|int|lim|frac|sqrt|log|ln)(?![a-z]))[^0-9+\-*/^<>=])*(?:_(?:\d|\{[\w, ]*\}))?"
-    r"(?:\^ ?\{?-1\}?)?(?:\([\w, ]*\))?\)? ?"
+    r"(?:\([\w, ]*\))?\)? ?"
 )
+_RATIO_OF = re.compile(r"\\frac ?\{([^{}]*)\} ?\{([^{}]*)\}|([^/]*)/([^/]*)")
+_MEASURED = re.compile(r"\\angle|[A-Z]{2}")
 _CLOSED = re.compile(r"\\(?:sum|prod|int|lim|binom)(?![a-zA-Z])|\\frac ?\{d\w*\} ?\{d\w\}")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2}) ?(?:\\text ?\{)? ?(?:([ap])\.? ?m\.?)? ?\}?", re.IGNORECASE)
 _RATIO = re.compile(r"\d{1,30}(?:\.\d{1,30})?(?: ?: ?\d{1,30}(?:\.\d{1,30})?){1,9}")
@@ -72,7 +74,7 @@ def _equal_shapes(said: str, true: str, rules: Rules) -> bool:
         return colons
     mine_region, theirs_region = (region(text, values.constant) for text in (said, true))
     if mine_region and theirs_region:
-        return same(mine_region, theirs_region)
+        return same(mine_region, theirs_region, rules.tolerance if "." in said + true else 1e-9)
     if "matrix}" in said and "matrix}" in true:
         return _equal_relations(said, true, rules)
     mine, theirs = listing(said), listing(true)
@@ -90,11 +92,21 @@ def _equal_colons(said: str, true: str) -> bool | None:
         return len(hours) == 1 and len(halves) < 2
     said, true = re.sub(r"^.*= ?", "", said), re.sub(r"^.*= ?", "", true)
     if not (_RATIO.fullmatch(said) and _RATIO.fullmatch(true)):
-        return None
+        return _equal_quotients(said, true)
     mine, theirs = ([Fraction(part.strip()) for part in text.split(":")] for text in (said, true))
     return len(mine) == len(theirs) and all(
         a * theirs[0] == b * mine[0] for a, b in zip(mine, theirs, strict=True)
     ) and any(theirs) == any(mine)  # fmt: skip
+
+
+def _equal_quotients(said: str, true: str) -> bool | None:
+    """Whether a ratio of two and a number are the same quotient; None if the texts are not these."""
+    ratio, other = (said, true) if _RATIO.fullmatch(said) else (true, said)
+    number = quantity(other)
+    if not number or number.kind or not _RATIO.fullmatch(ratio) or ratio.count(":") != 1:
+        return None
+    above, below = (Fraction(part.strip()) for part in ratio.split(":"))
+    return above == number.value * below and below != 0
 
 
 def _equal_members(mine: Listing, theirs: Listing, rules: Rules) -> bool:
@@ -142,46 +154,83 @@ def _same_members(said: list[str], true: list[str], rules: Rules) -> bool:
 
 
 def _equal_relations(said: str, true: str, rules: Rules) -> bool:
-    """Equations and inequalities; `x = 3` and `1 + 2 = 3` are worth 3, `2x = 3` is not."""
-    mine, theirs = _without_closed_sides(sides(said)), _without_closed_sides(sides(true))
-    signs, true_signs = set(mine[1::2]), set(theirs[1::2])
-    if not signs and not true_signs:
-        return _equal_values(mine[0], theirs[0], rules)
-    if true_signs == {"="} and (not signs or _same_variable(mine, theirs)):
-        value = _given_value(theirs)
-        return value is not None and equal(mine[-1], value, rules)
-    if signs == {"="} and not true_signs:
-        value = _given_value(mine)
-        return value is not None and equal(value, theirs[0], rules)
-    if len(mine) != len(theirs):
+    """Equations and inequalities; `x = 3` and `1 + 2 = 3` answer 3, `2x = 3` does not."""
+    mine, theirs = _answer(said), _answer(true)
+    if _same_name(mine.name, theirs.name) and any(
+        _equal_values(a, b, rules) for a in mine.values for b in theirs.values
+    ):
+        return True
+    chain, true_chain = sides(said), sides(true)
+    if len(chain) != len(true_chain) or len(chain) == 1:
         return False
-    return _same_relation(mine, theirs) if len(mine) == 3 else _same_chain(mine, theirs, rules)
+    return _same_relation(chain, true_chain) if len(chain) == 3 else _same_chain(chain, true_chain, rules)
 
 
-def _without_closed_sides(chain: list[str]) -> list[str]:
-    """The last side of a calculation like `1 + 2 = 3`, or of a sum, integral or derivative and its value."""
-    calculated = _CLOSED.match(chain[0]) or not _has_names(chain[0] + chain[-1])
-    return chain[-1:] if set(chain[1::2]) == {"="} and calculated else chain
+class _Answer(NamedTuple):
+    """What a single expression or a chain of equations answers."""
+
+    name: str
+    """What the values are given to, "" for a calculation or a lone value."""
+    values: list[str]
+    """The last value, and those before it that are as much; none if the text is a relation between unknowns."""
+
+
+def _answer(text: str) -> _Answer:
+    exact, _, rounded = text.partition("\\approx")
+    chain = sides(exact.strip())
+    parts = chain[::2]
+    if set(chain[1::2]) - {"="}:
+        return _Answer("", [])
+    named = [part for part in parts if _is_name(part)] if len(parts) > 1 else []
+    if len(parts) > 1 and not _CLOSED.match(parts[0]) and _has_names(parts[0] + parts[-1]):
+        if not named or (len(parts) > 2 and named == parts[-1:]):
+            # A formula, with numbers put in, and its value.
+            calculated = len(parts) > 2 and not _has_names(parts[-2] + parts[-1]) and _rounds_to(*parts[-2:])
+            return _Answer("", parts[:-3:-1] if calculated else [])
+        parts = parts[:-1] if named == parts[-1:] else parts[parts.index(named[0]) + 1 :]
+    else:
+        named = []
+    found = [*parts[-1:], *(part for part in parts[:-1] if _rounds_to(part, parts[-1]))]
+    last = rounded.rpartition("\\approx")[2].strip()
+    return _Answer(named[0] if named else "", found + ([last] if last and _rounds_to(parts[-1], last) else []))
+
+
+def _rounds_to(exact: str, shown: str) -> bool:
+    """Whether the second of two constants is the first, as far as its decimals say."""
+    mine, theirs = (_constant(without_unit(text)[0]) for text in (exact, shown))
+    decimals = re.search(r"\.(\d+)", shown)
+    slack = 0.5001 * 0.1 ** len(decimals[1]) if decimals else 1e-9
+    return mine is not None and theirs is not None and abs(mine - theirs) <= slack
+
+
+def _constant(text: str) -> float | None:
+    number = quantity(text)
+    return float(number.value) if number else values.constant(text)
 
 
 def _has_names(text: str) -> bool:
-    return re.search(r"[a-zA-Z]", re.sub(r"\\[a-zA-Z]+", "", text)) is not None
+    """Whether there is a letter other than the constants e and i."""
+    return (
+        re.search(r"[a-zA-Z]", re.sub(r"\\text ?\{[^{}]*\}|\\[a-zA-Z]+|(?<![a-zA-Z])[ei](?![a-zA-Z])", "", text))
+        is not None
+    )
 
 
-def _same_variable(said: list[str], true: list[str]) -> bool:
-    return set(said[1::2]) == {"="} and squeezed(said[0]) == squeezed(true[0]) and _is_variable(true[0])
+def _same_name(mine: str, theirs: str) -> bool:
+    """Whether two values are given to one name, or one of them to none; y is what f(x) is called, too."""
+    names = {squeezed(mine), squeezed(theirs)}
+    return "" in names or len(names) == 1 or ("y" in names and any(re.fullmatch(r"\w\(x\)", name) for name in names))
 
 
-def _is_variable(text: str) -> bool:
-    """Whether a text is a name that values are given to: `x`, `y_1`, `f(x)`, `(p, q)`, an angle."""
-    return len(text) <= 40 and _VARIABLE.fullmatch(text) is not None
-
-
-def _given_value(chain: list[str]) -> str | None:
-    """The value that an equation, or the end of a chain of them, gives to a variable."""
-    if any(map(_is_variable, chain[:-1:2])):
-        return chain[-1]
-    return chain[0] if len(chain) == 3 and _is_variable(chain[-1]) else None
+def _is_name(text: str) -> bool:
+    """Whether values are given to a text: `x`, `y_1`, `f(x)`, `(p, q)`, an angle, a ratio or a sum of lengths."""
+    if len(text) > 80:
+        return False
+    text = re.sub(r"(?<=\\angle) ?\d|\^ ?\{?-1\}?", "", text)
+    ratio = _RATIO_OF.fullmatch(text)
+    parts = [part for part in ratio.groups() if part] if ratio else re.split(r"(?<=.)[+\-]", text)
+    measured = ratio or len(parts) == 1 or all(_MEASURED.search(part) for part in parts)
+    return bool(measured) and all(_VARIABLE.fullmatch(part.strip()) for part in parts)
 
 
 def _same_relation(said: list[str], true: list[str]) -> bool:

@@ -1,14 +1,17 @@
 """Frames: the coordinates of a target and those of the answer. For boxes, polygons and points.
 
-    frame = Frame("pixels", [640, 480], answer_coords="relative_1000")
+    frame = declared({}, [[64, 48, 320, 240]], [(640, 480)])   -> Frame("pixels", [640, 480])
+    frame = frame._replace(answer_coords="relative_1000")
     frame.to_answer(np.array([[64.0, 48, 320, 240]]))          -> [[100, 100, 500, 500]]
     frame.from_answer(np.array([[500.0, 250]]))                -> [[320, 120]]
     frame.answer_text("<answer>[100, 100, 500, 500]</answer>") -> "[100, 100, 500, 500]"
+    frame.rewritten("the box [64, 48, 320, 240]")              -> "the box [100, 100, 500, 500]"
 
 Coordinates are `pixels` of an image of size (width, height), or relative to it: `relative_1000` (0 to 1000),
-`relative_100` (per cent, as Molmo points) or `relative_1` (0 to 1). Nothing here rounds.
+`relative_100` (per cent, as Molmo points) or `relative_1` (0 to 1). Only `rewritten` rounds, to what models write.
 
 The functions of a verifier take one argument, `frame`; `framed` gives them the parameters that a row of data has.
+Which frame a model writes in is added by `vlmrl.rewards.frames`.
 """
 
 from __future__ import annotations
@@ -16,16 +19,25 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading import answers, boxes, location_tokens
+from vlmrl.reading import answers, location_tokens, names, structures
+from vlmrl.reading.checks import literal, one_of
+from vlmrl.verdict import Shape
 
 _SIDE = {"relative_1000": 1000.0, "relative_100": 100.0, "relative_1": 1.0}
 COORDS = ("pixels", *_SIDE)
+BOX_FORMS = ("xyxy", "xywh")
+_DECIMALS = {"pixels": 0, "relative_1000": 0, "relative_100": 1, "relative_1": 3}
+"""Digits after the point with which models write coordinates."""
+# A list of an even number of numbers, without lists in it.
+_PAIR = rf"\s{{0,9}}{structures.NUMBER}\s{{0,9}}[,，]\s{{0,9}}{structures.NUMBER}\s{{0,9}}"
+_COORDINATES = re.compile(rf"[\[(（]{_PAIR}(?:[,，]{_PAIR}){{0,200}}[\])）]")
 
 Corner = tuple[float, float]
 _T = TypeVar("_T")
@@ -34,14 +46,19 @@ _T = TypeVar("_T")
 class Frame(NamedTuple):
     """The coordinates of the target and, where they differ, of the answer.
 
-    `coords` is one of `COORDS`, a size is (width, height) in pixels. What is computed from them raises a `ValueError`
-    for coordinates that are unknown, and for a size that is needed and missing, or malformed.
+    `coords` is one of `COORDS`, a size is (width, height) in pixels. `box_form` says whether boxes of the target are
+    corners (`xyxy`) or a corner with width and height (`xywh`); answers always have corners. `image` is the index of
+    the image that both are of, among the prompt's images, or among its videos if it has no image. What is computed
+    from them raises a `ValueError` for coordinates that are unknown, and for a size that is needed and missing, or
+    malformed.
     """
 
     coords: str = "pixels"
     image_size: Sequence[float] | None = None
     answer_coords: str | None = None
     answer_size: Sequence[float] | None = None
+    box_form: str = "xyxy"
+    image: int = 0
 
     @classmethod
     def of(cls, params: Mapping[str, Any]) -> Self:
@@ -50,6 +67,7 @@ class Frame(NamedTuple):
 
     def check(self) -> None:
         """`ValueError` unless both coordinates are known, with the sizes that a conversion needs."""
+        one_of("box_form", self.box_form, BOX_FORMS)
         _ = self.scale, self.extent
 
     def check_inside(self, what: str, *corners: Corner) -> None:
@@ -101,10 +119,57 @@ class Frame(NamedTuple):
         """Coordinates x, y, x, y, ... [..., 2k] of the target as pixels of its image, where its size is known."""
         return scaled(target, self.pixel_scale)
 
+    def items(
+        self, target: Any, keys: Sequence[str], is_one: Callable[[Any], bool] = structures.is_flat
+    ) -> Iterator[tuple[Any, Any]]:
+        """(coordinates, label) of a target's items: one object, coordinates that are one item, or a list of these.
+
+        Four plain numbers are the corners of a box, whatever form the target has them in.
+        """
+        for item in [target] if isinstance(target, dict) or is_one(target) else target:
+            value, label = (names.keyed(item, keys), names.label_of(item)) if isinstance(item, dict) else (item, None)
+            if self.box_form == "xywh" and (box := structures.numbers(value)) and len(box) == 4:
+                value = [box[0], box[1], box[0] + box[2], box[1] + box[3]]
+            yield value, label
+
+    def written(self, coords: Sequence[float], exact: bool = False) -> str:
+        """Coordinates x, y, x, y, ... of the target in those of the answer, rounded as models write them or `exact`."""
+        digits = 9 if exact else _DECIMALS[self.answer_coords or self.coords]
+        moved = self.to_answer(np.asarray(coords, dtype=np.float64)).tolist()
+        return ", ".join(f"{value:.{digits}f}" for value in moved)
+
+    @property
+    def rounding(self) -> float:
+        """The most by which `written` moves a place, as a share of the image's shorter side."""
+        half = 0.5 * 10.0 ** -_DECIMALS[self.answer_coords or self.coords]
+        return half / min(self.answer_extent or (1.0,))
+
+    def rewritten(self, text: str) -> str:
+        """The text with each list of coordinates in it, `[x, y]`, `(x, y)` or `[x1, y1, x2, y2]`, as the answer has it.
+
+        Other ways to write a place, such as x=3 and y=4, stay as they are.
+        """
+        if self.scale == (1.0, 1.0):
+            return text
+        return _COORDINATES.sub(lambda match: match[0][0] + self._moved(match[0]) + match[0][-1], text)
+
+    def _moved(self, coordinates: str) -> str:
+        return self.written([float(number) for number in re.findall(structures.NUMBER, coordinates)])
+
+    def shape(self, kind: str, coords: NDArray[np.float64], label: str | None, true: bool) -> Shape:
+        """A place to draw: coordinates x, y, x, y, ... [2k] of the target if it is `true`, else of the answer.
+
+        `ValueError` where the size of their image is not known.
+        """
+        limit = self.extent if true else self.answer_extent
+        if limit is None:
+            raise ValueError("image_size is missing; a place can only be drawn in an image of known size")
+        return Shape(kind, tuple((coords / np.resize(limit, coords.shape[-1])).tolist()), label, true)
+
     def answer_text(self, response: str) -> str:
         """What the response answers, location tokens spelled out; empty if its thinking never ended."""
-        answer = answers.extract(response)
-        return location_tokens.spell_out(answer.text, self.answer_extent) if answer else ""
+        answer = answers.marked(response)
+        return location_tokens.spell_out(answers.unfenced(answer.text), self.answer_extent) if answer else ""
 
 
 def framed(function: Callable[..., _T]) -> Callable[..., _T]:
@@ -133,7 +198,7 @@ def extent(coords: str, image_size: Sequence[float] | None) -> Corner:
     if (
         not isinstance(image_size, (list, tuple))
         or len(image_size) != 2
-        or not all(boxes.finite(side) and side > 0 for side in image_size)
+        or not all(structures.finite(side) and side > 0 for side in image_size)
     ):
         raise ValueError(f"image_size {image_size!r} is not [width, height] in pixels")
     return float(image_size[0]), float(image_size[1])
@@ -148,15 +213,55 @@ def scaled(coords: NDArray[np.float64], scale: Corner) -> NDArray[np.float64]:
     return coords * np.resize(scale, coords.shape[-1])
 
 
-# --- targets and answers as JSON ----------------------------------------------------------------------------
+# --- what is not said -------------------------------------------------------------------------------------
 
 
-def true_items(
-    target: Any, keys: Sequence[str], is_one: Callable[[Any], bool] = boxes.is_flat
-) -> Iterator[tuple[Any, Any]]:
-    """(coordinates, label) of a target's items: one object, coordinates that are one item, or a list of these."""
-    for item in [target] if isinstance(target, dict) or is_one(target) else target:
-        yield (boxes.keyed(item, keys), item.get("label")) if isinstance(item, dict) else (item, None)
+def declared(params: Mapping[str, Any], target: Any, sizes: Sequence[Corner]) -> Frame:
+    """The frame that a row's parameters state, with what they leave out read from the images.
+
+    `sizes` are those (width, height) of the prompt's images, or of its videos if it has no image; with none the frame
+    is the stated one. Without `coords` the numbers are pixels of the stored image. `ValueError` if that is not plain:
+    no number is above 1, or the prompt has several images and `image` does not say which; and if `image_size` is not
+    the size of the image.
+    """
+    frame = Frame.of(params)
+    values = list(_numbers(literal(target)))
+    if "coords" not in params and values and max(values) <= 1:
+        raise ValueError(
+            f"params.coords: missing, and no number of the target {str(target)[:60]} is above 1; say which it has, "
+            f"{', '.join(COORDS)}"
+        )
+    if not sizes:
+        return frame
+    if "image" not in params and len(sizes) > 1:
+        raise ValueError(
+            f"params.image: missing; the prompt has {len(sizes)} images, say which one the target is of (from 0)"
+        )
+    if not isinstance(frame.image, int) or not 0 <= frame.image < len(sizes):
+        raise ValueError(f"params.image: {frame.image!r} is not the index of an image; the prompt has {len(sizes)}")
+    size = sizes[frame.image]
+    if frame.image_size is not None and tuple(extent("pixels", frame.image_size)) != tuple(size):
+        raise ValueError(
+            f"params.image_size: {list(frame.image_size)} is not the size of the image, {size[0]:g} x {size[1]:g}; "
+            "correct it or leave it out"
+        )
+    return frame._replace(image_size=list(size))
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """The numbers of a target's lists and objects."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            if structures.finite(item):
+                yield float(item)
+            else:
+                yield from _numbers(item)
+
+
+# --- answers as JSON ----------------------------------------------------------------------------------------
 
 
 def written(key: str, places: Iterable[tuple[Any, str | None]]) -> str:

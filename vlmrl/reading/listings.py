@@ -47,7 +47,9 @@ def listing(text: str) -> Listing:
         return Listing([text], "", [""])
     if is_matrix(text) and (1 in {len(matrix_rows(text)) - 1, len(matrix_rows(text)[-1])}):
         return Listing([entry.strip() for row in matrix_rows(text)[1:] for entry in row], "()", [])
-    text = re.sub(r"^\(?[\w, ]{0,20}\)? ?= ?(?=[(\\{])|^[A-Z] ?(?=\([^()]*,)", "", text.strip())
+    text = re.sub(
+        r"^(?:\(?[\w, ]{0,20}\)?|\\[a-zA-Z]+ ?\{[^{}]{0,20}\}) ?= ?(?=[(\\{])|^[A-Z] ?(?=\([^()]*,)", "", text.strip()
+    )
     if text.startswith("\\{") and text.endswith("\\}"):
         text = "{" + text[2:-2] + "}"
     brackets = _brackets(text)

@@ -11,61 +11,50 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from vlmrl.reading import answers
-from vlmrl.reading.quantities import is_unit, vulgar_fraction
+from vlmrl.reading.markup import fold
+from vlmrl.reading.quantities import is_unit
+from vlmrl.reading.symbols import latex_symbols
 
-_SYMBOLS = {
-    "π": "\\pi ",
-    "∞": "\\infty ",
-    "≤": "\\le ",
-    "≥": "\\ge ",
-    "≠": "\\ne ",
-    "≈": "\\approx ",
-    "±": "\\pm ",
-    "∪": "\\cup ",
-    "∩": "\\cap ",
-    "∖": "\\setminus ",
-    "∅": "\\emptyset ",
-    "∈": "\\in ",
-    "ℝ": "\\mathbb{R}",
-    "·": "\\cdot ",
-    "×": "\\times ",
-    "÷": "/",
-    "∶": ":",
-    "√": "\\sqrt ",
-    "∛": "\\sqrt[3] ",
-    "°": "^\\circ ",
-    "℃": "^\\circ C",
-    "µ": "u",
-    "μ": "\\mu ",
-    "…": "...",
-    "。": ".",
-    "、": ",",
-} | {sign: f"^{{{digit}}}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
-_SYMBOLS |= {sign: f"_{{{digit}}}" for digit, sign in enumerate("₀₁₂₃₄₅₆₇₈₉")}
 _BASES = {
     name: base for base, name in enumerate(("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"), 2)
 }
+_GREEK = (
+    "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|pi|rho|sigma|tau|phi|varphi|omega|Alpha|Gamma|Delta|Theta|Lambda"
+    "|Sigma|Phi|Omega"
+)
+_FUNCTIONS = "arc(?:sin|cos|tan)|sinh|cosh|tanh|sin|cos|tan|cot|csc|ln|log|exp"
 _GROUP = r"\{ ?([^{}]*) ?\}"
+
+
+def _python_matrix(match: re.Match[str]) -> str:
+    """`[[1, 2], [3, 4]]` as a matrix of LaTeX."""
+    rows = [row.replace(",", "&") for row in re.findall(r"\[([^\[\]]*)\]", match[1])]
+    return "\\begin{pmatrix}" + "\\\\".join(rows) + "\\end{pmatrix}"
+
 
 _REWRITES = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\s+", " "),
+        # What an expression follows from.
+        (r"^.*(?:\\(?:Rightarrow|Longrightarrow|implies|therefore)(?![a-zA-Z])|⇒|∴)|^ ?=>", ""),
         # Delimiters, currency, thin spaces, sizes, colours.
-        (r"\\\\,| ?(?<![_^])\{ ?, ?\} ?|;(?! ?$)", ","),
+        (r"(?<=\d) ?,? ?\\! ?,? ?(?=\d{3}(?!\d))|\\\\,|;(?! ?$)", ","),
+        (r" ?(?<![_^}\]])\{ ?([,:.;=<>]) ?\} ?", r"\1"),
         (r"\\\$ ?(?=-?[\d.])", r"\\dollar "),
         (r"^ ?\$(?=-?\d[\d,.]* ?$)", r"\\dollar "),
-        (r"(?<!\\)\\\\(?=[dtc]?frac|sqrt|text|pi(?![a-z])|le(?![a-z])|ge(?![a-z]))", r"\\"),
         (r"(?<!\\)\\[,;:> ](?=[a-zA-Z])", " "),
-        (r"(?<!\\)\\[()\[\]!,;:> ]|\\?\$|~", ""),
+        (r"(?<!\\)(?<!\\mathbb\{R\})(?<!\\mathbb\{R\} )\\[()\[\]!,;:> ]|\\?\$|~", ""),
         (r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|ensuremath|thinspace)(?![a-z])", ""),
+        (r"\\(?:tiny|small|large|Large|LARGE|huge|Huge|normalsize|bf|rm|it|sf|tt)(?![a-zA-Z])", " "),
         (r"\\(?:hspace|vspace|phantom|tag|label|color) ?\*?\{[^{}]*\}|\\textcolor ?\{[^{}]*\}", ""),
         (r"\\q?quad(?![a-zA-Z])", " "),
         (r"\\(?:lbrace|rbrace)(?![a-zA-Z])", lambda match: "\\{" if match[0] == "\\lbrace" else "\\}"),
         (r"\\(?:langle|rangle)(?![a-zA-Z])", lambda match: "(" if match[0] == "\\langle" else ")"),
         (r"\\colon(?![a-zA-Z])", ":"),
         (r"\\mathbb ?([A-Z])", r"\\mathbb{\1}"),
+        (r"(?<=\\mathbb\{R\}) ?\\ ?(?=\\?\{)", r"\\setminus "),
+        (r"^ ?\[ ?(\[[^\[\]]*\](?: ?, ?\[[^\[\]]*\])*) ?\] ?$", _python_matrix),
         # Fractions and roots without braces, and those of Python.
         (r"\\(?:[dtc]frac|nicefrac|sfrac)(?![a-zA-Z])", r"\\frac"),
         (r"\{ ?([^{}]+?) ?\\over(?![a-zA-Z]) ?([^{}]+?) ?\}", r"\\frac{\1}{\2}"),
@@ -75,10 +64,18 @@ _REWRITES = [
         (r"\\frac \{", r"\\frac{"),
         (r"\\surd(?![a-zA-Z])", r"\\sqrt"),
         (r"\\sqrt ?(\[[^\[\]]*\])? ?([0-9]+|[a-zA-Z])", r"\\sqrt\1{\2}"),
-        (r"(?<![\\a-zA-Z])(?:sqrt|\\sqrt) ?\(([^()]*)\)|\\sqrt ?\(([^()]*)\)", r"\\sqrt{\1\2}"),
-        (r"(?<![\\a-zA-Z])sqrt ?(\d+)", r"\\sqrt{\1}"),
-        (r"(?<![\\a-zA-Z])cbrt ?\(([^()]*)\)", r"\\sqrt[3]{\1}"),
-        (r"\^ ?\(([^()]*)\)", r"^{\1}"),
+        # Commands without their backslash, and the letters and functions that are written as text.
+        (r"(?<![\\a-zA-Z])cbrt ?(?=[{\d])", r"\\sqrt[3]"),
+        (r"(?<![\\a-zA-Z])(frac|sqrt) ?(?=[{\d])", r"\\\1"),
+        (rf"(?<![\\a-zA-Z{{])({_GREEK})(?![a-zA-Z])", r"\\\1 "),
+        (r"\\var(?=(?:phi|theta|epsilon|rho|sigma|kappa|pi)(?![a-z]))", r"\\"),
+        (rf"\\(?:mathrm|operatorname|text|rm) ?\*?\{{ ?({_FUNCTIONS}|lg|lcm|gcd|[ei](?=[ }}]*\^)) ?\}}", r"\\\1 "),
+        (rf"(?<![\\a-zA-Z{{])({_FUNCTIONS}|lg)(?![a-zA-Z])|(?<![\\a-zA-Z])(sec|max|min)(?= ?[(^])", r"\\\1\2 "),
+        (r"\\([ei])(?= ?\^)", r"\1"),
+        (r"\\lg(?![a-zA-Z])", r"\\log_{10}"),
+        (r"\\exp(?![a-zA-Z]) ?\(([^()]*)\)", r"e^{\1}"),
+        (r"\\(?:ast|star)(?![a-zA-Z])", r"\\cdot "),
+        (r"\\[lcv]?dots[bcimo]?(?![a-zA-Z])", "..."),
         # Words: fonts, conjunctions, ordinals, degrees, percent.
         (r"\\(?:mathrm|mathbf|mathit|mathsf|mathtt|textbf|textnormal|textrm|textit|textsf|mbox|hbox|operatorname"
          r"|boldsymbol|underline|vec|bm) ?\{", r"\\text{"),
@@ -90,6 +87,8 @@ _REWRITES = [
         (r"\\text ?\{ ?(?:percent(?:age)?|pct) ?\}|(?<![a-zA-Z])(?:percent(?:age)?|pct)(?![a-zA-Z])|\\?%", r"\\%"),
         # One name each for matrices, relations, powers, the empty set.
         (r"\{(?:[bB]|small)matrix\}", "{pmatrix}"),
+        (r"\\begin ?\{matrix\}(.*?)\\end ?\{matrix\}", r"\\begin{pmatrix}\1\\end{pmatrix}"),
+        (r"[\[(] ?(\\begin\{pmatrix\}(?:(?!\\end).)*\\end\{pmatrix\}) ?[\])]", r"\1"),
         (r"\(? ?\\begin ?\{array\} ?\{[lcr| ]*\}(.*?)\\end ?\{array\} ?\)?", r"\\begin{pmatrix}\1\\end{pmatrix}"),
         (r"\\begin ?\{cases\}([^&]*?)\\end ?\{cases\}", lambda match: match[1].replace("\\\\", ",")),
         (r"\\(?:leq|leqslant)(?![a-zA-Z])|<=", r"\\le "),
@@ -97,7 +96,6 @@ _REWRITES = [
         (r"\\neq(?![a-zA-Z])|\\not ?=| != ", r"\\ne "),
         (r"\\lt(?![a-zA-Z])", "<"),
         (r"\\gt(?![a-zA-Z])", ">"),
-        (r"\*\*", "^"),
         (r"(?<=\d) x (?=10 ?\^)", r"\\times "),
         (r"(?<=\d)_ ?\{? ?(?:\\text ?\{)? ?(two|three|four|five|six|seven|eight|nine|ten) ?\}{0,2}",
          lambda match: f"_{_BASES[match[1]]}"),
@@ -108,10 +106,10 @@ _REWRITES = [
         # A rounded value alone, or after an exact one, and the variable that lies in a set.
         (r"^ ?(?:approximately|approx\.?|about|roughly|around) (?=\S)", ""),
         (r"^ ?\\(?:approx|simeq)(?![a-zA-Z]) ?", ""),
-        (r"^ ?(\\?[a-zA-Z](?:_\w)? ?)\\(?:approx|simeq)(?![a-zA-Z]) ?", r"\1= "),
-        (r"\\(?:approx|simeq)(?![a-zA-Z]).*", ""),
+        (r"((?:^|,) ?\\?[a-zA-Z](?:_\w)? ?)\\(?:approx|simeq)(?![a-zA-Z]) ?", r"\1= "),
+        (r"\\simeq(?![a-zA-Z])", r"\\approx "),
         (r"^ ?\\?[a-zA-Z] ?\\in(?![a-zA-Z])", ""),
-        (r"(?=.{0,60}$)(\d{1,9}?)\1{2,} ?(?:\.\.\.|\\[lc]?dots)$", r"\\overline{\1}"),
+        (r"(?=.{0,60}$)(\d{1,9}?)\1{2,} ?\.\.\.$", r"\\overline{\1}"),
     )
 ]  # fmt: skip
 _SYNONYMS = {
@@ -123,9 +121,8 @@ _SYNONYMS = {
 
 def clean(text: str) -> str:
     """The text in one spelling; texts that are spelled differently may still be equal in value."""
-    text = answers.fold(unicodedata.normalize("NFC", text))
-    if not text.isascii():
-        text = "".join(_SYMBOLS.get(char) or vulgar_fraction(char, r" \frac{{{}}}{{{}}}") for char in text)
+    text = fold(unicodedata.normalize("NFC", text))
+    text = _braced(_undoubled(latex_symbols(text)))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     text = " ".join(text.split())
@@ -133,12 +130,57 @@ def clean(text: str) -> str:
     return _SYNONYMS.get(text.lower(), text)
 
 
+def _undoubled(text: str) -> str:
+    """With one backslash before each command, where a stored text has two; rows of a matrix keep theirs."""
+    if "\\\\" not in text:
+        return text
+    if re.search(r"(?<!\\)\\begin", text):
+        return re.sub(r"(?<!\\)\\\\(?=[dtc]?frac|sqrt|text|pi(?![a-z]))", r"\\", text)
+    if "\\begin" in text:
+        return text.replace("\\\\", "\\")
+    return re.sub(r"\\\\(?=[a-zA-Z{}%!$])", r"\\", text)
+
+
+_GROUPED = re.compile(r"(?:\^|(?<![a-zA-Z])(?:sqrt|cbrt)(?: ?\[\d\])?) ?$")
+
+
+def _braced(text: str) -> str:
+    r"""The exponent of `x**(1/2)` and the radicand of `sqrt(2)` in braces, as LaTeX has them."""
+    text = text.replace("**", "^")
+    if "(" not in text:
+        return text
+    chars = list(text)
+    stack: list[int] = []
+    for place, char in enumerate(text):
+        if char == "(":
+            stack.append(place)
+        elif char == ")" and stack:
+            start = stack.pop()
+            if _GROUPED.search(text, max(0, start - 12), start):
+                chars[start], chars[place] = "{", "}"
+    return "".join(chars)
+
+
 def _unwrapped(text: str) -> str:
-    r"""Without `\text{}` around one word, or braces around something that is not a list."""
-    wrapped = re.fullmatch(r"\\text ?\{ ?([^{} ]*|[nN]o [a-z ]*|[a-z ]*real[a-z ]*|[a-z ]*empty set) ?\}", text)
-    text = wrapped[1] if wrapped else text.replace("{}", "")
+    r"""Without `\text{}` around one word or an amount, or braces around something that is not a list."""
+    wrapped = _WRAPPED.fullmatch(text)
+    text = _balanced(wrapped[1] if wrapped else text.replace("{}", ""))
     braced = re.fullmatch(_GROUP, text)
-    return braced[1] if braced and "," not in braced[1] and not text.endswith("\\}") else text
+    return braced[1] if braced and not re.search(r"[,|:]|\\mid", braced[1]) else text
+
+
+_WRAPPED = re.compile(r"\\text ?\{ ?([^{} ]*|[-+(]?\d[^{}]*|[nN]o [a-z ]*|[a-z ]*real[a-z ]*|[a-z ]*empty set) ?\}[.]?")
+
+
+def _balanced(text: str) -> str:
+    """With the braces closed that the end leaves open, and without those at the end that close nothing."""
+    depth = len(_OPENED.findall(text)) - len(_CLOSED.findall(text))
+    if depth == -1 and text.startswith("\\{"):
+        return text[:-1] + "\\}"
+    return text.removesuffix("}" * -depth) if depth < 0 else text + "}" * depth
+
+
+_OPENED, _CLOSED = re.compile(r"(?<!\\)\{"), re.compile(r"(?<!\\)\}")
 
 
 # Words of two letters that make prose; "ab" and "dx" are mathematics.

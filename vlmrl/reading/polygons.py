@@ -8,36 +8,24 @@ Every function is total, and linear in the length of its text.
 
 from __future__ import annotations
 
-import itertools
 import math
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmrl.reading.answers import fold, unfenced
-from vlmrl.reading.boxes import (
-    BOX_KEYS,
-    MAX_BOXES,
-    NUMBER,
-    REF,
-    complete_objects,
-    is_flat,
-    items,
-    json_value,
-    key_pattern,
-    numbers,
-    said_label,
-)
+from vlmrl.reading import names, places
+from vlmrl.reading.boxes import BOX_KEYS, BOX_NAMES
+from vlmrl.reading.structures import Extent, is_flat, is_pairs, numbers
 
 MAX_VERTICES = 2000
 """A polygon with more vertices is none."""
 MAX_CROSSING = 64
 """A polygon that crosses itself is made valid up to this many vertices: crossings grow with their square."""
 _MAX_PIECES = 3
-POLYGON_KEYS = ("polygon", "polygon_2d", "segmentation", "quad", "poly", "points", "rotated_box", "obb", *BOX_KEYS)
+_NAMES = ("polygon", "polygon_2d", "segmentation", "quad", "poly", "points", "vertices", "rotated_box", "rbox", "obb")
+POLYGON_KEYS = (*_NAMES, *BOX_KEYS)
 
 Vertex = tuple[float, float]
 Ring = tuple[Vertex, ...]
@@ -52,29 +40,24 @@ class Polygon(NamedTuple):
     label: str | None = None
 
 
-_PAIR = rf"[\[(]\s{{0,9}}{NUMBER}\s{{0,9}},\s{{0,9}}{NUMBER}\s{{0,9}}[\])]"
-_RING = re.compile(
-    rf"{REF}|(?:{_PAIR}[\s,]{{0,9}}){{2,{MAX_VERTICES}}}"
-    rf"|[\[(]\s{{0,9}}{NUMBER}(?:\s{{0,9}},\s{{0,9}}{NUMBER}){{3,{2 * MAX_VERTICES}}}\s{{0,9}}[\])]"
-)
-_POLYGON_KEY = key_pattern(POLYGON_KEYS)
-_IN_RING = re.compile(NUMBER)
-
-
-def parse_polygons(text: str, turn: float = math.pi / 180) -> list[Polygon] | None:
+def parse_polygons(
+    text: str, turn: float = math.pi / 180, extent: Extent | None = None, *, none_in_words: bool = False
+) -> list[Polygon] | None:
     """The polygons of an answer; `[]` is the answer "no object"; None if there is nothing to read.
 
-    Read are JSON lists and objects with `polygon`, `segmentation`, `quad` and the like, bare lists of vertices,
-    `(x1,y1),(x2,y2),(x3,y3)` in tags or prose. `polygon_from` says what a list of numbers means. Exact repetitions
-    are dropped.
+    `places.read` says what is read, and `polygon_from` what a list of numbers means. Exact repetitions are dropped.
     """
-    text = fold(unfenced(text)).strip()
-    value = None if re.search(REF, text) else json_value(text)
-    if value == []:
-        return []
-    read = _text_polygons(text) if value is None else items([value] if is_ring(value) else value, POLYGON_KEYS)
-    found = (polygon_from(coords, label, turn) for coords, label in itertools.islice(read, 10 * MAX_BOXES))
-    return list(dict.fromkeys(polygon for polygon in found if polygon))[:MAX_BOXES] or None
+
+    def make(value: list[Any], label: str | None, key: str | None) -> list[Polygon]:
+        if is_pairs(value) and len(value) == 2:
+            # The corners of a box: <box>(1, 2), (3, 4)</box>.
+            value = [*value[0], *value[1]] if key in BOX_NAMES else []
+        elif key not in _NAMES and not (is_ring(value) or is_flat(value)):
+            return []
+        polygon = polygon_from(value, label, turn)
+        return [polygon] if polygon else []
+
+    return places.read(text, POLYGON_KEYS, make, extent=extent, none_in_words=none_in_words)
 
 
 def polygon_from(value: Any, label: Any = None, turn: float = math.pi / 180) -> Polygon | None:
@@ -91,7 +74,7 @@ def polygon_from(value: Any, label: Any = None, turn: float = math.pi / 180) -> 
     kept = tuple(ring for ring in rings if ring)
     if not kept or len(kept) < len(rings):
         return None
-    return Polygon(kept, said_label(label))
+    return Polygon(kept, names.said_label(label))
 
 
 def moved(polygon: Polygon, move: Move) -> Polygon:
@@ -144,14 +127,3 @@ def _rotated(cx: float, cy: float, width: float, height: float, angle: float, *,
     cos, sin = math.cos(angle * turn), math.sin(angle * turn)
     corners = ((-width / 2, -height / 2), (width / 2, -height / 2), (width / 2, height / 2), (-width / 2, height / 2))
     return tuple((cx + x * cos - y * sin, cy + x * sin + y * cos) for x, y in corners)
-
-
-def _text_polygons(text: str) -> Iterator[tuple[list[str], str | None]]:
-    objects = list(complete_objects(text, _POLYGON_KEY))
-    label = None
-    for found in () if objects else _RING.finditer(text):
-        if found["ref"] is not None:
-            label = found["ref"]
-        else:
-            yield _IN_RING.findall(found[0]), label
-    yield from objects

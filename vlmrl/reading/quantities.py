@@ -81,6 +81,7 @@ _LETTERS = frozenset("msghlLNJWVAKCF")
 _COMPOUND = {"mph": ["mi", "/", "h"], "kph": ["km", "/", "h"], "kmh": ["km", "/", "h"]}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12}
 _PREFIX_POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+_PERCENT_WORDS = {"percent", "percentage", "pct"}
 _NO_KIND = {"unit", "old", "point", "total"}
 # What may follow a number but is nothing that is counted.
 _NO_UNIT = frozenset({
@@ -100,6 +101,11 @@ def is_unit(word: str) -> bool:
     return name in _CONVERSIONS or name in _COMPOUND or name in _PREFIX_POWERS or name in _NO_KIND
 
 
+def follows_number(word: str) -> bool:
+    """Whether a word after a number changes what it is: a unit, a scale like "million", "percent"."""
+    return is_unit(word) or _singular(word) in _SCALES or word.lower() in _PERCENT_WORDS
+
+
 def _singular(word: str) -> str:
     """`hours` -> `hour`, `metre` -> `meter`; the case of a word carries no meaning here."""
     name = word.lower()
@@ -108,10 +114,10 @@ def _singular(word: str) -> str:
     return _ALIASES.get(name, name)
 
 
-def _unit(text: str) -> tuple[frozenset[tuple[str, int]], Fraction] | None:
-    """The kind of a unit and its factor; None if the text is not a unit."""
+def _unit(text: str) -> tuple[frozenset[tuple[str, int]], Fraction, int] | None:
+    """The kind of a unit, its factor, and a scale such as million; None if the text is not a unit."""
     kinds: Counter[str] = Counter()
-    factor, sign, power, last = Fraction(1), 1, 1, ""
+    factor, scale, sign, power, last = Fraction(1), 1, 1, 1, ""
     for match in _UNIT_TOKEN.finditer(_spelled(text)):
         exponent, word = match[1], match[2]
         name = _singular(word) if word else ""
@@ -125,7 +131,7 @@ def _unit(text: str) -> tuple[frozenset[tuple[str, int]], Fraction] | None:
         elif name in _PREFIX_POWERS:
             power = _PREFIX_POWERS[name]
         elif name in _SCALES:
-            factor *= _SCALES[name]
+            scale *= _SCALES[name]
         elif name == "per" or match[0] == "/":
             sign = -1
         elif name and name not in _NO_KIND:
@@ -135,7 +141,7 @@ def _unit(text: str) -> tuple[frozenset[tuple[str, int]], Fraction] | None:
             kinds[kind] += sign * power
             factor *= one ** (sign * power)
             last, power = name, 1
-    return frozenset((kind, power) for kind, power in kinds.items() if power), factor
+    return frozenset((kind, power) for kind, power in kinds.items() if power), factor, scale
 
 
 def _spelled(text: str) -> str:
@@ -149,7 +155,7 @@ def _spelled(text: str) -> str:
 _DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d{1,300})(?:\.\d{0,300})?|\.\d{1,300}"
 _POWER = r" ?(?:\\times|\\cdot|\*) ?10 ?\^ ?\{? ?(?P<power>-?\d{1,3}) ?\}?|[eE](?P<exponent>[+-]?\d{1,3})"
 _QUANTITY = re.compile(
-    r"(?P<minus>-?) ?(?P<money>\\dollar|[€£¥]|Rs\.?)? ?(?P<sign>-?) ?(?:"
+    r"(?P<minus>-?) ?(?P<money>\\dollar|[€£¥]|Rs\.?|US(?:D|\\dollar))? ?(?P<sign>-?) ?(?:"
     r"(?P<whole>\d{1,15})? ?\\frac ?\{ ?(?P<a>-?\d{1,300}) ?\} ?\{ ?(?P<b>-?\d{1,300}) ?\}"
     r"|(?:(?P<plain_whole>\d{1,15}) )?(?P<c>\d{1,300}) ?/ ?(?P<d>\d{1,300})"
     r"|(?P<start>\d{0,30}\.\d{0,30})\\(?:overline|bar|dot) ?\{ ?(?P<period>\d{1,30}) ?\}"
@@ -158,8 +164,11 @@ _QUANTITY = re.compile(
     r")(?P<unit>(?: ?(?:\\text ?\{[^{}]{0,60}\}|\\%|\\Omega|[a-zA-Z]+(?![a-zA-Z(\\])|[^\W\d_\x00-\x7f]+|/"
     r"|(?<=[a-zA-Z}]) ?\^ ?\{? ?-?[1-9] ?\}?)){0,12})"
 )
-_MONEY_SIGNS = {"\\dollar": "dollar", "€": "euro", "£": "pound", "¥": "yuan", "Rs": "rupee", "Rs.": "rupee"}
-_UNIT_END = re.compile(r"((?: ?\\text ?\{[^{}]{1,60}\}(?: ?\^ ?\{?[23]\}?)?| degrees| [a-z]{2,12}(?:\^[23])?)+)$")
+_MONEY_SIGNS = {
+    "\\dollar": "dollar", "USD": "dollar", "US\\dollar": "dollar", "€": "euro", "£": "pound", "¥": "yuan",
+    "Rs": "rupee", "Rs.": "rupee",
+}  # fmt: skip
+_UNIT_END = re.compile(r"((?: ?\\text ?\{[^{}]{1,60}\}(?: ?\^ ?\{?[23]\}?)?| [a-z]{2,12}(?:\^[23])?)+)$")
 
 
 def quantity(text: str) -> Quantity | None:
@@ -168,24 +177,25 @@ def quantity(text: str) -> Quantity | None:
         text = text[1:-1].strip()
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        word = answers.parse_number(re.sub(r"^\\text ?\{([^{}]*)\}$", r"\1", text)) if text[:1].isalpha() else None
-        return None if word is None else Quantity(word, exact=True)
+        text = re.sub(r"^\\text ?\{([^{}]*)\}$", r"\1", text)
+        word = answers.find_numbers(text)[:1] if text[:1].isalpha() else []
+        return quantity(f"{word[0].value}{text[word[0].end :]}") if word and word[0].start == 0 else None
     value, unit = _value(match), _unit(match["unit"].replace("\\%", ""))
     if value is None or unit is None:
         return None
-    kind, factor = unit
+    kind, factor, scale = unit
     if match["money"]:
         kind = kind | {(_MONEY_SIGNS[match["money"]], 1)}
-    scale = factor if not kind else Fraction(1)  # of "5 million" without a unit
     exact = match["period"] is not None or "." not in (match["decimal"] or "")
-    return Quantity(value * scale, exact, "\\%" in match["unit"], kind, factor / scale)
+    return Quantity(value * scale, exact, "\\%" in match["unit"], kind, factor)
 
 
 def without_unit(text: str) -> tuple[str, Quantity | None]:
     r"""A clean expression without the unit at its end, and that unit, as one of it: `25\pi\text{ cm}`."""
     match = _UNIT_END.search(text)
     one = quantity("1" + match[1]) if match and match.start() > 0 else None
-    return (text[: match.start()], one) if match and one and not one.percent else (text, None)
+    is_unit = one and one.value == 1 and not one.percent
+    return (text[: match.start()], one) if match and is_unit else (text, None)
 
 
 def _value(match: re.Match[str]) -> Fraction | None:

@@ -20,7 +20,7 @@ MAX_PIECES = 12
 
 _NAME = re.compile(r"\\?[a-zA-Z](?:_\w)?(?:\([a-zA-Z]\))?")
 _ABSOLUTE = re.compile(rf"\|({_NAME.pattern})\|")
-_BUILDER = re.compile(r"\\\{ ?(?:.{1,20}?)(?:\\mid|\\vert|\||:) ?(.*)\\\}")
+_BUILDER = re.compile(r"\\?\{ ?(?:.{1,20}?)(?:\\mid|\\vert|\||:) ?(.*?)\\?\}")
 _BRACKETS = re.compile(r"([\[\](]) ?([^,\[\]]+), ?([^,\[\]]+?) ?([\[\])])")
 
 
@@ -90,8 +90,9 @@ def _union(text: str, value: Value) -> Pieces | None:
 def _part(text: str, value: Value) -> Pieces | None:
     if text.replace(" ", "") in ("\\mathbb{R}", "\\Reals"):
         return ALL
-    if text.startswith("\\{") and text.endswith("\\}"):
-        points = [value(member.strip()) for member in text[2:-2].split(",")[:MAX_PIECES]]
+    if text.startswith(("\\{", "{")) and text.endswith("}"):
+        inside = text.removeprefix("\\")[1:-1].removesuffix("\\")
+        points = [value(member.strip()) for member in inside.split(",")[:MAX_PIECES]]
         return tuple(Piece(x, x, True, True) for x in points if x is not None) if None not in points else None
     match = _BRACKETS.fullmatch(text)
     start, end = (value(match[2].strip()), value(match[3].strip())) if match else (None, None)
@@ -103,7 +104,7 @@ def _part(text: str, value: Value) -> Pieces | None:
 def _relations(text: str, value: Value) -> Region | None:
     """The region of inequalities of one name."""
     found: list[Region] = []
-    for clause in text.split(",")[: MAX_PIECES + 1]:
+    for clause in text.replace("\\mathbb{R},", "").split(",")[: MAX_PIECES + 1]:
         one = _chain(sides(clause), value)
         if one is None:
             return None
@@ -156,18 +157,18 @@ def _ray(sign: str, x: float) -> Pieces:
 # --- sets -------------------------------------------------------------------------------------------------
 
 
-def same(mine: Region, theirs: Region) -> bool:
-    """Whether two regions have the same pieces, their ends within rounding, and no different names."""
+def same(mine: Region, theirs: Region, slack: float = 1e-9) -> bool:
+    """Whether two regions have the same pieces, their ends within a share of them, and no different names."""
     if mine.name and theirs.name and mine.name != theirs.name:
         return False
     return len(mine.pieces) == len(theirs.pieces) and all(
-        a[2:] == b[2:] and _close(a.start, b.start) and _close(a.end, b.end)
+        a[2:] == b[2:] and _close(a.start, b.start, slack) and _close(a.end, b.end, slack)
         for a, b in zip(mine.pieces, theirs.pieces, strict=True)
     )
 
 
-def _close(a: float, b: float) -> bool:
-    return a == b or (math.isfinite(a) and math.isfinite(b) and abs(a - b) <= 1e-9 * max(1.0, abs(b)))
+def _close(a: float, b: float, slack: float) -> bool:
+    return a == b or (math.isfinite(a) and math.isfinite(b) and abs(a - b) <= slack * abs(b) + 1e-9)
 
 
 def _merged(pieces: list[Piece]) -> Pieces:

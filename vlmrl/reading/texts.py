@@ -1,8 +1,9 @@
-"""Texts: plain texts as targets, and the text that an answer gives in prose.
+r"""Texts: plain texts as targets, and the texts that a response may give as its answer.
 
     true_texts(["Paris", "City of Light"])                    -> the same; of "Paris", ["Paris"]
-    readings("I looked it up. The answer is Paris.")          -> all of it, and "Paris."
-    answer_cue(r"\\s+is\\b").search("The answer is 7").end()    -> 14
+    readings("**Answer:** Paris\n\nIt is on the Seine.")      -> all of it, what follows the cue, and "Paris"
+    readings(r"\boxed{\text{Paris}}")                         -> r"\text{Paris}" and "Paris"
+    readings('The sign says "STOP".')                         -> all of it, and "STOP"
 
 Every function is total and linear in the length of its text.
 """
@@ -13,6 +14,7 @@ import re
 from typing import Any
 
 from vlmrl.reading import answers
+from vlmrl.reading.markup import peeled, plain, unfenced
 
 
 def true_texts(target: Any) -> list[str]:
@@ -32,22 +34,39 @@ def check_texts(target: Any) -> None:
 
 def is_unmarked(text: str) -> bool:
     """Whether a response of this text would answer just that."""
-    answer = answers.extract(text)
-    return answer is not None and answer.text == text.strip()
+    answer = answers.marked(text)
+    return answer is not None and unfenced(answer.text) == text.strip()
 
 
-def answer_cue(verb: str) -> re.Pattern[str]:
-    """Finds "answer:", and "answer" with the verb (a pattern, with the space before it), in English or Chinese.
+# A short sentence that states a text: "the sign says", "it is", "Text:". A denial ("does not say") states none.
+_STATES = re.compile(
+    r"(?:(?:it|this|that|(?:the|there)\s(?:(?!\bnot\b|n't\b|\bno\b)[^\n.:;,\"]){1,80}?)\s"
+    r"(?:is|was|are|were|equals|reads?|says?|states?|displays?|contains?|shows?)\b"
+    r"(?:\sthe\s(?:text|words?|phrase|number|letters?))?(?:\sas\sfollows)?"
+    r"|(?:text|transcription|words?|content|output)(?=\s*:)"
+    r"|(?:图(?:片|像)?[中里]的?)?(?:文字|文本|内容)+(?:是|为|(?=[:]))|它是)\s*:?\s*",
+    re.IGNORECASE,
+)
+_REASON = re.compile(r",?\s(?:because|since)\b")
 
-    A match ends where the answer begins, but for white space.
+
+def readings(response: str) -> list[str]:
+    """The texts that a response may mean to answer, most literal first; empty if its thinking never ended.
+
+    The marked answer, or the whole, as it stands; the same bare (`answers.extract`); and what follows a cue ("answer:")
+    or a short statement ("the sign says"): all of it, its first line, and that without a reason and a full stop. Each
+    of them also without the markup in it (`plain`).
     """
-    return re.compile(rf"\banswer(?:{verb}|\s*[:：])\s*[:：]?|答案(?:是|为|[:：])", re.IGNORECASE)
-
-
-_CUE = answer_cue(r"\s+is\b")
-
-
-def readings(text: str) -> list[str]:
-    """The whole text, and the line after its last "answer is" or "answer:"."""
-    cues = list(_CUE.finditer(text))
-    return [text, text[cues[-1].end() :].strip().partition("\n")[0]] if cues else [text]
+    whole = answers.marked(response)
+    if whole is None:
+        return []
+    bare = answers.bare(whole)
+    texts = [unfenced(whole.text).strip(), bare.text]
+    stated = _STATES.match(answers.fold(bare.text))
+    if stated:
+        texts.append(peeled(unfenced(bare.text[stated.end() :])))
+    if bare.cued or stated:
+        line = texts[-1].partition("\n")[0]
+        short = _REASON.split(line, maxsplit=1)[0].rstrip(" .。")
+        texts += [peeled(texts[-1].rstrip(" .。")), peeled(line), peeled(short)]
+    return list(dict.fromkeys(form for text in texts for form in (text, plain(text))))

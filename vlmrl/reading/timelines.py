@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from vlmrl.reading.checks import literal
+
 UNITS = ("seconds", "fraction")
 
 
@@ -56,6 +58,7 @@ class Timeline(NamedTuple):
 def true_spans(target: Any, timeline: Timeline) -> list[Span]:
     """The target's spans; `ValueError` unless each has 0 <= start < end <= the whole video."""
     timeline.check()
+    target = literal(target)
     items = target if isinstance(target, list) and not _is_pair(target) else [target]
     return [_true_span(item, timeline.length) for item in items]
 
@@ -97,6 +100,8 @@ def _plain(time: float) -> str:
 
 def merged(spans: Sequence[Span]) -> list[Span]:
     """The union of the spans: disjoint, in order."""
+    if len(spans) < 2:
+        return list(spans)
     union: list[Span] = []
     for span in sorted(spans):
         if union and span.start <= union[-1].end:
@@ -118,10 +123,16 @@ def total(spans: Sequence[Span]) -> float:
 
 def iou(a: Sequence[Span], b: Sequence[Span]) -> float:
     """Intersection over union of what the spans cover together; 1 if there are none on either side."""
-    if not a and not b:
-        return 1.0
-    common = overlap(a, b)
-    union = total(a) + total(b) - common
-    value = common / union if union > 0 else 0.0
+    return compared(a, b)[0]
+
+
+def compared(a: Sequence[Span], b: Sequence[Span]) -> tuple[float, float, float]:
+    """The IoU of what the spans cover together, and the shares of `a` and of `b` in common; 1 if neither covers any."""
+    common, of_a, of_b = overlap(a, b), total(a), total(b)
+    nothing = float(not a and not b)
+    union = of_a + of_b - common
+    value = common / union if union > 0 else nothing
+    share_a = min(1.0, common / of_a) if of_a > 0 else nothing
+    share_b = min(1.0, common / of_b) if of_b > 0 else nothing
     # A conversion of units and back must not cost the last digit.
-    return 1.0 if value > 1 - 1e-9 else value
+    return 1.0 if value > 1 - 1e-9 else value, share_a, share_b

@@ -15,7 +15,7 @@ import re
 from itertools import pairwise
 from typing import NamedTuple
 
-from vlmrl.reading.answers import fold
+from vlmrl.reading import commitment, places, structures
 from vlmrl.reading.timelines import Span, Timeline
 
 MAX_SPANS = 100
@@ -30,29 +30,28 @@ _TIME = re.compile(
     r"(?<![A-Za-z0-9_.])(?<!\d:)(?:"
     rf"(?:(?P<h>\d{{1,2}}):)?(?P<m>\d{{1,3}}):(?P<s>[0-5]\d(?:\.\d{{1,9}}|,\d{{3}})?)"
     rf"|(?:(?P<hours>{_N})\s?{_HOURS}{_AND})?(?P<minutes>{_N})\s?{_MINUTES}(?:{_AND}(?P<seconds>{_N})\s?{_SECONDS})?(?![A-Za-z])"
-    rf"|(?P<n>{_N})(?:\s?(?:(?P<sec>{_SECONDS})(?![A-Za-z])|(?P<percent>%|percent\b)))?"
+    rf"|(?P<n>{_N})(?:(?:(?:st|nd|rd|th)(?=\s?sec))?\s?(?:(?P<sec>{_SECONDS})(?![A-Za-z])|(?P<percent>%|percent\b)))?"
     r")(?![0-9_]|\.\d|:\d)",
     re.IGNORECASE,
 )
 _QUOTE = r"[\"'`*<>\s]{0,9}"
 _TO = re.compile(
-    rf"{_QUOTE}(?:-{{1,2}}>?|–|—|~|→|\bto\b|\btill\b|\buntil\b|\bthrough\b|到|至)(?:\s(?:about|around))?{_QUOTE}", re.I
+    rf"{_QUOTE}(?:-{{1,2}}>?|–|—|~|→|\bto\b|\btill\b|\buntil\b|\bthrough\b|到|至)(?:\s(?:about|around|the|second))?第?{_QUOTE}",
+    re.IGNORECASE,
 )
 _COMMA, _BETWEEN_AND = re.compile(rf"{_QUOTE},{_QUOTE}"), re.compile(rf"{_QUOTE}and{_QUOTE}", re.I)
 _KEY = re.compile(
-    r"(?<![A-Za-z])(?:(?P<start>start(?:s|ing)?|begin(?:s|ning)?)|end(?:s|ing)?|stop(?:s|ping)?|finish(?:es|ing)?)"
-    r"(?:[ _-]?(?:time(?:stamp)?|sec(?:ond)?s?))?[\"'`*]{0,3}\s{0,3}[:=]?\s{0,3}(?:(?:is|at|around|about)\s){0,2}"
+    r"(?<![A-Za-z])(?:(?P<start>start(?:s|ing)?|begin(?:s|ning)?|开始|起始|(?<=[\"'])from(?=[\"']))|结束|终止|(?<=[\"'])to(?=[\"'])|end(?:s|ing)?|stop(?:s|ping)?|finish(?:es|ing)?)"
+    r"(?:[ _-]?(?:time(?:stamp)?|sec(?:ond)?s?)|时间)?[\"'`*]{0,3}\s{0,3}[:=]?\s{0,3}(?:(?:is|at|around|about)\s){0,2}"
     r"[\"'`*]{0,3}",
     re.IGNORECASE,
 )
+# A quick look before the search for whole names.
+_START = re.compile(r"[Ss][Tt][Aa][Rr][Tt]|[Bb][Ee][Gg][Ii][Nn]|始|from[\"']")
 _NEGATIVE = re.compile(r"(?:^|[\[(,:=\"']|\b(?:from|to|and|between|is|at))\s{0,3}-$", re.IGNORECASE)
-_ALTERNATIVE = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|either)\b[^\d]{0,25}$|或", re.IGNORECASE)
-_NOTHING = re.compile(
-    r"\W*(?:\[\s*\]|\{\s*\}|\{\s*[\"']?\w{1,30}[\"']?\s*:\s*\[\s*\]\s*\}|none|null|n/?a"
-    r"|(?:there is )?no (?:such |matching )?(?:segments?|moments?|events?|spans?|intervals?)(?: found)?"
-    r"|(?:the|this) (?:event|moment|action) (?:does not|doesn't|never) (?:occurs?|happens?|appears?))\W*",
-    re.IGNORECASE,
-)
+# Numbers of other things than seconds.
+_OTHER_UNIT = re.compile(r"\s?(?:frames?|hours?|hrs?|h|days?|ms|milliseconds?)\b|帧|小时", re.IGNORECASE)
+_FRAME = re.compile(r"\bframes?\s{0,3}$", re.IGNORECASE)
 
 
 class _Time(NamedTuple):
@@ -64,20 +63,28 @@ class _Time(NamedTuple):
     until: int
 
 
-def parse(text: str, timeline: Timeline) -> list[Span] | None:
+def parse(text: str, timeline: Timeline, *, none_in_words: bool = False) -> list[Span] | None:
     """The spans of an answer in the target's unit; `[]` is the answer "nowhere"; None if there is nothing to read.
 
     Read are start and end by name (JSON in any order, quoted or not, or prose), `[start, end]`, and ranges ("10 to
-    20", "0:10-0:20", "between 10 and 20 seconds"). None as well where one is reversed or negative, where the unit
-    cannot be converted, and where alternatives are kept open.
+    20", "0:10-0:20", "between 10 and 20 seconds"); `commitment` says which of them count. None as well where one is
+    reversed or negative, where the unit cannot be converted, and where alternatives are kept open. `none_in_words`:
+    "There is no such moment" is `[]` as well.
     """
-    text = fold(text)[-_LONGEST:].strip()
-    if _NOTHING.fullmatch(text):
+    value = structures.whole(text.strip())
+    if structures.is_empty(value):
+        return []
+    text = places.plain(text[-_LONGEST:])
+    if none_in_words and commitment.says_none(text):
         return []
     times = [_time(match) for match in _TIME.finditer(text)]
-    if any(_ALTERNATIVE.search(text[a.until : b.at]) for a, b in pairwise(times)):
+    if any(commitment.leaves_open(text[a.until : b.at]) for a, b in pairwise(times)):
         return None
     pairs = _pairs(text, times)
+    if value is None:
+        pairs.sort(key=lambda pair: min(pair[0].at, pair[1].at))
+        ends = [(min(start.at, end.at), max(start.until, end.until)) for start, end in pairs]
+        pairs = [pairs[n] for n in commitment.committed(text, ends) or []]
     spans = [_span(text, start, end, timeline) for start, end in pairs]
     found = [span for span in spans if span is not None]
     return found if found and len(found) == len(spans) <= MAX_SPANS else None
@@ -114,6 +121,8 @@ def _pairs(text: str, times: list[_Time]) -> list[tuple[_Time, _Time]]:
 
 def _named(text: str, times: list[_Time]) -> list[tuple[str, _Time]]:
     """The times that are called a start or an end, in the order of the text."""
+    if not _START.search(text):
+        return []
     by_place = {time.at: time for time in times}
     keys = [key for key in _KEY.finditer(text) if key.end() in by_place]
     return [("start" if key["start"] else "end", by_place[key.end()]) for key in keys]
@@ -133,7 +142,9 @@ def _is_range(text: str, start: _Time, end: _Time, alone: bool) -> bool:
         return False
     before = text[max(0, start.at - 20) : start.at].rstrip("\"'`* ")
     if _BETWEEN_AND.fullmatch(gap):
-        return before.lower().endswith("between")
+        return before.lower().endswith(("between", "between the"))
+    if alone and gap.isspace() and not re.search(r"[^\s.]", text[: start.at] + text[end.until :]):
+        return True
     if _COMMA.fullmatch(gap):
         after = text[end.until : end.until + 20].lstrip("\"'`* ")
         return alone or (before.endswith(("[", "(")) and after.startswith(("]", ")")))
@@ -146,8 +157,10 @@ def _span(text: str, start: _Time, end: _Time, timeline: Timeline) -> Span | Non
     elif end.unit is None and start.unit:
         end = end._replace(value=end.value * start.scale, unit=start.unit)
     factors = timeline.factor(start.unit), timeline.factor(end.unit)
-    negative = any(_NEGATIVE.search(text[max(0, time.at - 12) : time.at]) for time in (start, end))
-    if factors[0] is None or factors[1] is None or negative:
+    before = [text[max(0, time.at - 12) : time.at] for time in (start, end)]
+    negative = any("-" in each and _NEGATIVE.search(each) for each in before)
+    other = _FRAME.search(before[0]) or _OTHER_UNIT.match(text, end.until)
+    if factors[0] is None or factors[1] is None or other or negative:
         return None
     span = Span(start.value * factors[0], end.value * factors[1])
     return span if span.start <= span.end else None

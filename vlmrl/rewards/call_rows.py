@@ -1,6 +1,7 @@
 """Calls as rows: what `vlmrl score` reads and writes, what the service takes, what a run keeps of its failures.
 
-    vlmrl score rows.jsonl --out scored.jsonl      rows {id, verifier, response, target, params?}
+    vlmrl score rows.jsonl --out scored.jsonl               rows {id, verifier, response, target, params?}
+    vlmrl score runs/x/rollouts/step_000010.parquet         rows with a whole `reward`
     ... | vlmrl score - | ...
 
 Each row comes back with score (null: unscored), status, answer, parts and why. A row of a group-level verifier
@@ -12,20 +13,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import groupby
+from pathlib import Path
 from typing import IO, Any
 
 from vlmrl.catalog import default_target, needs_target
 from vlmrl.errors import UserError
 from vlmrl.files import json_line, read_jsonl, read_rows, whole_file
 from vlmrl.rewards.calls import Call, CallRunner, check_params, is_group_level
+from vlmrl.rewards.composite import Answered, as_judged, check_spec, score_groups
+from vlmrl.rewards.frames import decided
+from vlmrl.sample import Sample, sample_from_row
 from vlmrl.verdict import Member, Verdict
 
 BATCH = 2048
 """Rows that are judged, and held, at one time."""
 
+FramesOf = Callable[[Sample], Sequence[Mapping[str, Any]]]
+"""Gives the parameters of the frame of each spec of a sample."""
+
+_AS_JSON = ("messages", "media", "boxes", "meta", "reward")
 _MEMBER_FIELDS = {"response": str, "tokens": int, "score": (int, float), "reply": str}
 
 
@@ -88,27 +97,101 @@ def row_from_call(call: Call) -> dict[str, Any]:
 
 
 def answered_row(row: dict[str, Any], verdicts: list[Verdict]) -> dict[str, Any]:
-    """The row with its verdict, or with the verdicts of its members."""
+    """The row with its verdict, or with the verdicts of its members; without the pictures of stored rollouts."""
     fields = [asdict(verdict) for verdict in verdicts]
-    return row | ({"verdicts": fields} if "members" in row else fields[0])
+    kept = {name: value for name, value in row.items() if not isinstance(value, bytes)}
+    return kept | ({"verdicts": fields} if "members" in row else fields[0])
+
+
+# --- whole rewards ----------------------------------------------------------------------------------------
+
+
+def stated_frames(sample: Sample) -> list[dict[str, Any]]:
+    """The frames of the sample's specs as they stand in the row."""
+    return decided(sample.reward, [])
+
+
+def answered_from_row(row: Any, where: str, root: Path | None = None, frames: FramesOf = stated_frames) -> Answered:
+    """What a row with a whole `reward` asks for: one of a data set with a `response` to it, or a stored rollout.
+
+    Fields that parquet holds as JSON text may be so here. `UserError` names `where`, the field and what it should be.
+    """
+    fields = {name: row[name] for name in Sample.model_fields if name in row}
+    for name in _AS_JSON:
+        if isinstance(fields.get(name), str):
+            try:
+                fields[name] = json.loads(fields[name])
+            except ValueError:
+                raise UserError(f"{where}: {name}: not JSON, got {fields[name]!r:.60}") from None
+    _expect(row.get("response"), str, f"{where}: response: expected text")
+    sample = sample_from_row(fields, where, root)
+    members = [Member(row["response"], row.get("tokens"))]
+    for number, spec in enumerate(sample.reward):
+        try:
+            check_params(spec.verifier, spec.params)
+        except UserError as error:
+            raise UserError(f"{where}: reward.{number}: {error}") from None
+    try:
+        answered = Answered(sample, members, frames(sample))
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    for number, spec in enumerate(as_judged(answered)):
+        try:
+            check_spec(spec)
+        except UserError as error:
+            raise UserError(f"{where}: reward.{number}: {error}") from None
+    return answered
+
+
+def score_rows(
+    rows: Sequence[tuple[str, Any]], run: CallRunner, root: Path | None = None, frames: FramesOf = stated_frames
+) -> list[dict[str, Any]]:
+    """The rows with their verdicts; each comes with where it stands.
+
+    A row with `reward` is judged by all of it, beside its neighbours of the same `id` and `step` as one group; any
+    other is a call. `UserError` for a row that is neither.
+    """
+    whole = [isinstance(row, dict) and "reward" in row for _, row in rows]
+    calls = [call_from_row(row, where) for (where, row), has in zip(rows, whole, strict=True) if not has]
+    answered = [answered_from_row(row, at, root, frames) for (at, row), has in zip(rows, whole, strict=True) if has]
+    keys = [_group(row) for (_, row), has in zip(rows, whole, strict=True) if has]
+    groups = [[one for one, _ in run] for _, run in groupby(zip(answered, keys, strict=True), key=lambda pair: pair[1])]
+    joined = [group[0]._replace(members=[one.members[0] for one in group]) for group in groups]
+    by_call = iter(run(calls))
+    by_reward = iter([[verdict] for group in score_groups(joined, run) for verdict in group])
+    return [answered_row(row, next(by_reward if has else by_call)) for (_, row), has in zip(rows, whole, strict=True)]
+
+
+def _group(row: Any) -> tuple[Any, ...]:
+    """What the responses of one group share."""
+    return tuple(str(row.get(name)) for name in ("id", "step", "mode", "reward"))
 
 
 # --- vlmrl score ------------------------------------------------------------------------------------------
 
 
-def score_file(path: str, out: str, run: CallRunner) -> int:
+def score_file(path: str, out: str, run: CallRunner, frames: FramesOf = stated_frames) -> int:
     """Scores the rows of a JSONL file (`-`: standard input) into `out` (`-`: standard output), as a stream.
 
     `UserError` for a bad row; a file named by `out` is then left as it was. Returns the number of rows.
     """
     rows = read_jsonl(sys.stdin.buffer, "<stdin>") if path == "-" else read_rows(path)
+    root = Path() if path == "-" else Path(path).resolve().parent
+
+    def score(batch: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
+        return score_rows(batch, run, root, frames)
+
     if out == "-":
-        return _write_scored(rows, sys.stdout.buffer, run)
+        return _write_scored(rows, sys.stdout.buffer, score)
     with whole_file(out) as partial, partial.open("wb") as file:
-        return _write_scored(rows, file, run)
+        return _write_scored(rows, file, score)
 
 
-def _write_scored(rows: Iterator[tuple[str, Any]], file: IO[bytes], run: CallRunner) -> int:
+def _write_scored(
+    rows: Iterator[tuple[str, Any]],
+    file: IO[bytes],
+    score: Callable[[Sequence[tuple[str, Any]]], list[dict[str, Any]]],
+) -> int:
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
@@ -117,11 +200,27 @@ def _write_scored(rows: Iterator[tuple[str, Any]], file: IO[bytes], run: CallRun
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task("score", total=None)
         count = 0
-        while batch := list(islice(rows, BATCH)):
-            calls = [call_from_row(row, where) for where, row in batch]
-            for (_, row), verdicts in zip(batch, run(calls), strict=True):
-                file.write(json_line(answered_row(row, verdicts)))
+        for batch in _batches(rows):
+            for row in score(batch):
+                file.write(json_line(row))
             file.flush()
             count += len(batch)
             progress.advance(task, len(batch))
     return count
+
+
+def _batches(rows: Iterator[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
+    """Batches of about `BATCH` rows that cut no group."""
+    batch: list[tuple[str, Any]] = []
+    for _, group in groupby(rows, key=lambda pair: _group(pair[1]) if isinstance(pair[1], dict) else ()):
+        for row in group:
+            batch.append(row)
+            # A file without ids that differ is still a stream.
+            if len(batch) >= 2 * BATCH:
+                yield batch
+                batch = []
+        if len(batch) >= BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

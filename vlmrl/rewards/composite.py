@@ -118,17 +118,29 @@ def _judge(units: Sequence[_Unit], run: CallRunner, on_unscored: Callable[[Call,
                 on_unscored(unit.call, owner[unit.spec])
 
 
+def as_judged(answered: Answered) -> tuple[RewardSpec, ...]:
+    """The specs with the parameters that the run decides: responses judged by them score the same."""
+    specs = enumerate(answered.sample.reward)
+    return tuple(spec.model_copy(update={"params": _params(answered, number)}) for number, spec in specs)
+
+
+def _params(answered: Answered, number: int) -> dict[str, Any]:
+    spec = answered.sample.reward[number]
+    decided = answered.decided[number] if answered.decided else {}
+    known = catalog.parameters(spec.verifier) if decided else ()
+    return spec.params | {name: value for name, value in decided.items() if name in known}
+
+
 def _call(answered: Answered, number: int, members: Sequence[Member]) -> Call:
     spec = answered.sample.reward[number]
-    decided = dict(answered.decided[number]) if answered.decided else {}
+    params = _params(answered, number)
     # A group-level verifier finds each reply with its member.
-    if members[0].reply is not None and not is_group_level(spec.verifier):
-        decided["reply"] = members[0].reply
-    known = catalog.parameters(spec.verifier) if decided else ()
-    applicable = {name: value for name, value in decided.items() if name in known}
+    reply = None if is_group_level(spec.verifier) else members[0].reply
+    if reply is not None and "reply" in catalog.parameters(spec.verifier):
+        params["reply"] = reply
     fields = catalog.sample_fields(spec.verifier)
     row = answered.sample.model_dump(include=set(fields)) if fields else {}
-    return Call(spec.verifier, tuple(members), _target(spec), row | spec.params | applicable, answered.sample.id)
+    return Call(spec.verifier, tuple(members), _target(spec), row | params, answered.sample.id)
 
 
 def _target(spec: RewardSpec) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from vlmrl.sample import Sample
+from vlmrl.sample import RewardSpec, Sample
 from vlmrl.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class TokenStats(NamedTuple):
     """|policy logprob - behaviour logprob|: agreement of engine and learner. None if the policy has changed since it
     sampled, as in the second and later updates of a step."""
     diff_max: float | None
+    advantage: float | None = None
+    """Its advantage in the group, before weights and credit of tokens."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,8 @@ class Group:
     """Groups of the same sample that this one replaces; the first has no hint."""
     dropped: bool = False
     """Whether a hook excludes it from the update."""
+    reward: tuple[RewardSpec, ...] = ()
+    """The sample's specs as judged: with the parameters that the run decided."""
 
     @property
     def scores(self) -> list[float]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from vlmrl import catalog
 from vlmrl.config.reward import RewardSettings
@@ -22,7 +22,7 @@ from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.call_rows import row_from_call
 from vlmrl.rewards.calls import Call, CallRunner, failure, run_calls
-from vlmrl.rewards.composite import Answered, Overrides, score_groups
+from vlmrl.rewards.composite import Answered, Overrides, as_judged, score_groups
 from vlmrl.rewards.schedules import Schedules
 from vlmrl.rollout import Rollout
 from vlmrl.sample import MARKS, MediaSet, Message, RewardSpec, Sample
@@ -33,6 +33,15 @@ KEPT = 1000
 
 Ask = Callable[[Sequence[Sample]], list[str]]
 """The policy's greedy answers to text prompts."""
+
+
+class Judged(NamedTuple):
+    """What became of a group's responses."""
+
+    verdicts: list[Verdict]
+    reward: tuple[RewardSpec, ...]
+    """The sample's specs, with the parameters that the run decided: schedules, and the frame of the answers."""
+
 
 Replies = dict[tuple[int, int], str | Verdict]
 """As in `Answered`: by the index of the spec that asked and of the member."""
@@ -78,8 +87,8 @@ class Judge:
         rollouts: Sequence[Sequence[Rollout]],
         step: int,
         progress: float | None,
-    ) -> list[list[Verdict]]:
-        """Verdicts of each group. `progress` (steps done / steps) sets the schedules; they learn from these verdicts.
+    ) -> list[Judged]:
+        """The groups judged. `progress` (steps done / steps) sets the schedules; they learn from these verdicts.
 
         Without it the rows' own settings hold, with the parts that a verifier keeps for evaluation.
         """
@@ -87,11 +96,11 @@ class Judge:
             evaluated = [{spec.verifier: {"evaluation": True} for spec in sample.reward} for sample in samples]
             return self._judge(samples, prompts, rollouts, step, evaluated)
         scheduled = [self.schedules.values(sample.source, progress) for sample in samples]
-        verdicts = self._judge(samples, prompts, rollouts, step, scheduled)
-        for sample, group, judged in zip(samples, rollouts, verdicts, strict=True):
-            own = [verdict for rollout, verdict in zip(group, judged, strict=True) if rollout.kind != "demo"]
+        judged = self._judge(samples, prompts, rollouts, step, scheduled)
+        for sample, group, one in zip(samples, rollouts, judged, strict=True):
+            own = [verdict for rollout, verdict in zip(group, one.verdicts, strict=True) if rollout.kind != "demo"]
             self.schedules.observe(sample.source, own)
-        return verdicts
+        return judged
 
     def close(self) -> None:
         getattr(self.runner, "close", lambda: None)()
@@ -103,26 +112,19 @@ class Judge:
         rollouts: Sequence[Sequence[Rollout]],
         step: int,
         overrides: Sequence[Overrides],
-    ) -> list[list[Verdict]]:
+    ) -> list[Judged]:
         answered = []
         replies = self._replies(samples, rollouts)
         for sample, prompt, group, reply, params in zip(samples, prompts, rollouts, replies, overrides, strict=True):
             members = [Member(r.text, len(r.token_ids)) for r in group]
-            decided = [{**params.get(s.verifier, {}), **self._answer_frame(prompt, s)} for s in sample.reward]
+            frames = self.formatter.frames.decided(sample, self.formatter.shown(prompt))
+            decided = [{**params.get(s.verifier, {}), **frame} for s, frame in zip(sample.reward, frames, strict=True)]
             answered.append(Answered(sample, members, decided, reply))
         failed: list[tuple[Call, Verdict]] = []
         verdicts = score_groups(answered, self.runner, lambda call, verdict: failed.append((call, verdict)))
         if failed:
             self._keep(failed, step)
-        return verdicts
-
-    def _answer_frame(self, prompt: EncodedPrompt, spec: RewardSpec) -> dict[str, Any]:
-        """How this model writes boxes, unless the row says how its prompt asks for them."""
-        if "coords" not in spec.params or "answer_coords" in spec.params or prompt.modality != "image":
-            return {}
-        _, rows, columns = prompt.vision["image_grid_thw"][0].tolist()
-        patch = self.formatter.config.vision_config.patch_size
-        return {"answer_coords": self.formatter.answer_coords, "answer_size": [columns * patch, rows * patch]}
+        return [Judged(own, as_judged(one)) for own, one in zip(verdicts, answered, strict=True)]
 
     # --- questions to the policy --------------------------------------------------------------------------
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vlmrl.config.run_file import RunConfig
-from vlmrl.errors import UserError
+from vlmrl.errors import UnreadableError, UserError
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.formatting import Formatter
 from vlmrl.rollout import hook
+from vlmrl.rollout.unreadable import encode_each
 from vlmrl.sample import Sample
 
 MemoryCheck = Callable[[EncodedPrompt | PromptSize, int], None]
@@ -23,6 +24,7 @@ class PromptCheck:
     ) -> None:
         self.config, self.formatter, self.fits_memory = config, formatter, fits_memory
         self.supervised = training and config.sft is not None
+        self.skips_unreadable = config.data.on_unreadable == "skip"
         self.needs_demonstration = self.supervised or (training and config.objective.demonstrations)
         self.sampled = 0 if self.supervised else longest_response(config, formatter)
         self.hints = hook.meta_fields(config.rollout) if training and not self.supervised else {}
@@ -34,7 +36,13 @@ class PromptCheck:
     def __call__(self, sample: Sample) -> PromptSize:
         if sample.source in self.excluded_sources:
             return PromptSize(sample.id, 0, 0, 0)
-        size = self.formatter.size(sample)
+        try:
+            size = self.formatter.size(sample)
+            self.formatter.check_frames(sample)
+        except UnreadableError:
+            if not self.skips_unreadable:
+                raise
+            return PromptSize(sample.id, 0, 0, 0)
         self._fits(sample, size)
         for name, field in self.hints.items():
             self._hint_fits(sample, name, field)
@@ -43,8 +51,11 @@ class PromptCheck:
     def encode(self, samples: Sequence[Sample]) -> None:
         """The same check on the encoded prompts, with all media decoded."""
         included = [sample for sample in samples if sample.source not in self.excluded_sources]
-        for sample, prompt in zip(included, self.formatter.encode(included) if included else (), strict=True):
-            self._fits(sample, prompt)
+        for sample, prompt in zip(included, encode_each(self.formatter, included), strict=True):
+            if not isinstance(prompt, UnreadableError):
+                self._fits(sample, prompt)
+            elif not self.skips_unreadable:
+                raise prompt
 
     def _fits(self, sample: Sample, prompt: EncodedPrompt | PromptSize) -> None:
         demonstrated_tokens = len(self.formatter.encode_demonstration(sample)) if self.needs_demonstration else 0

@@ -23,6 +23,7 @@ from vlmrl.rollout import Engine, Rollout, Sampling, hook
 from vlmrl.rollout.group import Group
 from vlmrl.rollout.judge import Judge
 from vlmrl.rollout.prompt_check import PromptCheck
+from vlmrl.rollout.unreadable import SampleReader
 from vlmrl.sample import Sample
 
 Lap = Callable[[str], None]
@@ -45,6 +46,7 @@ class Rollouter:
         engine = catalog.load("engines", rollout.engine).create(getattr(rollout, rollout.engine), policy)
         self.engine: Engine = hook.wrap_engine(engine, policy.formatter, rollout)
         self.version: int | None = None
+        self.reader = SampleReader(config.data.on_unreadable, policy.formatter, folder)
         check = PromptCheck(config, policy.formatter, training=False).encode
         self.judge = Judge(config.reward, policy.formatter, folder, self.answer, check)
         self._step, self._round = 0, 0
@@ -58,42 +60,48 @@ class Rollouter:
     def training(
         self, samples: Sequence[Sample], indices: Sequence[int], step: int, progress: float, lap: Lap = _no_lap
     ) -> list[Group]:
-        """One group for each sample, after the hooks. `indices` are those of the samples in the training data.
+        """One group for each sample that can be read, after the hooks. `indices` number the samples in the data.
 
         `progress` is the share of the run's steps that are done after this step; the schedules depend on it.
         """
 
-        def roll_out(samples: Sequence[Sample], indices: Sequence[int]) -> list[Group]:
+        def roll_out(
+            samples: Sequence[Sample], indices: Sequence[int], prompts: Sequence[EncodedPrompt] | None = None
+        ) -> list[Group]:
             sampling = self._sampling(self._training_seed(step))
-            prompts = self.policy.formatter.encode(samples)
+            prompts = prompts or self.policy.formatter.encode(samples)
             rollouts = self._generate(prompts, group - demonstrations, sampling)
             if demonstrations:
-                rollouts = [[*r, self._demonstration(s)] for r, s in zip(rollouts, samples, strict=True)]
+                rollouts = [[*r, self._demonstration(s, p)] for r, s, p in zip(rollouts, samples, prompts, strict=True)]
             lap("rollout")
             groups = self._judge_groups(samples, indices, prompts, rollouts, step, progress)
             lap("reward")
             return groups
 
         group, demonstrations = self.config.rollout.group, self.config.objective.demonstrations
-        return hook.apply_hooks(roll_out(samples, indices), self.config.rollout, step, roll_out)
+        samples, indices, prompts = self._read(samples, indices, step)
+        groups = roll_out(samples, indices, prompts) if samples else []
+        return hook.apply_hooks(groups, self.config.rollout, step, roll_out)
 
     def grading(self, samples: Sequence[Sample], indices: Sequence[int]) -> list[Group]:
-        """One group for each sample, generated and judged as at the start of training, without hooks."""
-        prompts = self.policy.formatter.encode(samples)
-        sampling = self._sampling((self.config.run.seed << 32) + indices[0])
+        """One group for each sample that can be read, as at the start of training but without hooks."""
+        start = indices[0]
+        samples, indices, prompts = self._read(samples, indices, 0)
+        if not samples:
+            return []
+        sampling = self._sampling((self.config.run.seed << 32) + start)
         rollouts = self._generate(prompts, self.config.rollout.group, sampling)
         return self._judge_groups(samples, indices, prompts, rollouts, 0, 0.0)
 
     def evaluation(self, samples: Sequence[Sample], start: int, step: int) -> dict[Mode, list[Group]]:
-        """For each mode of `eval.modes`, one group of one response for each held-out sample.
+        """For each mode of `eval.modes`, one group of one response for each held-out sample that can be read.
 
         `start` is the index of the first sample. The seed depends only on it, so that two evaluations differ only by
         the policy.
         """
-        prompts = self.policy.formatter.encode(samples)
-        indices = range(start, start + len(samples))
+        samples, indices, prompts = self._read(samples, range(start, start + len(samples)), step, "heldout")
         groups: dict[Mode, list[Group]] = {}
-        for mode in self.config.eval.modes:
+        for mode in self.config.eval.modes if samples else ():
             seed = (self.config.run.seed << 32) + start
             sampling = self._greedy(seed) if mode == "greedy" else self._sampling(seed)
             rollouts = self._generate(prompts, 1, sampling)
@@ -106,10 +114,29 @@ class Rollouter:
         groups = self.engine.generate(prompts, 1, self._greedy(self.config.run.seed))
         return [group[0].text for group in groups]
 
+    def encode_pending(self, pending: list[Group], step: int) -> None:
+        """Encodes the groups of a checkpoint that wait for an update, whose prompts are not stored with them."""
+        places, prompts = self.reader.encode([group.sample for group in pending], step)
+        pending[:] = [pending[place] for place in places]
+        for group, prompt in zip(pending, prompts, strict=True):
+            group.prompt = prompt
+
+    def truncate(self, step: int) -> None:
+        """Drops what is listed of later steps, which will be done again."""
+        self.judge.truncate(step)
+        self.reader.truncate(step)
+
     def close(self) -> None:
         """Closes the engine and the processes of the judge."""
         self.judge.close()
         self.engine.close()
+
+    def _read(
+        self, samples: Sequence[Sample], indices: Sequence[int], step: int, split: str = "train"
+    ) -> tuple[list[Sample], list[int], list[EncodedPrompt]]:
+        """The samples that can be read, with their indices and prompts."""
+        places, prompts = self.reader.encode(samples, step, split)
+        return [samples[place] for place in places], [indices[place] for place in places], prompts
 
     def _generate(self, prompts: Sequence[EncodedPrompt], n: int, sampling: Sampling) -> list[list[Rollout]]:
         rollouts = self.engine.generate(prompts, n, sampling)
@@ -126,15 +153,16 @@ class Rollouter:
         progress: float | None,
     ) -> list[Group]:
         """The groups with their verdicts; `progress` is None in an evaluation."""
-        verdicts = self.judge(samples, prompts, rollouts, step, progress)
-        parts = zip(samples, prompts, rollouts, verdicts, indices, strict=True)
-        return [Group(s, p, r, v, index=index) for s, p, r, v, index in parts]
+        judged = self.judge(samples, prompts, rollouts, step, progress)
+        parts = zip(samples, prompts, rollouts, judged, indices, strict=True)
+        return [Group(s, p, r, j.verdicts, index=index, reward=j.reward) for s, p, r, j, index in parts]
 
-    def _demonstration(self, sample: Sample) -> Rollout:
+    def _demonstration(self, sample: Sample, prompt: EncodedPrompt) -> Rollout:
         """The sample's demonstration as a rollout of a group."""
         assert self.version is not None
-        tokens = tuple(self.policy.formatter.encode_demonstration(sample))
-        return Rollout(tokens, (), sample.demonstration or "", "stop", self.version, kind="demo")
+        formatter = self.policy.formatter
+        tokens = tuple(formatter.encode_demonstration(sample, prompt=prompt))
+        return Rollout(tokens, (), formatter.demonstration(sample, prompt), "stop", self.version, kind="demo")
 
     def _training_seed(self, step: int) -> int:
         """A seed that depends only on the run's seed, the step and the number of earlier calls in this step."""

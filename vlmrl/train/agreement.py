@@ -22,8 +22,10 @@ from typing import Any
 import torch
 
 from vlmrl.config.learner import AgreementSettings
+from vlmrl.config.run_file import RunConfig
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
+from vlmrl.models.policy import Policy
 from vlmrl.monitor.metrics import agreement_metrics, by
 from vlmrl.rollout.group import Group
 
@@ -58,6 +60,14 @@ class Part:
         share = min(1.0, self.tokens / MIN_TOKENS)
         of_kl = 0.0 if self.level == "sample" else self.kl / kl
         return max((_or_infinite(self.mean / mean) * share, ""), (_or_infinite(of_kl) * share, "_kl"))
+
+
+def make_gate(config: RunConfig, policy: Policy, folder: Path, say: Callable[[str], None]) -> AgreementGate | None:
+    """A run's gate. None with top_p below 1, where engine and learner have different distributions."""
+    if config.rollout.top_p < 1:
+        say("rollout.top_p is below 1, so agreement of engine and learner is not judged")
+        return None
+    return AgreementGate(config.agreement, policy.compute, folder, say)
 
 
 class AgreementGate:

@@ -23,7 +23,7 @@ from vlmrl.config.data import Source
 from vlmrl.config.run_file import RunConfig
 from vlmrl.data.check import check_media, check_reward
 from vlmrl.data.dataset import Dataset, entry_samples
-from vlmrl.errors import UserError
+from vlmrl.errors import UnreadableError, UserError
 from vlmrl.models.encoded_prompt import PromptSize
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.policy import choose_device, resolve
@@ -86,7 +86,13 @@ def _checked_samples(entry: Source, check: PromptCheck) -> Iterator[Sample]:
     samples = entry_samples(entry)
     first = list(islice(samples, CHECKED_PER_ENTRY))
     for sample in first:
-        check_media(f"sample {sample.id!r}", sample)
+        try:
+            check_media(f"sample {sample.id!r}", sample)
+        except UnreadableError as error:
+            if not check.skips_unreadable:
+                raise
+            print(f"warning: left out: {error}", file=sys.stderr)
+            continue
         check_reward(f"sample {sample.id!r}", sample)
     for start in range(0, len(first), 32):
         check.encode(first[start : start + 32])

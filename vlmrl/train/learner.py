@@ -224,5 +224,5 @@ def _measure(
         rollout = response.rollout
         sampled = first and rollout.kind == "policy" and version in (None, rollout.version)
         groups[response.group].stats[response.index] = TokenStats(
-            entropy, clipped, kl, diff if sampled else None, worst if sampled else None
+            entropy, clipped, kl, diff if sampled else None, worst if sampled else None, response.advantage
         )

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tomli_w
 
@@ -22,21 +22,29 @@ MAY_CHANGE = {
     *(f"run.{name}" for name in ("max_minutes", "sinks", "keep_checkpoints", "checkpoint_every")),
     *(f"reward.{name}" for name in ("workers", "deadline", "memory_mb", "servers")),
     "agreement.tolerance",
+    "data.on_unreadable",
 }
-"""Settings that a resumed run may change, because its results do not depend on them."""
+"""Settings that a resumed run may change, because what it has done so far does not depend on them."""
+
+ChangedData = Literal["keep", "reload"]
+"""The rows of a run whose data files have changed: those that it has copied, or those of today."""
 
 
 class RunFolder:
     """A run's folder. Use `open`, which rejects a folder with another run."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, changed_data: ChangedData | None = None) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
+        self.changed_data = changed_data
 
     @classmethod
-    def open(cls, config: RunConfig, resume: bool) -> RunFolder:
-        """Creates or reopens the folder; `UserError` if it holds a run and `resume` is off, or if settings differ."""
-        folder = cls(Path(config.run.folder) / config.run.name)
+    def open(cls, config: RunConfig, resume: bool, changed_data: ChangedData | None = None) -> RunFolder:
+        """Creates or reopens the folder; `UserError` if it holds a run and `resume` is off, or if settings differ.
+
+        `changed_data` says which rows a resumed run goes on with if a data file has changed.
+        """
+        folder = cls(Path(config.run.folder) / config.run.name, changed_data)
         settings = _flat(config)
         stored = folder.path / "config.toml"
         # A start that was killed may have left a part of its config alone.
@@ -56,6 +64,8 @@ class RunFolder:
                     f"{folder.path}: was started with {key} = {earlier.get(key)!r}, not {settings.get(key)!r}; "
                     "put it back, or choose another run.name"
                 )
+        if not folder.checkpoints.exists():  # it starts anew, and so from the rows of today
+            shutil.rmtree(folder.path / "data", ignore_errors=True)
         return folder
 
     def has_begun(self) -> bool:

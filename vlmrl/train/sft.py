@@ -33,7 +33,8 @@ from vlmrl.train.learner import Learner
 
 BACKGROUND_WEIGHT = 0.2
 """Weight of a patch without an object in the class loss: nine in ten are."""
-
+PATCH_WEIGHT = 8.0
+"""Weight of the patch-level loss beside that of the answers."""
 
 _THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
 
@@ -84,7 +85,7 @@ class Supervisor:
         self, learner: Learner, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt], seed: int = 0
     ) -> UpdateReport:
         """One optimizer step on the samples' demonstrations; which of them lose their thought depends on the seed."""
-        answers = [self._answer(sample, seed) for sample in samples]
+        answers = [self._answer(s, prompt, seed) for s, prompt in zip(samples, prompts, strict=True)]
         if self.head is not None:
             for sample, prompt in zip(samples, prompts, strict=True):
                 self._objects(sample, prompt)
@@ -98,17 +99,15 @@ class Supervisor:
             ]
             loss = -(logprob_L * torch.tensor(weights, device=logprob_L.device)).sum() / len(samples)
             if self.head is not None:
-                loss = loss + self.settings.patch_weight * self._patch_loss(row, samples) * len(row.items) / len(
-                    samples
-                )
+                loss = loss + PATCH_WEIGHT * self._patch_loss(row, samples) * len(row.items) / len(samples)
             return loss
 
         return learner.supervise(items, loss_of)
 
-    def _answer(self, sample: Sample, seed: int = 0) -> list[int]:
+    def _answer(self, sample: Sample, prompt: EncodedPrompt, seed: int = 0) -> list[int]:
         drawn = random.Random(f"{seed} thought_dropout {sample.id}").random()
         transform = without_thought if drawn < self.settings.thought_dropout else str
-        return self.policy.formatter.encode_demonstration(sample, transform)
+        return self.policy.formatter.encode_demonstration(sample, transform, prompt)
 
     def _patch_loss(self, row: Row, samples: Sequence[Sample]) -> torch.Tensor:
         """Class cross-entropy over all patches plus smooth L1 of the edges where an object is."""

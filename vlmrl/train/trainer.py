@@ -33,25 +33,33 @@ from vlmrl.rollout import hook
 from vlmrl.rollout.group import Group, UpdateReport
 from vlmrl.rollout.rollouter import Rollouter
 from vlmrl.train import checkpoint
-from vlmrl.train.agreement import AgreementGate
+from vlmrl.train.agreement import make_gate
+from vlmrl.train.canary import check_positions
 from vlmrl.train.clock import Clock, Pace, time_is_over
+from vlmrl.train.data_files import DataFiles
 from vlmrl.train.dry_run import check_run, check_training_data
 from vlmrl.train.interrupts import stop_signals
 from vlmrl.train.learner import Learner
-from vlmrl.train.run_folder import RunFolder
+from vlmrl.train.run_folder import ChangedData, RunFolder
 from vlmrl.train.sft import Supervisor
 
 
-def main(files: Sequence[str], overrides: Sequence[str], resume: bool, dry_run: bool) -> int:
+def main(
+    files: Sequence[str],
+    overrides: Sequence[str],
+    resume: bool,
+    dry_run: bool,
+    changed_data: ChangedData | None = None,
+) -> int:
     """Runs `vlmrl train`; returns 0 if the run is complete, 130 if it was interrupted and saved."""
     config = load_run(files, overrides)
     catalog.add_verifiers(*config.reward.verifiers_path)
-    return check_run(config) if dry_run else run(config, resume)
+    return check_run(config) if dry_run else run(config, resume, changed_data)
 
 
-def run(config: RunConfig, resume: bool) -> int:
+def run(config: RunConfig, resume: bool, changed_data: ChangedData | None = None) -> int:
     """Trains with the verifiers of the config known; the exit code is that of `main`."""
-    folder = RunFolder.open(config, resume)
+    folder = RunFolder.open(config, resume, changed_data)
     trainer = Trainer(config, folder)
     try:
         return trainer.train()
@@ -80,34 +88,47 @@ class Trainer:
         self._stateful: dict[str, Stateful] = {}
         seeding.seed_everything(config.run.seed)
         self.policy = Policy.load(config.model)
-        self.train_data = open_dataset(config.data.train, folder.path / "data" / "train")
-        self.memory = self._restored("memory", PromptMemory(*self.train_data.sources(), config.sampler.pass_score))
+        self.files = self._restored("data", DataFiles(config.data, folder))
+        self.train_data = open_dataset(config.data.train, self.files.copy / "train")
+        self.memory = PromptMemory(*self.train_data.sources(), config.sampler.pass_score)
+        if self.files.reloaded:
+            self._carry_memory_over()
+        self._restored("memory", self.memory)
         self.supervisor = self._restored("head", Supervisor(self.policy, config.sft)) if config.sft else None
         self.learner = self._restored("learner", self._make_learner())
         # After the learner, which has copied the initial weights as the reference of its KL term.
         self._restored("weights", self.policy)
-        if self._stored is None:
+        if self._stored is None or self.files.reloaded:
             self._check_data()
         self.sampler = self._restored("sampler", create_sampler(config.sampler, self.memory, config.run.seed))
-        for group in self.sampler.pending:
-            (group.prompt,) = self.policy.formatter.encode([group.sample])
         self.rollouter = Rollouter(config, self.policy, folder.path)
         self.rollouter.sync(self.step)
+        if self._stored is None and not config.sft:
+            check_positions(config, self.rollouter, self.train_data)
         self.schedules = self._restored("schedules", self.rollouter.judge.schedules)
         self.ledger = Ledger(folder.path, sinks=config.run.sinks, total_steps=config.run.steps)
         # Steps after the checkpoint will be recorded again; without a checkpoint those are all steps.
         self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
-        self.rollouter.judge.truncate(self.step or -1)
+        self.rollouter.truncate(self.step or -1)
+        self.rollouter.encode_pending(self.sampler.pending, self.step)
         self.starvation = StarvationWatch(folder.say)
-        self.evaluator = Evaluator(config, self.rollouter, self.ledger, folder.path)
+        self.evaluator = Evaluator(config, self.rollouter, self.ledger, self.files.copy)
         self._restored("rng", seeding.Generators())
 
     def _restored(self, name: str, part: S) -> S:
         """Adds a part to the checkpoints, and restores its state from the latest one."""
         self._stateful[name] = part
-        if self._stored is not None:
+        if self._stored is not None and name in self._stored:
             part.load_state_dict(self._stored[name])
         return part
+
+    def _carry_memory_over(self) -> None:
+        """What is known of prompts goes to the new rows by content; a sampler knows only places and starts anew."""
+        assert self._stored is not None
+        known = self.memory.carry_over(self._stored.pop("memory"), content_keys(self.train_data))
+        del self._stored["sampler"]
+        rows = f"{len(self.train_data)} training rows are read anew, {known} of them were visited before"
+        self.folder.say(f"{rows}; the sampler starts a new epoch")
 
     def _make_learner(self) -> Learner:
         config = self.config
@@ -118,7 +139,7 @@ class Trainer:
             run_updates=config.run.steps * (1 if config.sft else config.learner.updates_per_step),
             temperature=config.rollout.temperature,
             extra_parameters=self.supervisor.parameters() if self.supervisor else (),
-            gate=make_gate(config, self.policy, self.folder),
+            gate=make_gate(config, self.policy, self.folder.path, self.folder.say),
         )
 
     def _check_data(self) -> None:
@@ -173,6 +194,8 @@ class Trainer:
             indices = self.sampler.next(missing).tolist()
             samples = [self.train_data[index] for index in indices]
             groups = self.rollouter.training(samples, indices, self.step, self.progress, clock.lap)
+            if not groups:  # none of the samples can be read
+                continue
             self.memory.observe(group.attempts[0] for group in groups)
             self.sampler.observe(groups)
             generated += [attempt for group in groups for attempt in group.attempts]
@@ -192,15 +215,19 @@ class Trainer:
         assert self.supervisor is not None
         clock = Clock()
         self.sampler.begin(self.step, self.progress)
-        samples = [self.train_data[int(index)] for index in self.sampler.next(self.config.rollout.prompts)]
-        prompts = self.policy.formatter.encode(samples)
+        while True:
+            drawn = [self.train_data[int(index)] for index in self.sampler.next(self.config.rollout.prompts)]
+            places, prompts = self.rollouter.reader.encode(drawn, self.step)
+            if places:
+                break
+        samples = [drawn[place] for place in places]
         report = self.supervisor.update(self.learner, samples, prompts, (self.config.run.seed << 32) + self.step)
         clock.lap("update")
         self._record([], [], report, clock)
 
     def _record(self, generated: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
         extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
-        extra |= self.learner.planner.metrics()
+        extra |= self.learner.planner.metrics() | self.rollouter.reader.metrics()
         extra |= self.schedules.metrics(self.progress)
         if self.config.rollout.hooks:
             extra |= hook.metrics(generated)
@@ -238,11 +265,3 @@ class Trainer:
     def close(self) -> None:
         self.ledger.close()
         self.rollouter.close()
-
-
-def make_gate(config: RunConfig, policy: Policy, folder: RunFolder) -> AgreementGate | None:
-    """The agreement gate. None with top_p below 1, where engine and learner have different distributions."""
-    if config.rollout.top_p < 1:
-        folder.say("rollout.top_p is below 1, so agreement of engine and learner is not judged")
-        return None
-    return AgreementGate(config.agreement, policy.compute, folder.path, folder.say)

@@ -121,8 +121,12 @@ def test_the_boxes_of_ms_swift_fill_prompt_and_target(tmp_path) -> None:
     ]
     objects = {"bbox": [[1, 2, 30, 40], [50, 6, 70, 8]], "ref": ["the dog", "cat"], "bbox_type": "real"}
     (sample,) = converted(tmp_path, {"messages": turns, "images": ["a.png"], "objects": objects})
-    assert sample.prompt[0].content == "<image>What is left of [1, 2, 30, 40]? Find the dog too."
-    assert sample.demonstration == "A cat at [50, 6, 70, 8]"
+    assert sample.prompt[0].content == "<image>What is left of <bbox>? Find the dog too."
+    assert sample.demonstration == "A cat at <bbox>"
+    assert [(box.bbox_2d, box.coords) for box in sample.boxes] == [
+        ((1, 2, 30, 40), "pixels"),
+        ((50, 6, 70, 8), "pixels"),
+    ]
     assert sample.reward[0].target == [{"bbox_2d": [50, 6, 70, 8], "label": "cat"}]
     objects["bbox"].pop()
     with pytest.raises(UserError, match="more <bbox> than values in objects"):

@@ -74,6 +74,32 @@ def test_a_good_file_holds(checked) -> None:
     assert checked(GOOD) == (True, [])
 
 
+ONE_TARGET = ', Example("blue", "blue", 1.0)'
+"""What GOOD has beside the examples of one target."""
+
+
+@pytest.mark.parametrize("accepts", ["response == target", "target in response", "response.startswith(target)"])
+def test_a_verifier_with_one_target_is_asked_for_more_examples(tmp_path, capsys, accepts: str) -> None:
+    """Its probes that repeat the right answer are right."""
+    assert ONE_TARGET in GOOD
+    source = GOOD.replace(ONE_TARGET, "", 1).replace("response == target", accepts)
+    path = tmp_path / "mine.py"
+    path.write_text(source)
+    assert check.run(str(path))
+    out, err = capsys.readouterr()
+    assert not err
+    assert out.splitlines()[-1].endswith("the same right answer: add examples with other targets")
+    assert "\t1.00\n" in out
+
+
+def test_an_answer_of_nothing_is_refused_with_one_target_too(checked) -> None:
+    source = GOOD.replace(ONE_TARGET, "", 1).replace("response == target", "response in (target, '')")
+    assert checked(source) == (
+        False,
+        ["vlmrl: mine: probe 'empty' earns 1.00, without an answer in it (the one target of its EXAMPLES)"],
+    )
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

@@ -95,30 +95,44 @@ def ms_swift(row: Row, turns: Callable[[], Turns]) -> Answer:
             raise UserError(f"{row.where}: objects.{name}: expected a list, got {objects[name]!r:.80}")
     marks = {"<bbox>": list(objects.get("bbox", [])), "<ref-object>": list(objects.get("ref", []))}
     prompt = turns()[:-1] if turns()[-1]["role"] == "assistant" else turns()
+    spoken_of: list[list[float]] = []
+    images = list(objects.get("image_id") or []) if len(row.media().get("images", [])) > 1 else []
+    stated = {"coords": forms[coords]} if forms[coords] else {}
+
+    def texts() -> tuple[dict[str, Any], ...]:
+        """The boxes of the texts, which stand first in `objects`."""
+        numbered = [{"image": image} for image in images[: len(spoken_of)]] or [{}] * len(spoken_of)
+        return tuple({"bbox_2d": box} | stated | own for box, own in zip(spoken_of, numbered, strict=True))
+
     for turn in prompt:
-        turn["content"] = _filled(turn["content"], marks, row)
+        turn["content"] = _filled(turn["content"], marks, row, spoken_of)
     boxes, labels = list(marks["<bbox>"]), list(marks["<ref-object>"])
     if len(prompt) < len(turns()) and isinstance(turns()[-1]["content"], str):
-        turns()[-1]["content"] = _filled(turns()[-1]["content"], marks, row)
+        turns()[-1]["content"] = _filled(turns()[-1]["content"], marks, row, spoken_of)
     if not boxes or row.first(*ANSWERS) is not None:
-        return last_turn(row, turns)._replace(coords=forms[coords])
+        return last_turn(row, turns)._replace(coords=forms[coords], boxes=texts())
     named = labels if len(labels) == len(boxes) else [None] * len(boxes)
     is_point = isinstance(boxes[0], list) and len(boxes[0]) == 2
     key, verifier = ("point_2d", "point") if is_point else ("bbox_2d", "dynamic_iou")
     target = [{key: box} | ({"label": label} if label else {}) for box, label in zip(boxes, named, strict=True)]
-    numbers = objects.get("image_id", [])
-    one_of_several = numbers and numbers.count(numbers[0]) == len(numbers) and len(row.media().get("images", [])) > 1
-    params = {"image": numbers[0]} if one_of_several else {}
-    return Answer(target, verifier, params, forms[coords])
+    numbers = set(images[len(objects["bbox"]) - len(boxes) :])
+    params = {"image": numbers.pop()} if len(numbers) == 1 else {}
+    return Answer(target, verifier, params, forms[coords], boxes=texts())
 
 
-def _filled(text: str, values: dict[str, list[Any]], row: Row) -> str:
-    """The text with each mark replaced by the next of its values, which is taken from the list."""
+def _filled(text: str, values: dict[str, list[Any]], row: Row, boxes: list[list[float]]) -> str:
+    """The text with each mark replaced by the next of its values, which is taken from the list; `boxes` gets the boxes.
+
+    They stay numbers until the answer is read, and become marks of the sample then.
+    """
 
     def following(match: re.Match[str]) -> str:
         if not values[match[0]]:
             raise UserError(f"{row.where}: messages: more {match[0]} than values in objects; correct the row")
-        return str(values[match[0]].pop(0))
+        value = values[match[0]].pop(0)
+        if match[0] == "<bbox>" and isinstance(value, list) and len(value) == 4:
+            boxes.append(value)
+        return str(value)
 
     return re.sub("|".join(values), following, text)
 

@@ -59,6 +59,8 @@ def reward_spec(answer: Answer, task: Task) -> dict[str, Any]:
     if "duration" in accepted and isinstance(duration := task.row.first(*DURATIONS), int | float):
         params.setdefault("duration", float(duration))
         _check_unit(value, params, where)
+    if "duration" in accepted and isinstance(value, str):
+        value = literal(value)
     if "coords" in accepted:
         value, frame = framed(value, answer, task, params)
         params = frame | params

@@ -17,7 +17,7 @@ from typing import Any
 
 from vlmrl.data.foreign import media
 from vlmrl.errors import UserError
-from vlmrl.reading.answers import extract
+from vlmrl.reading import answers
 from vlmrl.sample import MARKS, Media
 
 GROUPS = (r"{0}s", r"{0}", r"{0}_?(\d+)", r"(?:{0}|{1})_?(?:path|file|url)s?", r"{1}s?")
@@ -172,8 +172,8 @@ def _parsed(text: str, *parsers: Callable[[str], Any]) -> Any:
 
 def bare(answer: Any) -> Any:
     r"""A true answer without its markup: `<answer>\boxed{4}</answer>` and `\boxed{4}` become `4`."""
-    extracted = extract(answer) if isinstance(answer, str) else None
-    return extracted.text if extracted else answer
+    marked = answers.marked(answer) if isinstance(answer, str) else None
+    return answers.unfenced(marked.text).strip() if marked else answer
 
 
 def texts_in(value: Any) -> Iterator[str]:

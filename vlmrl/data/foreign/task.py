@@ -19,6 +19,8 @@ class Answer(NamedTuple):
     """The coordinates of boxes; None if the schema leaves them open."""
     states_coords: bool = False
     """Whether rows of the schema have to say their coordinates: pixels are then no good default."""
+    boxes: tuple[dict[str, Any], ...] = ()
+    """Boxes that the text speaks of, as a sample has them, in the order of their places there."""
     weight: float = 1.0
     others: tuple[dict[str, Any], ...] = ()
     """Further specs of the reward."""

@@ -50,13 +50,16 @@ class Task:
     def plain(self) -> list[str]:
         """The same without boxes, tags and lead-ins, as they stand in hedges."""
         marked = [answers.extract(gold) for gold in self.golds]
-        return [answer.text.removeprefix("Answer: ") for answer in marked if answer]
+        return [answer.text for answer in marked if answer]
+
+    @property
+    def has_one_answer(self) -> bool:
+        """Whether the EXAMPLES of a verifier have one right answer, so that writing it blindly is always right."""
+        return self.floor > 0 and len(self.golds) == 1
 
     @property
     def guesses(self) -> list[Guess]:
-        """The honest blind answers; where all cases have the same answer and it may be chance, there are none."""
-        if self.floor and len(self.golds) < 2:
-            return []
+        """The honest blind answers."""
         return [*(blind_cases.constant(gold) for gold in self.golds), *self.grid]
 
 
@@ -70,7 +73,8 @@ def tasks(verifier: str) -> list[Task]:
 def _of_examples(verifier: str) -> Task:
     examples = [e for e in catalog.load("verifiers", verifier).EXAMPLES if e.score is not None]
     different = {json.dumps([e.target, e.params], default=repr): Case("", e.target, e.params) for e in examples}
-    return Task(verifier, f"the {len(different)} targets of its EXAMPLES", list(different.values()), floor=0.1)
+    targets = f"{len(different)} targets" if len(different) > 1 else "one target"
+    return Task(verifier, f"the {targets} of its EXAMPLES", list(different.values()), floor=0.1)
 
 
 _Maker = Callable[[str], Task]

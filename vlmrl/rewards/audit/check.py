@@ -73,8 +73,17 @@ def run(name_or_path: str) -> bool:
     for failure in failures:
         print(f"vlmrl: {name}: {failure}", file=sys.stderr)
     if not failures:
-        print(f"{name}: contract and probes hold")
+        print(f"{name}: {_praise(name, results)}")
     return not failures
+
+
+def _praise(name: str, results: Sequence[Result]) -> str:
+    if catalog.needs_target(name) and any(result.task.has_one_answer for result in results):
+        return (
+            "contract holds; most probes show nothing, because all EXAMPLES have the same right answer: "
+            "add examples with other targets"
+        )
+    return "contract and probes hold"
 
 
 def _known(name_or_path: str) -> str:
@@ -125,8 +134,10 @@ def _under_fire(name: str, workers: Workers) -> Iterator[str]:
 def _leaks(results: Sequence[Result]) -> Iterator[str]:
     for result in results:
         for probe in result.leaks if not result.task.open else ():
-            earned, blind_guess = f"{result.rewards[probe]:.2f}", f"{result.blind:.2f}"
-            yield f"probe {probe!r} earns {earned}, an honest blind guess {blind_guess} ({result.task.about})"
+            earned, limit = f"{result.rewards[probe]:.2f}", f"an honest blind guess {result.blind:.2f}"
+            if result.task.has_one_answer:
+                limit = "without an answer in it"
+            yield f"probe {probe!r} earns {earned}, {limit} ({result.task.about})"
 
 
 # --- processes --------------------------------------------------------------------------------------------

@@ -1,0 +1,128 @@
+"""Places in the coordinates of one model: those of its answers, of boxes in a text, and of demonstrations.
+
+    frames = Frames("pixels", shown)      `shown(sample)` gives the sizes in which its images reach the model
+    frames.decided(sample)                for each spec, the parameters of the frame that the model answers in
+    frames.filled(sample)                 the sample with its `<bbox>` marks written out
+    frames.demonstration(sample)          the demonstration, as the model is to write it
+
+A model that writes pixels means those of the image that it is shown, which its processor has resized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vlmrl.data.clips import video_size
+from vlmrl.data.media import image_size
+from vlmrl.errors import UserError
+from vlmrl.reading.frames import Frame, declared
+from vlmrl.rewards.frames import check_gold, decided, has_frame, shapes
+from vlmrl.sample import BOX_MARK, Message, RewardSpec, Sample
+
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+class Frames:
+    """`coords` are those in which the model writes places, rounded unless `exact`.
+
+    `shown` gives the sizes in which the images of a sample, or its videos if it has no image, reach the model.
+    """
+
+    def __init__(self, coords: str, shown: Callable[[Sample], Sequence[Size]], exact: bool = False) -> None:
+        self.coords, self.shown, self.exact = coords, shown, exact
+
+    def decided(self, sample: Sample, shown: Sequence[Size] | None = None) -> list[dict[str, Any]]:
+        """For each spec of the reward the parameters of its frame; empty where it judges no places.
+
+        `shown`: the sizes, where they are already known. `UserError` says what its row states wrongly or
+        leaves out.
+        """
+        if not any(map(has_frame, sample.reward)):
+            return [{} for _ in sample.reward]
+        return decided(sample.reward, media_sizes(sample), self.coords, shown or self.shown(sample))
+
+    def filled(self, sample: Sample, shown: Sequence[Size] | None = None) -> Sample:
+        """The sample with each `<bbox>` written as the model writes boxes."""
+        if not sample.boxes:
+            return sample
+        sizes, shown = media_sizes(sample), shown or self.shown(sample)
+        written = iter([self._box(sample, number, sizes, shown) for number in range(len(sample.boxes))])
+        turns = []
+        for turn in sample.messages:
+            first, *rest = turn.content.split(BOX_MARK)
+            turns.append(Message(role=turn.role, content=first + "".join(next(written) + text for text in rest)))
+        return sample.model_copy(update={"messages": tuple(turns), "boxes": ()})
+
+    def demonstration(self, sample: Sample, shown: Sequence[Size] | None = None) -> str:
+        """The sample's demonstration, its places in the coordinates of the model.
+
+        Places that stand in it as numbers are in the coordinates of the target. `UserError` where they cannot be
+        rewritten.
+        """
+        text = self.filled(sample, shown).demonstration or ""
+        if sample.boxes:
+            return text
+        for spec, params in zip(sample.reward, self.decided(sample, shown), strict=True):
+            frame = Frame.of(params)
+            if not params or "answer_coords" in spec.params or frame.scale == (1.0, 1.0):
+                continue
+            own = {name: value for name, value in params.items() if not name.startswith("answer_")}
+            before = [shape for shape in shapes(spec, text, own) if not shape.true]
+            text = frame.rewritten(text)
+            after = [shape for shape in shapes(spec, text, params) if not shape.true]
+            slack = frame.rounding + 1e-6
+            if len(before) != len(after) or not all(
+                np.allclose(a.coords, b.coords, rtol=0, atol=slack) for a, b in zip(before, after, strict=True)
+            ):
+                raise UserError(
+                    f"the places in the demonstration {text[:60]!r} cannot be rewritten as the "
+                    f"model writes them; put {BOX_MARK} in their place, and the boxes in the field boxes"
+                )
+            break
+        return text
+
+    def _box(self, sample: Sample, number: int, sizes: Sequence[Size], shown: Sequence[Size]) -> str:
+        box = sample.boxes[number]
+        stated = box.model_dump(include={"coords", "image"}, exclude_none=True)
+        try:
+            frame = declared(stated, list(box.bbox_2d), sizes)
+            frame.check_inside(f"{list(box.bbox_2d)} reaches", box.bbox_2d[:2], box.bbox_2d[2:])
+        except ValueError as error:
+            reason = str(error).replace("params.", "")
+            raise UserError(f"boxes.{number}: {reason}") from None
+        frame = frame._replace(answer_coords=self.coords, answer_size=list(shown[frame.image]) if shown else None)
+        return f"[{frame.written(box.bbox_2d, self.exact)}]"
+
+
+def stated(sample: Sample, reward: Sequence[RewardSpec] = ()) -> list[dict[str, Any]]:
+    """For each spec (default: all of the sample's) the parameters of the frame that its row states, without a model.
+
+    `UserError` as in `Frames.decided`.
+    """
+    reward = reward or sample.reward
+    return decided(reward, media_sizes(sample) if any(map(has_frame, reward)) else [])
+
+
+def missing(sample: Sample) -> list[dict[str, Any]]:
+    """As `stated`, but without a look at the media where the row states all, as stored rollouts do."""
+    if all({"coords", "image_size"} <= spec.params.keys() for spec in sample.reward if has_frame(spec)):
+        return decided(sample.reward, [])
+    return stated(sample)
+
+
+def check_frames(sample: Sample, frames: Frames) -> None:
+    """`UserError` unless true answers, and places in the demonstration, survive the way into a model's coordinates."""
+    for spec, frame in zip(sample.reward, frames.decided(sample), strict=True):
+        if frame:
+            check_gold(spec, frame)
+    if sample.demonstration is not None:
+        frames.demonstration(sample)
+
+
+def media_sizes(sample: Sample) -> list[Size]:
+    """The sizes of the sample's images, or of its videos if it has no image."""
+    return [*map(image_size, sample.media.images)] or [*map(video_size, sample.media.videos)]

@@ -1,0 +1,111 @@
+"""Samples whose image or video cannot be read in the middle of a run: it stops, or goes on without them.
+
+    reader = SampleReader(config.data.on_unreadable, formatter, folder)
+    places, prompts = reader.encode(samples, step)      of the samples that can be read
+    reader.metrics()                                    {"source/charts/unreadable": 2}
+
+A sample that is left out is listed in `unreadable.jsonl`, counted by its source, and said once for each source. A step
+is smaller by it. What a run draws does not depend on it, so that a resumed run equals an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from vlmrl.errors import UnreadableError, UserError
+from vlmrl.files import json_line, whole_file
+from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.formatting import Formatter
+from vlmrl.sample import Sample
+
+MOST_IN_VAIN = 100
+"""Batches in a row of which no sample can be read."""
+
+
+class SampleReader:
+    """Encodes the samples that can be read, as `data.on_unreadable` says."""
+
+    def __init__(self, on_unreadable: Literal["stop", "skip"], formatter: Formatter, folder: Path) -> None:
+        self.stops = on_unreadable == "stop"
+        self.formatter = formatter
+        self.path = folder / "unreadable.jsonl"
+        self._counts: Counter[str] = Counter()
+        self._said: set[str] = set()
+        self._in_vain = 0
+
+    def encode(
+        self, samples: Sequence[Sample], step: int, split: str = "train"
+    ) -> tuple[list[int], list[EncodedPrompt]]:
+        """The places and prompts of the samples that can be read; `UserError` if the run stops here."""
+        results = encode_each(self.formatter, samples)
+        for sample, result in zip(samples, results, strict=True):
+            if isinstance(result, UnreadableError):
+                self._leave_out(sample, result, step, split)
+        prompts = {place: result for place, result in enumerate(results) if isinstance(result, EncodedPrompt)}
+        self._in_vain = self._in_vain + 1 if samples and not prompts else 0
+        if self._in_vain == MOST_IN_VAIN:
+            raise UserError(f"no sample of the last {MOST_IN_VAIN} batches can be read; see {self.path}")
+        return list(prompts), list(prompts.values())
+
+    def _leave_out(self, sample: Sample, error: UnreadableError, step: int, split: str) -> None:
+        if self.stops:
+            raise UserError(
+                f"{error.where}{error.file}: {error.why}; replace the file and go on with --resume, or leave such "
+                "samples out: --resume --data.on_unreadable skip"
+            )
+        about = {"step": step, "split": split, "id": sample.id, "source": sample.source}
+        line = json_line(about | {"file": error.file, "why": error.why})
+        if line not in self._lines():  # an evaluation that is repeated finds the same samples
+            with self.path.open("ab") as file:
+                file.write(line)
+        if split == "train":
+            self._counts[sample.source] += 1
+        if sample.source not in self._said:
+            self._said.add(sample.source)
+            name = self.path.parent.name
+            print(
+                f"[{name}] source {sample.source!r}: left out, as all that cannot be read (unreadable.jsonl lists "
+                f"them): {error.where}{error.file}: {error.why}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def metrics(self) -> dict[str, float]:
+        """Training samples left out since the last call, of each source and of all; nothing if there are none."""
+        counts = {f"source/{source}": count for source, count in sorted(self._counts.items())}
+        counts |= {"all": self._counts.total()} if counts else {}
+        self._counts.clear()
+        return {f"{name}/unreadable": float(count) for name, count in counts.items()}
+
+    def truncate(self, step: int) -> None:
+        """Drops what was listed after a step that will be done again, and a half-written last line."""
+        if lines := self._lines():
+            with whole_file(self.path) as partial:
+                partial.write_bytes(b"".join(line for line in lines if json.loads(line)["step"] <= step))
+
+    def _lines(self) -> list[bytes]:
+        lines = self.path.read_bytes().splitlines(True) if self.path.exists() else []
+        return [line for line in lines if line.endswith(b"\n")]
+
+
+def encode_each(formatter: Formatter, samples: Sequence[Sample]) -> list[EncodedPrompt | UnreadableError]:
+    """The prompt of each sample, encoded as one batch, or why it cannot be read."""
+    try:
+        return list(formatter.encode(samples)) if samples else []
+    except UnreadableError:
+        errors = {place: error for place, sample in enumerate(samples) if (error := _error(formatter, sample))}
+        readable = iter(encode_each(formatter, [s for place, s in enumerate(samples) if place not in errors]))
+        return [errors[place] if place in errors else next(readable) for place in range(len(samples))]
+
+
+def _error(formatter: Formatter, sample: Sample) -> UnreadableError | None:
+    try:
+        formatter.encode([sample])
+    except UnreadableError as error:
+        return error
+    return None
