@@ -87,6 +87,7 @@ def test_an_id_that_comes_twice_is_numbered(tmp_path) -> None:
     [
         ("x.txt", "a", "x.txt: unknown kind of file '.txt'; use one of .jsonl, .json, .parquet, .tsv, .csv"),
         ("x.json", '[{"a": 1}', "x.json: not valid JSON (Expecting ',' delimiter"),
+        ("x.json", '{\n"data": [],\n"info": 3\n}', "x.json row 1: no schema has the columns data, info; give --from"),
         ("x.json", "[3]", "x.json row 1: expected an object, got int"),
         ("x.jsonl", "[3]", "x.jsonl:1: expected an object, got list"),
         ("x.jsonl", "\n", "x.jsonl: holds no rows"),
