@@ -150,7 +150,7 @@ def test_an_explanation_may_name_other_letters(response: str) -> None:
     "Answer: B\n\nWait, that is wrong. It should be C.",
     "second. Wait, it is third", "It could be B.", "It could possibly be second.", "It may be B", "Perhaps second",
     "I don't think the answer is B.", "I'm not sure whether it is B.", "I doubt that it is second",
-    "Answer: A is correct. Or B.",
+    "Answer: A is correct. Or B.", "Answer: B or Answer: C", "Answer: C or Answer: B",
     "<answer>A</answer>\n<answer>B</answer>", "A\nB\nC\nD", "The answer is A. B is too small.",
 ])  # fmt: skip
 def test_what_is_corrected_doubted_or_merely_explained(response: str) -> None:
