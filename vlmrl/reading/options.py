@@ -114,7 +114,7 @@ def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
             continue  # "A is right" may be one of several
         rest = text[cue.end() :]
         rest = rest[_FILLER.match(rest).end() :]  # pyright: ignore[reportOptionalMemberAccess]
-        said = _said_first(rest, options, several)
+        said = _said_first(option_letters.without_negated(rest), options, several)
         if said is not None:
             return set() if option_letters.adds_another(said, rest, options) else said
     if mark is not None:
