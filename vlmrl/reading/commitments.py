@@ -106,6 +106,7 @@ def _total(text: str, found: list[Amount]) -> int | None:
         rest -= amount.value
         if rest == amount.value and "=" not in text[amount.end : found[-1].start] and not _turns(text, found[at:]):
             bare = all(_is_bare(text, part) for part in found[at + 1 :])
+            bare = bare and re.search("[,，]", text[amount.end : found[at + 1].start])
             return at if bare or _has_parts(text, amount, found[at + 1]) else None
     return None
 
