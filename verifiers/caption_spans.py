@@ -8,6 +8,9 @@ punctuation, it
 - covers the whole difference, and
 - is at most `slack` words longer than it, and not the whole caption (unless all of it is the difference).
 
+The answer is also read without what leads to the phrase and encloses it ('The incorrect phrase is "grey cat".'); a
+phrase that is quoted counts if it is the only one of the caption that is.
+
 The released scorer asks for one word of the difference anywhere in the answer, so that repeating the
 caption, or any phrase with that word in it, earns full reward. Here they earn nothing.
 
@@ -26,9 +29,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 from vlmrl.reading import answers
+from vlmrl.reading.markup import plain
+from vlmrl.reading.texts import readings
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 _SHOWN = {"caption": "A grey cat sleeps on the old sofa, next to a lamp."}
@@ -38,6 +44,8 @@ EXAMPLES = [
     Example("<answer>grey cat</answer>", _CAT, 1.0, _SHOWN),
     Example("cat", _CAT, 1.0, _SHOWN),
     Example('"A grey Cat"', _CAT, 1.0, _SHOWN),
+    Example('The incorrect phrase is "grey cat".', _CAT, 1.0, _SHOWN),
+    Example('The incorrect phrase is "old sofa", not "grey cat".', _CAT, 0.0, _SHOWN),
     Example("grey cat sleeps on the", _CAT, 0.0, _SHOWN),
     Example("grey", _CAT, 0.0, _SHOWN),
     Example("black cat", _CAT, 0.0, _SHOWN),
@@ -47,6 +55,7 @@ EXAMPLES = [
     Example("cat", "grey cat", 0.0, _SHOWN),
     Example("the old", {"wrong": "the old sofa", "right": "the very old sofa"}, 1.0, _SHOWN),
     Example("No error.", {"wrong": "", "right": ""}, 1.0, _SHOWN),
+    Example("No errors found", "", 1.0, _SHOWN),
     Example("lamp", "", 0.0, _SHOWN),
     Example("cat", {"wrong": "brown dog", "right": "grey cat"}, None, _SHOWN),
     Example("cat", _CAT | {"type": "object"}, 1.0, _SHOWN),
@@ -58,13 +67,32 @@ TYPES = ("count", "material", "spatial", "color", "object", "condition", "shape"
 """The kinds of errors of ViCrit-Bench; `condition` is a state, an action or an emotion."""
 
 _NO_SPACES = "\u3040-\u30ff\u3400-\u9fff"
-_WORD = re.compile(rf"[{_NO_SPACES}]|[^\W{_NO_SPACES}]+(?:['’][^\W{_NO_SPACES}]+)*")
+_WORD = re.compile(rf"[{_NO_SPACES}]|[^\W{_NO_SPACES}]+(?:'[^\W{_NO_SPACES}]+)*")
+_ERROR = (
+    r"(?:errors?|mistakes?|hallucinations?|contradictions?|inaccurac(?:y|ies)|discrepanc(?:y|ies)|issues?"
+    r"|(?:incorrect|wrong|hallucinated|erroneous|inaccurate|false) (?:phrases?|words?|parts?|details?|spans?))"
+)
 _NOTHING = re.compile(
-    r"no|none|nothing|correct|nothing is wrong"
-    r"|(?:(?:there (?:is|are)|i (?:see|find|found)|it has) )?no (?:errors?|mistakes?|hallucinations?|contradictions?)"
-    r"(?: in (?:the|this) (?:caption|description))?"
-    r"|(?:the|this) (?:caption|description) (?:is|seems) (?:fully |completely |entirely )?(?:correct|accurate|right)"
+    rf"no|none|nothing|n a|correct|(?:nothing|no {_ERROR}) is wrong"
+    rf"|(?:(?:there (?:is|are)|i (?:see|find|found)|it has) )?no {_ERROR}"
+    r"(?: (?:were |was |are |is )?(?:found|detected|present|here))?"
+    r"(?: in (?:the|this) (?:caption|description|text))?"
+    r"|(?:everything|(?:the|this) (?:caption|description)) (?:is|seems|looks) (?:\w+ly )?(?:correct|accurate|right)"
+    r"|(?:the|this) (?:caption|description) (?:\w+ly )?matches the image(?: \w+ly)?"
     r"|没有错误|无误|无"
+)
+# What leads to the wrong phrase, and what may follow it; quotes and dashes are folded.
+_LEAD = re.compile(
+    rf"(?:the\s|an?\s)?(?:\w+\s)?(?:{_ERROR}|phrase|words?|part)\b(?:(?!\bnot\b|n't\b)[^\"\n:]){{0,60}}?(?:\bis|:)\s*"
+    r"|错误的?(?:短语|词语?|部分|描述)?(?:是|为|:)\s*|(?:the\s)?(?:phrase|words?|part)\s+(?=\")",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"\"([^\"\n]{1,300})\"|(?<!\w)'([^'\n]{1,300})'(?!\w)")
+_AFTER = re.compile(
+    r"\s*(?:(?:is|are|was)\s+(?:the\s+)?(?:\w+ly\s+)?(?:incorrect|wrong|inaccurate|false|not\s+(?:correct|accurate|right)"
+    r"|hallucinated|an?\s+hallucination|error|mistake)\b|should\s+(?:be|read|say)\b|(?:->|=>|→)"
+    r"|[,(]?\s*(?:because|since|as|but|while|instead|which)\b|[.,;。]?\s*$|[.。]\s?)",
+    re.IGNORECASE,
 )
 
 
@@ -79,22 +107,45 @@ def verify(response: str, target: Any, *, caption: str = "", slack: int = 2) -> 
         check_target(target, caption=caption)
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
+    texts = _pointed(response, caption)
     kind = _kind(target)
-    if answer is None or not answer.text:
+    if not texts:
         return unparsed("no answer", (f"type_{kind}",) if kind else ())
-    said, shown = _words(answer.text), _words(caption)
+    verdicts = [_judge(text, target, caption, slack) for text in texts]
+    best = max(verdicts, key=lambda verdict: (verdict.score or 0, verdict.parts.get("exact", 0)))
+    return replace(best, parts=best.parts | {f"type_{kind}": best.score or 0.0}) if kind else best
+
+
+def _judge(text: str, target: Any, caption: str, slack: int) -> Verdict:
+    """Whether a text points at the difference."""
+    said, shown = _words(text), _words(caption)
     parts = {"echo": float(said == shown)}
     if not _phrases(target)[0]:
-        right, why = bool(_NOTHING.fullmatch(" ".join(said)) or _NOTHING.fullmatch("".join(said))), "nothing is wrong"
+        right, why = any(_NOTHING.fullmatch(joint.join(said)) for joint in (" ", "")), "nothing is wrong"
     else:
         extra = _fewest_extra_words(said, shown, _differences(target, shown))
         right = extra is not None and extra <= slack and (extra == 0 or said != shown)
         why = _why(said, shown) if extra is None else f"{extra} words more than the difference"
         parts["exact"] = float(extra == 0)
-    if kind:
-        parts[f"type_{kind}"] = float(right)
-    return Verdict(float(right), parts=parts, answer=answer.text[:300], why="" if right else why)
+    return Verdict(float(right), parts=parts, answer=text[:300], why="" if right else why)
+
+
+def _pointed(response: str, caption: str) -> list[str]:
+    """What the response may point at: its readings, and the only phrase of the caption that it quotes as wrong."""
+    texts = [text for text in readings(response) if text]
+    if not texts:
+        return []
+    whole = plain(answers.fold(texts[0]))
+    lead = _LEAD.match(whole)
+    rest = whole[lead.end() :] if lead else whole
+    quoted = _QUOTED.match(rest)
+    shown = _words(caption)
+    others = {tuple(_words(a or b)) for a, b in _QUOTED.findall(rest) if _places(_words(a or b), shown)}
+    if quoted and len(others) == 1 and _AFTER.match(rest, quoted.end()):
+        texts.append(quoted[1] or quoted[2])
+    elif lead and not quoted:
+        texts.append(rest.partition("\n")[0])
+    return texts
 
 
 def _kind(target: Any) -> str | None:
@@ -138,7 +189,7 @@ def _phrases(target: Any) -> tuple[list[str], list[str] | None]:
 
 def _words(text: str) -> list[str]:
     text = answers.fold(unicodedata.normalize("NFC", text)).casefold()
-    return [word.replace("’", "'") for word in _WORD.findall(text)]
+    return _WORD.findall(text)
 
 
 def _differences(target: Any, shown: list[str]) -> list[tuple[int, int]]:

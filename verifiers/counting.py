@@ -1,8 +1,10 @@
 """Counting: the one number that the answer commits to, against the true count.
 
-Digits and number words count alike. In free text the last number is the answer ("of 10 boxes, 3 are open").
-An answer that keeps several numbers open is wrong, whatever they are: "3 or 4", "between 0 and 10",
-"3-5", "at least 2", "1, 2, 3". (Models trained with a lenient judge learn to answer "a correct number
+Digits and number words count alike, in English and Chinese. The number after "answer:" or the like is the answer,
+or else the sum of the numbers that follow it ("3 dogs: one left, two right"), or else the last number ("of 10 boxes,
+3 are open"). "No dogs" is 0, "there is a dog" is 1. An answer that keeps several numbers open is wrong, whatever they
+are: "3 or 4", "between 0 and 10", "3-5", "at least 2", "1, 2, 3". So is one that only bounds the count ("almost 3");
+"about 3" counts where there is a tolerance. (Models trained with a lenient judge learn to answer "a correct number
 between 0 and 10": GLM-4.1V report, arXiv 2507.01006, section 5.3.)
 
     vlmrl check counting
@@ -15,8 +17,8 @@ from fractions import Fraction
 from typing import Any
 
 from vlmrl.reading import answers
-from vlmrl.reading.amounts import without_asides
-from vlmrl.reading.answers import Number
+from vlmrl.reading.amounts import Amount, amounts, plain
+from vlmrl.reading.commitments import committed
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 EXAMPLES = [
@@ -24,26 +26,39 @@ EXAMPLES = [
     Example("<think>4? no</think><answer>three</answer>", 3, 1.0),
     Example(r"First 2, then \boxed{3}", 3, 1.0),
     Example("3 apples and 4 pears, so 7 in total.", 7, 1.0),
+    Example("3 dogs: one left, two right", 3, 1.0),
+    Example("一共有十二只。", 12, 1.0),
+    Example("There are no dogs.", 0, 1.0),
     Example("4", 3, 0.0),
     Example("3 or 4", 3, 0.0),
+    Example("almost 3", 3, 0.0),
+    Example("3. Wait, actually 4.", 3, 0.0),
     Example("a correct number between 0 and 10", 10, 0.0),
     Example("", 3, 0.0),
     Example("103", 100, 1.0, {"tolerance": 0.05}),
     Example("3", "many", None),
 ]
 
-# The commitment stands at the end: what is further away than this is not read.
+# The commitment stands right after a cue, or at the end: what is further away than this is not read.
 _TAIL = 2000
-_OPEN = re.compile(
-    r"\b(?:between|at (?:least|most)|up to|(?:more|less|fewer|greater|larger|smaller) than"
-    r"|or (?:so|more|less|fewer)|not|except)\b|n't\b|[<>≤≥~]",
+_NOT_COUNTED = (
+    r"(?!way\b|info|clear|evidence|indication|mention|answer|doubt|need|number|lot|group|few|couple|pair|total|bunch"
+    r"|crowd|set\b|good|great|large|chance|possibility|variety)"
+)
+_NONE = re.compile(
+    rf"\bnone\b|\bthere (?:are|is) no {_NOT_COUNTED}|\bi (?:can )?see no {_NOT_COUNTED}|\b(?:are|is)(?:n't| not) any\b"
+    rf"|^\W*no {_NOT_COUNTED}[a-z]+(?: [a-z]+){{0,2}} (?:are|is|can be|visible|present)\b|没有(?!办法|答案|信息|足够)",
     re.IGNORECASE,
 )
-_ALTERNATIVE = re.compile(r"\b(?:or|to|maybe|perhaps|possibly|either)\b|^\s*[-–—/|&]\s*$", re.IGNORECASE)
-_ONLY_SEPARATORS = re.compile(r"^(?:[\W_]|\band\b)*$", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[.!?;\n](?=\s|$)")
-# "one" is more often a pronoun ("this one", "one of them") than a count.
-_PRONOUN = re.compile(r"\b(?:this|that|each|every|the|which|another|no|any|some)\s+$", re.IGNORECASE)
+_ONE = re.compile(
+    rf"\ba single\b|\bthere(?:'s| is) (?:only |just )?an? {_NOT_COUNTED}[a-z]+(?![^.!?]*\band\b)", re.IGNORECASE
+)
+_UNKNOWN = re.compile(
+    r"\b(?:can ?not|can't|unable|unclear|not (?:sure|clear|possible)|unsure|impossible)\b|无法|不确定", re.IGNORECASE
+)
+# In the sentence of the number, these leave open whether it is the count.
+_OPEN = re.compile(r"\bbetween\b|\b(?:not|except)\b|n't\b|[<>≤≥~]", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?;\n](?=\s|$)|。")
 
 
 def verify(response: str, target: Any, *, tolerance: float = 0.0) -> Verdict:
@@ -55,13 +70,10 @@ def verify(response: str, target: Any, *, tolerance: float = 0.0) -> Verdict:
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    text = without_asides(answers.fold(answer.text[-_TAIL:]))
-    numbers = _numbers(text)
-    if not numbers:
-        return unparsed("no number in the answer")
-    said = numbers[-1].value
-    if not _commits(text, numbers):
-        return Verdict(0.0, "unparsed", answer=text[-200:], why="the answer leaves several numbers open")
+    text = plain(answer.text[:_TAIL] if answer.cued else answer.text[-_TAIL:])
+    said = _said(text, answer.cued, exact=tolerance == 0)
+    if said is None:
+        return Verdict(0.0, "unparsed", answer=text[-200:], why="the answer commits to no number")
     right = abs(said - count) <= Fraction(str(tolerance)) * count
     return Verdict(float(right), answer=_show(said), why="" if right else f"{_show(said)} is not {count}")
 
@@ -87,35 +99,20 @@ def _count(target: Any) -> int:
     return int(number)
 
 
-def _numbers(text: str) -> list[Number]:
-    numbers = answers.find_numbers(text)
-    return [number for number in numbers if not _is_pronoun(text, number)] or _none(text)
+def _said(text: str, cued: bool, exact: bool) -> Fraction | None:
+    """The count that a plain text commits to, said as a number, as "no dogs" or as "a dog"."""
+    if amounts(text):
+        said = committed(text, cued, exact)
+        return None if said is None or _OPEN.search(_sentence(text, said)) else said.value
+    if _UNKNOWN.search(text):
+        return None
+    return Fraction(0) if _NONE.search(text) else Fraction(1) if _ONE.search(text) else None
 
 
-def _is_pronoun(text: str, number: Number) -> bool:
-    word = text[number.start : number.end].lower()
-    before, after = text[max(0, number.start - 20) : number.start], text[number.end : number.end + 10]
-    return word == "one" and bool(_PRONOUN.search(before) or re.match(r"\s+(?:of|another)\b", after))
-
-
-def _none(text: str) -> list[Number]:
-    """Zero, said as "none" or "there are no ..."."""
-    match = re.search(r"\bnone\b|\bthere (?:are|is) no\b", text, re.IGNORECASE)
-    return [Number(Fraction(0), match.start(), match.end())] if match else []
-
-
-def _commits(text: str, numbers: list[Number]) -> bool:
-    """Whether the sentence of the last number leaves no other number open."""
-    start = max((m.end() for m in _SENTENCE_END.finditer(text, 0, numbers[-1].start)), default=0)
-    end = _SENTENCE_END.search(text, numbers[-1].end)
-    if _OPEN.search(text[start : end.start() if end else len(text)]):
-        return False
-    inside = [number for number in numbers if number.start >= start]
-    if len({number.value for number in inside}) > 1 and _ALTERNATIVE.search(text[inside[-2].end : inside[-1].start]):
-        return False
-    rest = "".join(text[a.end : b.start] for a, b in zip([Number(Fraction(0), 0, 0), *numbers], numbers, strict=False))
-    only_numbers = bool(_ONLY_SEPARATORS.match(rest + text[numbers[-1].end :]))
-    return not (only_numbers and len({number.value for number in numbers}) > 1)
+def _sentence(text: str, amount: Amount) -> str:
+    start = max((match.end() for match in _SENTENCE_END.finditer(text, 0, amount.start)), default=0)
+    end = _SENTENCE_END.search(text, amount.end)
+    return text[start : end.start() if end else len(text)]
 
 
 def _show(value: Fraction) -> str:

@@ -1,10 +1,10 @@
 r"""Numeric: the one number that the answer commits to, within an absolute or relative tolerance.
 
 Read are digits and words, thousands separators, fractions (`1 1/2`, `\frac{3}{2}`, `½`, "three quarters"),
-scientific notation (`1.5e3`, `1.5 \times 10^{3}`), percent, "2.5 million", currencies and units. In free text
-the number right after the last "answer is" or "answer:" counts, else the last one. An answer that keeps
-several numbers open ("3 or 4", "3-5", "between 0 and 10", "at least 3") or a calculation ("3 * 4", "√2") is
-none.
+scientific notation (`1.5e3`, `1.5 \times 10^{3}`), percent, "2.5 million", "250万", "a dozen", currencies and units. In
+free text the number right after "answer:" or the like counts, else one that is the sum of those that follow it ("3
+dogs: one left, two right"), else the last one. An answer that keeps several numbers open ("3 or 4", "3-5", "between 0
+and 10"), a bound ("at least 3", "almost 3") or a calculation ("3 * 4", "√2") is none.
 
 Conventions: what either tolerance allows is right; units are compared, never converted; with `exact_years`
 two whole numbers of 1000 to 3000 in size must be equal whatever the tolerance, as in the chart reward of
@@ -22,8 +22,9 @@ from functools import lru_cache
 from typing import Any
 
 from vlmrl.reading import answers
-from vlmrl.reading.amounts import Amount, committed, plain, same_unit
+from vlmrl.reading.amounts import Amount, plain, same_unit
 from vlmrl.reading.checks import one_of
+from vlmrl.reading.commitments import committed
 from vlmrl.reading.texts import is_unmarked
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 

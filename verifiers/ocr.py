@@ -4,7 +4,8 @@
     anls   the same, but 0 if it is not above `threshold`               (ST-VQA, arXiv 1905.13648, eq. 1)
     wer    1 - word edits / words of the text, not below 0              (1 - word error rate)
 
-Several true texts: the best one counts. Two empty texts are equal. Full-width characters equal their ASCII
+The answer is read as it stands and without what leads to it and encloses it ("Answer: STOP", 'The sign says "STOP".');
+the best counts. So it does of several true texts. Two empty texts are equal. Full-width characters equal their ASCII
 twins, and composed accents equal decomposed ones.
 
     vlmrl check ocr
@@ -18,7 +19,7 @@ from typing import Any
 
 from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
-from vlmrl.reading.texts import check_texts, true_texts
+from vlmrl.reading.texts import check_texts, readings, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("edit", "anls", "wer")
@@ -27,6 +28,7 @@ EXAMPLES = [
     Example("<answer>Hello World</answer>", "hello  world", 1.0),
     Example("Hello Wrold", "Hello World", 1 - 2 / 11),
     Example("Hello Wrold", "hello World", 1 - 3 / 11, {"case": "keep"}),
+    Example('The sign says "Hello World".', "Hello World", 1.0),
     Example("newyork", "New York", 1.0, {"space": "ignore"}),
     Example("St Louis", ["Saint Louis", "St. Louis"], 1.0, {"punctuation": "ignore"}),
     Example("Coca", "Coca Cola", 0.0, {"metric": "anls"}),
@@ -60,17 +62,22 @@ def verify(
         check_target(target, metric=metric, case=case, space=space, punctuation=punctuation)
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
-    if answer is None:
+    read = readings(response)
+    if not read:
         return unparsed("the thinking never ended")
     texts = [_normal(text, case, space, punctuation) for text in true_texts(target)]
-    if len(answer.text) > _LONGEST * (50 + max(len(text) for text in texts)):
-        return Verdict(0.0, answer=answer.text[:200], why=f"answer of {len(answer.text)} characters")
-    said = _normal(answer.text, case, space, punctuation)
-    score = max(_similarity(said, text, metric) for text in texts)
-    if metric == "anls" and score <= threshold:
-        return Verdict(0.0, answer=answer.text, why=f"similarity {score:.2f} is not above {threshold:g}")
-    return Verdict(score, answer=answer.text)
+    longest = _LONGEST * (50 + max(len(text) for text in texts))
+    scores = {
+        said: max(_similarity(_normal(said, case, space, punctuation), text, metric) for text in texts)
+        for said in read
+        if len(said) <= longest
+    }
+    if not scores:
+        return Verdict(0.0, answer=read[0][:200], why=f"answer of {len(read[0])} characters")
+    said = max(scores, key=lambda text: scores[text])
+    if metric == "anls" and scores[said] <= threshold:
+        return Verdict(0.0, answer=said, why=f"similarity {scores[said]:.2f} is not above {threshold:g}")
+    return Verdict(scores[said], answer=said)
 
 
 def gold(target: Any, **_: Any) -> str:

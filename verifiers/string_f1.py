@@ -5,7 +5,8 @@
     rougeL   over the longest common subsequence of words                       (ROUGE-L, Lin 2004, section 3)
     rouge    the mean of these three, the free-form reward of Visionary-R1      (arXiv 2505.14677)
 
-Several true texts: the best one counts. Under `f1`, "yes", "no" and "noanswer" earn nothing unless they are the
+The answer is read as it stands and without what leads to it and encloses it ("Answer: a red car"); the best counts. So
+it does of several true texts. Under `f1`, "yes", "no" and "noanswer" earn nothing unless they are the
 whole answer on both sides (HotpotQA, arXiv 1809.09600), and the signs that make a number stay: "1.5" is not "15".
 Equal texts score 1, those too short for a pair included; Chinese and Japanese characters are words each. There is
 no stemming. An answer that lists everything loses precision; it is not otherwise refused.
@@ -24,7 +25,7 @@ from typing import Any
 
 from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
-from vlmrl.reading.texts import check_texts, true_texts
+from vlmrl.reading.texts import check_texts, readings, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 METRICS = ("f1", "rouge1", "rouge2", "rougeL", "rouge")
@@ -35,6 +36,7 @@ EXAMPLES = [
     Example("police kill the gunman", "police killed the gunman", 0.75, {"metric": "rougeL"}),
     Example("the gunman kill police", "police killed the gunman", 0.5, {"metric": "rougeL"}),
     Example("the gunman kill police", "police killed the gunman", 1 / 3, {"metric": "rouge2"}),
+    Example("**Answer:** quick fox", "quick fox", 1.0),
     Example("hello world", ["goodbye", "hello world"], 1.0),
     Example("Yes, it is", "yes", 0.0),
     Example("apple", "carrot", 0.0),
@@ -61,13 +63,16 @@ def verify(response: str, target: Any, *, metric: str = "f1") -> Verdict:
         check_target(target, metric=metric)
     except ValueError as error:
         return bad_target(str(error))
-    answer = answers.extract(response)
-    if answer is None:
+    read = readings(response)
+    if not read:
         return unparsed("the thinking never ended")
     texts = true_texts(target)
-    if len(answer.text) > _LONGEST * (50 + max(map(len, texts))):
-        return Verdict(0.0, answer=answer.text[:200], why=f"answer of {len(answer.text)} characters")
-    return Verdict(max(_similarity(answer.text, text, metric) for text in texts), answer=answer.text)
+    longest = _LONGEST * (50 + max(map(len, texts)))
+    scores = {said: max(_similarity(said, text, metric) for text in texts) for said in read if len(said) <= longest}
+    if not scores:
+        return Verdict(0.0, answer=read[0][:200], why=f"answer of {len(read[0])} characters")
+    said = max(scores, key=lambda text: scores[text])
+    return Verdict(scores[said], answer=said)
 
 
 def gold(target: Any, **_: Any) -> str:

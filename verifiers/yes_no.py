@@ -45,7 +45,12 @@ _WORD = re.compile(
 )
 _BOTH = re.compile(rf"\W*(?:(?:{_YES})\W+(?:{_NO})|(?:{_NO})\W+(?:{_YES}))\W*", re.IGNORECASE)
 _OPENING = re.compile(r"(?:\\text\{|[\s*_`\"'“(\[])*")
-_NOT = re.compile(r"(?:\b(?:not|neither|never)|n['’]t|不是)\W*(?:\w+\W+)?$", re.IGNORECASE)
+_NOT = re.compile(
+    r"(?:\b(?:not|neither|never|whether)|n't|不是)\W*(?:\w+\W+)?$|\b(?:could|might|may)(?: \w+)? be\W*$"
+    r"|\b(?:maybe|perhaps|possibly)\W*$"
+    r"|(?:\bdoubt|n't (?:think|believe|know)|\bnot (?:sure|think|believe))\b[^.,;!?\n]*$",
+    re.IGNORECASE,
+)
 # What makes a second word a change of mind: it stands for itself, or after "but", "or", "actually".
 _TURN = re.compile(
     r"(?:[.!?,;/|&\n]|(?:^|(?<=\s))(?:yes|no)|或)\W*$"
@@ -101,9 +106,15 @@ def _committed(text: str) -> str | None:
         turned = any(word.lastgroup != words[0].lastgroup and _turns(text, word) for word in words[1:])
         return None if turned else words[0].lastgroup
     said = {word.lastgroup for word in words}
-    if len(said) != 1 or any(_NOT.search(text, max(0, word.start() - 30), word.start()) for word in words):
+    if len(said) != 1 or any(_is_open(text, word) for word in words):
         return None
     return said.pop()
+
+
+def _is_open(text: str, word: re.Match[str]) -> bool:
+    """Whether the word is denied, doubted or asked."""
+    asked = text[word.end() : word.end() + 3].lstrip("\"'* ").startswith("?")
+    return asked or bool(_NOT.search(text[max(0, word.start() - 50) : word.start()]))
 
 
 def _turns(text: str, word: re.Match[str]) -> bool:

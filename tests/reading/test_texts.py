@@ -1,6 +1,5 @@
 """Plain texts: targets, and what prose answers."""
 
-import re
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ def test_marked_texts_are_refused(text: str) -> None:
     ("Paris", ["Paris"]),
     ("**Answer:** Paris\n\nIt is on the Seine.", [
         "**Answer:** Paris\n\nIt is on the Seine.", "Answer: Paris\n\nIt is on the Seine.",
-        "Paris\n\nIt is on the Seine.", "Paris",
+        "Paris\n\nIt is on the Seine.", "Paris\n\nIt is on the Seine", "Paris",
     ]),
     (r"\boxed{\text{grey} cat}", [r"\text{grey} cat", "grey cat"]),
     ("\"STOP\"", ["\"STOP\"", "STOP"]),
@@ -41,7 +40,25 @@ def test_readings_are_the_whole_what_follows_the_cue_and_its_first_line(response
     assert readings(response) == texts
 
 
-def test_a_lead_of_the_verifier_is_read_like_a_cue() -> None:
-    lead = re.compile(r"The sign says:?")
-    assert readings('The sign says "STOP".', lead)[-1] == "STOP"
-    assert readings("Nobody says STOP", lead) == ["Nobody says STOP"]
+@pytest.mark.parametrize(
+    ("response", "text"),
+    [
+        ('The sign says "STOP".', "STOP"),
+        ("The text in the image reads: STOP", "STOP"),
+        ("It is blue.", "blue"),
+        ("The number on the jersey is 23.", "23"),
+        ("图中的文字是：停车", "停车"),
+        ("Text: STOP", "STOP"),
+        ("The answer is Blue because it is tall.", "Blue"),
+        ('{"text": "STOP"}', "STOP"),
+    ],
+)
+def test_a_short_statement_is_read_like_a_cue(response: str, text: str) -> None:
+    assert readings(response)[-1] == text
+
+
+@pytest.mark.parametrize(
+    "response", ['The sign does not say "STOP".', "Nobody says STOP", "I doubt the sign says STOP", "There is no sign"]
+)
+def test_a_denial_states_nothing(response: str) -> None:
+    assert readings(response) == [response]

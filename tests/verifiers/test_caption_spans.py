@@ -47,7 +47,8 @@ def test_each_kind_of_error_has_its_part() -> None:
 
 
 @pytest.mark.parametrize("said", [
-    "none", "None.", "No error.", "There are no errors in the caption.", "The caption is correct", "I see no mistakes",
+    "none", "None.", "No error.", "There are no errors in the caption.", "The caption is correct",
+    "I see no mistakes",
     "<think>red?</think><answer>No error</answer>", "没有错误",
 ])  # fmt: skip
 def test_a_clean_caption_must_be_called_clean(said: str) -> None:
@@ -117,3 +118,62 @@ def test_one_word_captions_and_echo_rate() -> None:
     assert score("cat", {"wrong": "cat", "right": "dog"}, caption="cat") == 1.0
     assert verify(GREY_CAT, "red car", caption=GREY_CAT).parts["echo"] == 1.0
     assert verify("red car", "red car", caption=GREY_CAT).parts == {"echo": 0.0, "exact": 1.0}
+
+
+WALL = {"wrong": "red brick wall", "right": "blue brick wall"}
+
+
+@pytest.mark.parametrize("said", [
+    "Answer: red", "**Answer:** red brick wall", "**red**", "“red brick”", "`red`",
+    r"\boxed{\text{red}}", '{"answer": "red"}', "答案：red",
+    'The incorrect phrase is "red brick wall".', "The wrong word is red.",
+    "The error is: **red brick wall**", 'The word "red" is incorrect.',
+    'The phrase that contradicts the image is "red brick wall", because the wall is blue.',
+    "'red' should be 'blue'", '"red" → "blue"',
+    "Answer: red brick wall\n\nThe wall is blue.", "错误的短语是“red”。", "Incorrect phrase: red brick wall",
+])  # fmt: skip
+def test_ways_to_point_at_a_phrase(said: str) -> None:
+    assert score(said, WALL) == 1.0
+
+
+@pytest.mark.parametrize("said", [
+    'The incorrect phrase is not "red".', '"red" is correct.', '"red" or "Westwood"',
+    'The error is "red" or "Westwood".',
+    'The incorrect phrase is "Westwood", not "red".', '"Westwood" → "red"', r"\boxed{red} or \boxed{Westwood}",
+    "I doubt the answer is red",
+    'The error is "red". Or it is "low battery".', 'The error is "Seven individuals stand by a red brick wall"',
+    "No errors found",
+    "<answer>red</answer> <answer>Westwood</answer>",
+])  # fmt: skip
+def test_a_phrase_that_is_denied_or_one_of_several_earns_nothing(said: str) -> None:
+    assert score(said, WALL) == 0.0
+
+
+@pytest.mark.parametrize("said", [
+    "No errors found", "No errors were detected in the caption.", r"\boxed{\text{None}}", "**None**",
+    "Answer: none", "No incorrect phrase", "N/A",
+    "The description matches the image.", "Everything is correct.", "There are no mistakes.",
+])  # fmt: skip
+def test_ways_to_say_that_nothing_is_wrong(said: str) -> None:
+    assert score(said, "") == 1.0
+    assert score(said, WALL) == 0.0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "There are errors.",
+        "The caption is incorrect.",
+        "I cannot tell.",
+        "no idea",
+        "The caption does not match the image.",
+    ],
+)
+def test_other_statements_do_not_say_that_nothing_is_wrong(said: str) -> None:
+    assert score(said, "") == 0.0
+
+
+def test_typographic_quotes_and_dashes_of_a_caption() -> None:
+    shown = "It’s a man’s “blue” hat – worn by 30–39 people."
+    assert score("man's", {"wrong": "man’s", "right": "woman’s"}, shown) == 1.0
+    assert score("30-39", {"wrong": "30–39", "right": "20–29"}, shown) == 1.0

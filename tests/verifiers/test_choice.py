@@ -128,3 +128,56 @@ def test_several_options_need_the_exact_set() -> None:
         assert score(said, ["A", "C"]) == 1.0
     for said in ("A", "A, B, C", "C"):
         assert score(said, ["A", "C"]) == 0.0
+
+
+@pytest.mark.parametrize("response", [
+    "The answer is B. A is too small.", "The answer: B, it doesn't make sense for it to be A or C",
+    "B. A and C are close.",
+    "ANSWER: (B) A and C, then D", "**Answer: B**\n\nOption A is wrong. Option C is too hot.",
+    "B, since neither A nor C fits.",
+    '{"answer": "B", "reason": "A is too hot"}', "{'answer': 'B'}", "The answer is: `B`", "Answer: \\(B\\)",
+    "‘B. second’", "Ａｎｓｗｅｒ：Ｂ",
+    "Answer: B\n\nReason: although A is close, it's not correct.", "B. Although C is also small, it is round.",
+    "B. Wait, let me check A again. A is too small. Yes, B.", r"<|begin_of_box|>\text{B}<|end_of_box|>",
+    "\\boxed{B}\n\n\\boxed{B}",
+])  # fmt: skip
+def test_an_explanation_may_name_other_letters(response: str) -> None:
+    assert score(response, "B", choices=FOUR) == 1.0
+
+
+@pytest.mark.parametrize("response", [
+    "Answer: B. Hmm, actually it is C.", "B... no, C.", "B. Sorry, I meant C.",
+    "Answer: B\n\nWait, that is wrong. It should be C.",
+    "second. Wait, it is third", "It could be B.", "It could possibly be second.", "It may be B", "Perhaps second",
+    "I don't think the answer is B.", "I'm not sure whether it is B.", "I doubt that it is second",
+    "Answer: A is correct. Or B.",
+    "<answer>A</answer>\n<answer>B</answer>", "A\nB\nC\nD", "The answer is A. B is too small.",
+])  # fmt: skip
+def test_what_is_corrected_doubted_or_merely_explained(response: str) -> None:
+    assert score(response, "B", choices=FOUR) == 0.0
+
+
+@pytest.mark.parametrize(("response", "choices"), [
+    ("<answer>$8</answer>", ["$6", "$8"]), ("It costs $8.", ["$6", "$8"]),
+    (r"\boxed{\frac{1}{3}}", [r"\frac{1}{2}", r"\frac{1}{3}"]),
+    (r"The answer is $\dfrac{1}{3}$.", ["$1/2$", "$1/3$"]), ("x^3", ["$x^2$", "$x^3$"]), (r"\(x^{3}\)", ["x²", "x³"]),
+    ("weight", ["A) none", "B) weight"]), ("狗", ["（A）猫", "（B）狗"]), ("15cm", ["10 cm", "15 cm"]),
+    ("It is 15 cm long.", ["10cm", "15cm"]),
+    ("12000", ["1,200", "12,000"]), (r"\boxed{60^\circ}", ["45°", "60°"]), ("60", ["45°", "60°"]),
+    ("four", ["3", "4"]),
+    (r"$1.5 \times 10^4$ J", ["1.5 × 10^3 J", "1.5 × 10^4 J"]), ("<answer>B and C</answer>", ["A", "B and C"]),
+    ("Answer: B and C", ["only A", "B and C"]), ("A dog", ["A cat", "A dog"]),
+])  # fmt: skip
+def test_texts_of_options_in_other_spellings(response: str, choices: list[str]) -> None:
+    assert score(response, "B", choices=choices) == 1.0
+    assert score(response, "A", choices=choices) == 0.0
+
+
+@pytest.mark.parametrize(("response", "choices"), [
+    ("at least 4", ["3", "4"]), ("between 3 and 4", ["3", "4"]), ("4 or more", ["3", "4"]),
+    ("15", ["15 cm", "15 m"]), ("115 cm", ["10 cm", "15 cm"]),
+    ("not 15 cm", ["10 cm", "15 cm"]), ("120,000", ["1,200", "12,000"]),
+])  # fmt: skip
+def test_numbers_that_name_no_option(response: str, choices: list[str]) -> None:
+    assert score(response, "A", choices=choices) == 0.0
+    assert score(response, "B", choices=choices) == 0.0

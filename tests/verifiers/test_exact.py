@@ -14,7 +14,8 @@ def score(said: str, true: Any, **params: Any) -> float | None:
 
 
 @pytest.mark.parametrize("said", [
-    "Paris", "paris", " PARIS\n", "Paris.", "**Paris**", '"Paris"', "(Paris)", "“Paris”", "Ｐａｒｉｓ", "ANSWER: Paris",
+    "Paris", "paris", " PARIS\n", "Paris.", "**Paris**", '"Paris"', "(Paris)", "“Paris”", "Ｐａｒｉｓ",
+    "ANSWER: Paris",
     "It rains a lot.\nAnswer: Paris\nSurely.", "The answer is Paris.", "**Answer:** Paris", "ANSWER:\nParis",
     r"\boxed{\text{Paris}}", "<think>London</think><answer>Paris</answer>", "答案：Paris。",
 ])  # fmt: skip
@@ -78,3 +79,26 @@ def test_bad_targets_say_what_is_wrong(target: Any, params: dict[str, str], says
     with pytest.raises(ValueError, match=says):
         exact.check_target(target, **params)
     assert exact.verify("a", target, **params).status == "bad_target"
+
+
+@pytest.mark.parametrize(("said", "true"), [
+    ("it’s red", "it's red"), ("it's red", "it’s red"), ("30–39", "30-39"), ("‘Paris’", "Paris"),
+    ("__Paris__", "Paris"), ("**Answer: Paris**", "Paris"),
+    ("### Final Answer\nParis", "Paris"), ('{"answer": "Paris"}', "Paris"),
+    ("The answer to the question is Paris.", "Paris"), ("「巴黎」", "巴黎"),
+    ("It is Paris.", "Paris"), ("The answer is Paris because it is the capital.", "Paris"),
+    (r"\boxed{14\%}", "14%"), ("1，234", "1,234"),
+    (r"$\frac{1}{2}$", r"\frac{1}{2}"), ('"Paris"', '"Paris"'), ("Answer: 5", "Answer: 5"),
+])  # fmt: skip
+def test_the_forms_in_which_models_print_a_text(said: str, true: str) -> None:
+    assert score(said, true) == 1.0
+
+
+@pytest.mark.parametrize("said", [
+    "I don't think the answer is Paris", "Maybe the answer is Paris", r"\boxed{London} or \boxed{Paris}",
+    "<answer>London</answer><answer>Paris</answer>",
+    "Answer: Paris. Wait, London.", "It is not Paris.", "Is the answer Paris?", "The capital is Paris or London",
+    "Answer: Paris\nAnswer: London",
+])  # fmt: skip
+def test_what_is_doubted_denied_or_one_of_several(said: str) -> None:
+    assert score(said, "Paris") == 0.0

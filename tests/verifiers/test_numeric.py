@@ -43,6 +43,25 @@ def test_numbers_that_hedge_or_err(said: str, true: Any) -> None:
     assert score(said, true) == 0.0
 
 
+@pytest.mark.parametrize(("said", "true"), [
+    ("3 dogs: one left, two right", 3), ("Answer: 42\n\nIn 2014 it was 40.", 42), ("2.5M", 2.5e6),
+    ("250万", 2.5e6), ("四十二", 42), ("a dozen", 12),
+    ("minus 5", -5), ("negative five", -5), ("14,\\!000", 14000), ("**5**.", 5), ("50 - 8 = 42", 42),
+    ("{\"answer\": 42}", 42),
+])  # fmt: skip
+def test_numbers_in_the_forms_of_models(said: str, true: Any) -> None:
+    assert score(said, true) == 1.0
+
+
+@pytest.mark.parametrize("said", [
+    "over 42", "almost 42", "nearly 42", "just under 42", "It could be 42.", "Is it 42?", "超过42", "42以上",
+    "42. Wait, actually 43.",
+    "The answer is 42. No, it is 43.", r"\boxed{42} or \boxed{43}", "42: 20 + 23", "41–42",
+])  # fmt: skip
+def test_bounds_questions_and_corrections_commit_to_nothing(said: str) -> None:
+    assert score(said, 42) == 0.0
+
+
 def test_tolerances_are_inclusive_and_the_larger_one_counts() -> None:
     assert score("105", 100, relative=0.05) == 1.0
     assert score("105.01", 100, relative=0.05) == 0.0

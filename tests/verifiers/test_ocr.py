@@ -32,3 +32,31 @@ def test_ocr_policies() -> None:
 def test_ocr_refuses_unknown_params() -> None:
     with pytest.raises(ValueError, match=r"cer.*edit, anls, wer"):
         catalog.load("verifiers", "ocr").check_target("a", metric="cer")
+
+
+@pytest.mark.parametrize("said", [
+    "Answer: STOP", '"STOP"', "“STOP”", "**STOP**", "`STOP`", "```\nSTOP\n```",
+    "The text reads: STOP", 'The sign says "STOP".', "It says **STOP**.",
+    "The text in the image is: STOP", "Text: STOP", "**Answer:** STOP",
+    r"\boxed{\text{STOP}}", '{"text": "STOP"}', "图中的文字是：STOP", "ＳＴＯＰ",
+    "<think>It reads S...</think>The answer is “STOP”.",
+])  # fmt: skip
+def test_what_leads_to_the_text_and_encloses_it_is_not_read(said: str) -> None:
+    assert score(said, "STOP") == 1.0
+
+
+@pytest.mark.parametrize("text", [
+    'Answer: the text "STOP"', "The sign says go", "Question: 5? Answer: 6", '"Quoted" text', "$5.99", "a_b_c",
+    "Result: 5", "**bold**", "it’s 10–18 h",
+])  # fmt: skip
+def test_a_text_with_such_marks_is_read_as_it_stands(text: str) -> None:
+    assert score(text, text) == 1.0
+
+
+@pytest.mark.parametrize("said", [
+    "I cannot read the text.", '"STOP" or "SHOP"',
+    "STOP, SHOP, SLOT", 'The sign says "STOP" or "SHOP".', r"\boxed{STOP} \boxed{SHOP}",
+    'The sign does not say "STOP".', "I don't think the text reads STOP", "Answer: STOP. Or is it SHOP?",
+])  # fmt: skip
+def test_hedges_and_denials_are_no_reading(said: str) -> None:
+    assert score(said, "STOP", metric="anls") == 0.0

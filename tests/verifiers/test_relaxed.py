@@ -15,7 +15,8 @@ def score(said: str, true: Any, **params: Any) -> float | None:
 
 @pytest.mark.parametrize(("said", "true"), [
     ("105", "100"), ("95", "100"), ("-105", -100), ("$1,040", 1000), ("5.2%", "5%"), ("5%", "0.05"), ("0", "0.0"),
-    ("1e3", "1000"), ("five", "5"), (".52", ".5"), ("Blue", "blue"), ("The answer is 42.", 42), ("Answer: 42\nok", 42),
+    ("1e3", "1000"), ("five", "5"), (".52", ".5"), ("Blue", "blue"), ("The answer is 42.", 42),
+    ("Answer: 42\nok", 42),
     ("<think>7</think><answer>42</answer>", "41"), ("42", ["blue", "41"]), ("[2014, Blue]", "[2014, 'blue']"),
     ("2014, 104", "[2014, 100]"),
 ])  # fmt: skip
@@ -27,7 +28,8 @@ def test_right_in_chartqa(said: str, true: Any) -> None:
     ("105.1", "100"), ("94.9", "100"), ("-100", "100"), ("0.01", "0"), ("5%", "5"), ("100%", "0.94"),
     ("blue sky", "blue"), ("100 or 200", "100"), ("95 105", "100"), ("between 95 and 105", "100"), ("", "100"),
     ("[100]", "[100, 200]"),
-    ("[200, 100]", "[100, 200]"), (".5", "5"), ("nan", "5"), ("1e99", "5"), ("100", "one hundred items"), ("inf", "5"),
+    ("[200, 100]", "[100, 200]"), (".5", "5"), ("nan", "5"), ("1e99", "5"), ("100", "one hundred items"),
+    ("inf", "5"),
 ])  # fmt: skip
 def test_wrong_in_chartqa(said: str, true: Any) -> None:
     assert score(said, true) == 0.0
@@ -80,3 +82,25 @@ def test_bad_targets_say_what_is_wrong(target: Any, params: dict[str, Any], says
     with pytest.raises(ValueError, match=says):
         relaxed.check_target(target, **params)
     assert relaxed.verify("5", target, **params).status == "bad_target"
+
+
+@pytest.mark.parametrize(("said", "true"), [
+    (r"\boxed{\text{Blue}}", "blue"), (r"\boxed{14\%}", "14%"), (r"\boxed{14\%}", "0.14"),
+    (r"\boxed{14,\!000}", "14000"), (r"\boxed{\$14}", "14"),
+    ("**Answer: Blue**", "blue"), ("### Final Answer\nBlue", "blue"), ('{"answer": "Blue"}', "blue"),
+    ("14，000", 14000), ("30–39", "30-39"),
+    ("it’s red", "it's red"), ("答案是蓝色。", "蓝色"), ("The answer is Blue because it is the tallest.", "blue"),
+    ("The value is 14.", 14),
+    ("\\boxed{14}\n\n\\boxed{14}", 14),
+])  # fmt: skip
+def test_the_forms_in_which_models_print_an_answer(said: str, true: Any) -> None:
+    assert score(said, true) == 1.0
+
+
+@pytest.mark.parametrize("said", [
+    "over 14", "14+", "almost 14", r"\boxed{14} or \boxed{20}", r"\boxed{20}, \boxed{14}", "The answer is not 14",
+    "I doubt the answer is 14",
+    "Answer: 14. Wait, no, 20.", "<answer>20</answer><answer>14</answer>", "It is not 14.", "13–15",
+])  # fmt: skip
+def test_hedges_denials_and_corrections_are_wrong(said: str) -> None:
+    assert score(said, 14) == 0.0

@@ -81,3 +81,20 @@ def test_an_answer_that_lists_everything_earns_little() -> None:
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ValueError, match=r"bleu.*f1, rouge1"):
         string_f1.check_target("a", metric="bleu")
+
+
+@pytest.mark.parametrize("said", [
+    "Answer: a red car", "**Answer:** a red car", "“A red car.”", r"\boxed{\text{a red}\text{ car}}",
+    "The answer is: **a red car**",
+    "### Final Answer\na red car", '{"answer": "a red car"}',
+    "Answer: a red car\n\nIt is parked on the left of the road.",
+])  # fmt: skip
+def test_what_leads_to_the_text_and_encloses_it_is_not_read(said: str) -> None:
+    assert score(said, "a red car") == 1.0
+
+
+@pytest.mark.parametrize(
+    "said", ["The answer is not yes", "yes or no", r"\boxed{yes} or \boxed{no}", "I don't think the answer is yes"]
+)
+def test_hedges_and_denials_earn_nothing_for_yes(said: str) -> None:
+    assert score(said, "yes") == 0.0

@@ -46,3 +46,21 @@ def test_forms_of_the_target(target: Any, gold: str) -> None:
 def test_bad_targets_say_what_is_wrong(target: Any) -> None:
     with pytest.raises(ValueError, match="neither yes nor no"):
         yes_no.check_target(target)
+
+
+@pytest.mark.parametrize("said", [
+    "**Answer: Yes**", "### Final Answer\nYes", '{"answer": true}', '```json\n{"answer": "Yes"}\n```',
+    "<|begin_of_box|>Yes<|end_of_box|>", "“Yes.”",
+    "Final Answer: \\boxed{\\text{Yes}}", "Yes\n\nThere is no cat.",
+])  # fmt: skip
+def test_the_forms_in_which_models_print_yes(said: str) -> None:
+    assert yes_no.verify(said, "yes").score == 1.0
+
+
+@pytest.mark.parametrize("said", [
+    "It could be yes.", "I don't think the answer is yes.", "Is the answer yes?", "I doubt that it is true.",
+    r"\boxed{no} or \boxed{yes}",
+    "<answer>no</answer><answer>yes</answer>", "Perhaps yes", "I am not sure it is true",
+])  # fmt: skip
+def test_what_is_doubted_or_asked(said: str) -> None:
+    assert yes_no.verify(said, "yes").score == 0.0

@@ -1,7 +1,7 @@
 """Reading: what a verifier reads in an answer or a target, and how it compares that. Pure functions, no torch.
 
     texts.py              plain texts, and the texts that a response may give as its answer
-    amounts.py            the number of free text, with its unit, that is committed to
+    amounts.py            numbers of free text with their units; commitments.py which of them the text commits to
     options.py            options of a question: option_letters.py their letters, option_texts.py their texts
     published_rules.py    open answers as MMMU and MathVista compare them
     expressions.py        mathematical expressions, equal in bounded time; its parts:

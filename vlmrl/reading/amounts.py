@@ -1,11 +1,10 @@
-r"""Amounts: the exact numbers in free text with their percent sign and unit, and the one that the text commits to.
+r"""Amounts: the exact numbers in free text with their percent sign and unit.
 
-    committed(plain(r"so it is $1.5 \times 10^{3}$ cm"))   -> Amount(value=1500, unit=("cm",), ...)
-    committed(plain("2.5 million"))                        -> Amount(value=2500000, ...)
-    committed(plain("3 or 4"))                             -> None: it leaves two open
+    amounts(plain(r"so it is $1.5 \times 10^{3}$ cm"))     -> [Amount(value=1500, unit=("cm",), ...)]
+    amounts(plain("2.5 million of 三百万, a dozen"))         -> values 2500000, 3000000 and 12
 
-The number right after a cue ("answer:") counts, else the last one. A range, a list, a bound or a
-calculation does not count as an amount. (`vlmrl.reading.quantities` reads numbers of mathematical texts.)
+Which of them a text commits to: `vlmrl.reading.commitments`. (`vlmrl.reading.quantities` reads numbers of mathematical
+texts.)
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from vlmrl.reading import answers
+from vlmrl.reading import answers, markup
 from vlmrl.reading.answers import Number
 from vlmrl.reading.quantities import vulgar_fraction
 
@@ -35,25 +34,28 @@ class Amount(NamedTuple):
 _REWRITES = [
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
-        # Markup, LaTeX delimiters and fonts, thin spaces, braced commas.
-        (r"\*\*|__|`|\\(?:left|right|displaystyle|[()\[\]])", ""),
-        (r"(?<!\\)\$([^$\n]{0,200}[^$\s\\])\$(?!\d)", r"\1"),
-        (r"\\(?:text\w{0,2}|math\w\w|mbox|operatorname)\s?\{([^{}]*)\}", r" \1 "),
-        (r"\{,\}", ","),
-        (r"(?<=\d)\\[,!](?=\d{3})", ""),
-        (r"\\[,;:! ]", " "),
-        (r"\\([%$])", r"\1"),
         (r"\^\s?(?:\\circ|\{\s?\\circ\s?\})|\\degree|°", " degrees "),
         # Fractions, powers, a minus sign before a currency.
         (r"(?<=\d)\s?(?=\\[dtc]?frac)", " "),
         (r"\\[dtc]?frac\s?\{\s?(-?\d{1,40})\s?\}\s?\{\s?(\d{1,40})\s?\}", r"\1/\2"),
         (r"\\[dtc]?frac\s?(\d)\s?(\d)", r"\1/\2"),
         (r"\band\s+a\s+half\b", " 1/2"),
+        (r"\bhalf a dozen\b", "6"),
+        (r"\b(?:an?|one)\s+(?=dozen\b)", "1 "),
         (r"\^\s?\{\s?([+-]?\d{1,3})\s?\}", r"^\1"),
         (r"([+-])\s?([$€£¥])\s?(?=[\d.])", r"\2\1"),
         (r"[ \t]+", " "),
     )
 ]
+# Numerals before a measure word, or where nothing but a verb and a stop is around them.
+_NUMERAL = "[零〇一二两三四五六七八九十百千]"
+_CHINESE = re.compile(
+    rf"(?<!第)(?<!{_NUMERAL})(?:(?!一(?!{_NUMERAL})){_NUMERAL}{{1,12}}|(?:(?<=[有共是为只仅：:，,、])|^\s*)一)"
+    rf"(?=\s?(?:[个個只隻条條张張块颗名位辆輛头匹件本支根棵朵座栋架艘台年岁人元米把双瓶杯盘碗片份层行列组群对口间家枚串]|[万亿]|[到至]{_NUMERAL}))"
+    rf"|(?:(?<=[有共是为：:])|^\s*){_NUMERAL}{{1,12}}(?=\s*(?:[。.，,；;]|$))"
+)
+_CHINESE_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
+_CHINESE_POWERS = {"十": 10, "百": 100, "千": 1000}
 _SUPERSCRIPTS = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _PARTS: dict[str, int] = {
     "half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10,
@@ -67,8 +69,12 @@ _SCIENTIFIC = re.compile(
     re.IGNORECASE,
 )
 _ASIDE = re.compile(r"\((?![^()]*\b(?:or|maybe|perhaps|possibly)\b)[^()]*\)", re.IGNORECASE)
-_MAGNITUDE = re.compile(r"[\s-]?(?:(hundred)|(thousand)|(million|mn|mln)|(billion|bn)|(trillion))s?\b", re.IGNORECASE)
-_POWERS = (2, 3, 6, 9, 12)
+_MAGNITUDE = re.compile(
+    r"[\s-]?(?:(dozen)\b|(hundred)s?\b|(thousand)s?\b|(million|mn|mln)s?\b|(billion|bn)s?\b|(trillion)s?\b|(万)|(亿))"
+    r"|(?-i:(K)|(M)|(B))(?![\w/^])",
+    re.IGNORECASE,
+)
+_FACTORS = (12, 10**2, 10**3, 10**6, 10**9, 10**12, 10**4, 10**8, 10**3, 10**6, 10**9)
 _PERCENT = re.compile(r"\s?(?:%|per ?cent\b|percentage points?\b|pct\b)", re.IGNORECASE)
 _UNIT = re.compile(r"\s?((?:[^\W\d_]|\^-?\d|[/·*-]|\s(?=[^\W\d_/]))*)")
 _EXPONENT = re.compile(r"[^\W\d_]\^$")
@@ -83,32 +89,13 @@ _NO_UNIT = frozenset({
     "that", "was", "were", "when", "which",
 })  # fmt: skip
 
-_CUE_LEAD = re.compile(r"(?:[\s:=≈~\"'$€£¥]|\b(?:about|approximately|roughly|around|is|exactly)\b)*", re.IGNORECASE)
-_OPEN_GAP = re.compile(
-    r"\b(?:or|maybe|perhaps|possibly|alternatively)\W+(?:\w+\W+){0,3}$|^\W*(?:\w+\W+){0,2}(?:to|through|vs)\W+(?:\w+\W+)?$"
-    r"|^(?:(?![.!?;](?:\s|$)|: |[=≈→\n])[\W_])*(?:\band\b\W*)?$",
-    re.IGNORECASE,
-)
-_BETWEEN = re.compile(r"\bbetween\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
-_OPEN_BEFORE = re.compile(
-    r"(?:\b(?:at (?:least|most)|up to|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|over|under|above"
-    r"|below|not|never|except|either|sqrt|log|ln|sin|cos|tan|or|maybe|perhaps|possibly)|n['’]t(?: be)?"
-    r"|(?<![-=])[<>]|[≤≥±√^]|\\(?:sqrt|log|ln|sin|cos|tan|leq?|geq?|pm)|(?<=\S)\s?[+*/×·÷])"
-    r"[\s({\"'$€£¥:]*(?:\b(?:about|around|the|equal to|exactly)\s+)?$",
-    re.IGNORECASE,
-)
-_OPEN_AFTER = re.compile(
-    r"\s?(?:\+(?!\w)|[π√^±]|\\(?:pi|sqrt|pm))"
-    r"|[\w\s%]{0,20}\bor (?:so|more|less|fewer|higher|lower|above|below|greater)\b",
-    re.IGNORECASE,
-)
-
 
 def plain(text: str) -> str:
     """The text without LaTeX and markup, powers of ten written out, and without asides in parentheses."""
     text = "".join(vulgar_fraction(char, " {}/{}") for char in text) if not text.isascii() else text
     text = _SUPERSCRIPTS.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
     text = answers.fold(re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text))
+    text = _CHINESE.sub(_written_chinese, markup.plain(text))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     return without_asides(_SPOKEN_PART.sub(_written_part, _SCIENTIFIC.sub(_written_out, text)))
@@ -126,15 +113,33 @@ def _written_part(match: re.Match[str]) -> str:
     return f"{int(number) if number else 1}/{_PARTS[match[2].lower()]}"
 
 
+def _written_chinese(match: re.Match[str]) -> str:
+    """`一百零五` as `105`; `三四`, one or the other, as `3-4`."""
+    numeral = match[0].strip()
+    digits = [_CHINESE_DIGITS[char] for char in numeral if char in _CHINESE_DIGITS]
+    if len(digits) == len(numeral) > 1:
+        return "-".join(map(str, digits))
+    total, digit = 0, None
+    for char in numeral:
+        if char in _CHINESE_POWERS:
+            total += (1 if digit is None else digit) * _CHINESE_POWERS[char]
+            digit = None
+        else:
+            digit = _CHINESE_DIGITS[char] or None
+    return str(total + (digit or 0))
+
+
 def _written_out(match: re.Match[str]) -> str:
     """`1.5e3` as `1500`."""
     mantissa = (match["mantissa"] or "1").replace(",", "")
     return format(Decimal(f"{mantissa}e{match['e'] or match['power'] or match['ten']}"), "f")
 
 
-def _amounts(text: str) -> list[Amount]:
+def amounts(text: str) -> list[Amount]:
     """All numbers of a plain text, in order."""
-    numbers = [n for n in answers.find_numbers(text) if not _EXPONENT.search(text, max(0, n.start - 2), n.start)]
+    numbers = [
+        _signed(text, n) for n in answers.find_numbers(text) if not _EXPONENT.search(text, max(0, n.start - 2), n.start)
+    ]
     for rule in (_as_fraction, _as_mixed):
         joined: list[Number] = []
         for number in numbers:
@@ -142,6 +147,14 @@ def _amounts(text: str) -> list[Amount]:
             joined.append(number if value is None else Number(value, joined.pop().start, number.end))
         numbers = joined
     return [_amount(text, number) for number in numbers]
+
+
+def _signed(text: str, number: Number) -> Number:
+    """`negative five` as -5."""
+    sign = re.search(
+        r"(?:^|[^\w\s]\s*|\b(?:is|equals|be)\s)(?:minus|negative)\s$", text[max(0, number.start - 30) : number.start]
+    )
+    return number._replace(value=-number.value) if sign else number
 
 
 def _as_fraction(text: str, a: Number, b: Number) -> Fraction | None:
@@ -163,7 +176,7 @@ def _amount(text: str, number: Number) -> Amount:
     """The number with its magnitude, percent sign and unit."""
     value, end = number.value, number.end
     while (match := _MAGNITUDE.match(text, end)) and end < number.end + 40:
-        value, end = value * 10 ** _POWERS[(match.lastindex or 1) - 1], match.end()
+        value, end = value * _FACTORS[(match.lastindex or 1) - 1], match.end()
     percent = _PERCENT.match(text, end)
     end = percent.end() if percent else end
     currency = text[max(0, number.start - 2) : number.start].strip()[-1:]
@@ -188,27 +201,3 @@ def same_unit(said: tuple[str, ...], true: tuple[str, ...], may_lack: bool) -> b
     if not true or (said[: len(true)] == true and said[len(true) : len(true) + 1] != ("per",)):
         return True
     return may_lack and (not said or (said[0] in _NO_UNIT and said != ("in",)))
-
-
-def committed(text: str, cued: bool = False) -> Amount | None:
-    """The amount that a plain text commits to; None if it has none or leaves several open.
-
-    It is the one that the text begins with if it is `cued`: all that follows "answer:" or the like.
-    """
-    amounts = _amounts(text)
-    if not amounts:
-        return None
-    at = 0 if cued and _CUE_LEAD.fullmatch(text, 0, amounts[0].start) else len(amounts) - 1
-    pairs = [(amounts[i], amounts[i + 1]) for i in (at - 1, at) if 0 <= i < len(amounts) - 1]
-    said = amounts[at]
-    if any(a.value != b.value and _left_open(text, a, b) for a, b in pairs):
-        return None
-    window = text[max(0, said.start - 40) : said.start]
-    return None if _OPEN_BEFORE.search(window) or _OPEN_AFTER.match(text[said.end : said.end + 40]) else said
-
-
-def _left_open(text: str, a: Amount, b: Amount) -> bool:
-    """Whether two neighbours are alternatives, a range, a list or a calculation."""
-    gap = text[a.end : b.start]
-    between = re.search(r"\band\W+(?:\w+\W+)?$", gap) and _BETWEEN.search(text[max(0, a.start - 40) : a.start])
-    return bool(between or _OPEN_GAP.search(gap[:20] + gap[-40:] if len(gap) > 60 else gap))

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
 from vlmrl.reading.markup import fold, peeled, unfenced
@@ -25,6 +26,9 @@ _THINK = re.compile(r"</?think>", re.IGNORECASE)
 _ANSWER = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _BOX_TOKEN = re.compile(r"<\|(begin|end)_of_box\|>")
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
+_CLOSES = re.compile(r"^(?:\}|</answer>|<\|end_of_box\|>)", re.IGNORECASE)
+_OPENS = re.compile(r"(?:\\(?:boxed|fbox)\s*\{|<answer>|<\|begin_of_box\|>)$", re.IGNORECASE)
+_OR = re.compile(r"\bor\b", re.IGNORECASE)
 _JOINED = re.compile(r"[\s$,;&/|]*(?:\\text\s*\{\s*)?(?:and|or)?[\s$}]*", re.IGNORECASE)
 # What leads to an answer; a match ends where the answer begins, but for white space.
 _CUE = re.compile(
@@ -75,8 +79,8 @@ def extract(response: str) -> Answer | None:
 
     It is the last marked span after the thinking (`marked`), or all of it; of that, what follows the last cue
     ("Answer:", "The answer is", a heading "Final answer"); of that, the last code fence; and of that, the inside of
-    emphasis, ticks, quotes, formula delimiters or a font that encloses all of it. Of a JSON object with the key
-    "answer" it is the value. What follows a cue is not cut: the text may go on to explain, or to take it back.
+    emphasis, ticks, quotes, formula delimiters or a font that encloses all of it. Of a JSON object it is the value of
+    "answer", or the only value. What follows a cue is not cut: the text may go on to explain, or to take it back.
     """
     found = marked(response)
     return bare(found) if found else None
@@ -90,12 +94,24 @@ def marked(response: str) -> Answer | None:
     text = after_thinking(response)
     if text is None:
         return None
-    inner = [span for find in (last_tagged, last_box_token) if (span := find(text)) and (text := span.text) is not None]
-    run = joined_boxes(text, boxes(text), _JOINED.fullmatch, most=9)
-    if run:
-        joint = " or " if re.search(r"\bor\b", text[run[0].end : run[-1].start]) else ", "
-        text = joint.join(dict.fromkeys(box.text.strip() for box in run))
-    return Answer(text.strip(), bool(inner or run))
+    mark = last_mark(text)
+    return Answer((mark.text if mark else text).strip(), mark is not None)
+
+
+def last_mark(text: str) -> Span | None:
+    """The last marked span, and its place: within the last answer tags, within those the last box tokens, then boxes.
+
+    Different ones in a row, or with only "and" or "or" between them, are one: `3 or 4`.
+    """
+    mark = None
+    for find in (tagged, box_tokens, boxes):
+        inside = mark.text if mark else text
+        run = joined_boxes(inside, find(inside), _JOINED.fullmatch, most=9)
+        if run:
+            joint = " or " if any(_OR.search(inside[a.end : b.start]) for a, b in pairwise(run)) else ", "
+            joined = joint.join(dict.fromkeys(span.text.strip() for span in run))
+            mark = mark._replace(text=joined) if mark else Span(joined, run[0].start, run[-1].end)
+    return mark
 
 
 def bare(answer: Answer) -> Answer:
@@ -109,8 +125,8 @@ def bare(answer: Answer) -> Answer:
 
 
 def _json_answer(text: str) -> str | None:
-    """The value of "answer" in a JSON object; None if the text is something else."""
-    if not (text.startswith("{") and text.endswith("}") and "answer" in text.lower()):
+    """The value of "answer" in a JSON object, or the only text or number in it; None if there is none."""
+    if not (text.startswith("{") and text.endswith("}")):
         return None
     try:
         value = json.loads(text)
@@ -119,17 +135,23 @@ def _json_answer(text: str) -> str | None:
     for key, inner in value.items():
         if key.lower().replace(" ", "_") in ("answer", "final_answer"):
             return inner if isinstance(inner, str) else json.dumps(inner)
-    return None
+    only = next(iter(value.values())) if len(value) == 1 else None
+    return str(only) if isinstance(only, (str, int, float)) and not isinstance(only, bool) else None
 
 
 def _after_cue(text: str) -> str | None:
     """What follows the last cue that asserts something; None if there is none."""
     for cue in reversed(list(_CUE.finditer(fold(text)))[-9:]):
         rest = text[cue.end() :]
-        if rest.strip(" \t\n*_`\"'.}") and not _UNASSERTED.search(text[max(0, cue.start() - 60) : cue.start()]):
+        if rest.strip(" \t\n*_`\"'.}") and is_asserted(text, cue.start()):
             # The emphasis that the cue began goes on: "**Answer: C**".
             return rest.replace("**", "", 1) if rest.count("**") % 2 else rest
     return None
+
+
+def is_asserted(text: str, place: int) -> bool:
+    """Whether a cue at that place leads to what the text answers: not after "I doubt that", "maybe", "or"."""
+    return not _UNASSERTED.search(text[max(0, place - 60) : place])
 
 
 def after_thinking(response: str) -> str | None:
@@ -146,26 +168,38 @@ def after_thinking(response: str) -> str | None:
     return before if before.strip() else None
 
 
-def last_tagged(text: str) -> Span | None:
-    """The inside of the last `<answer>`; an unclosed one (a truncated response) reaches to the end."""
-    start, found = -1, None
+def tagged(text: str) -> list[Span]:
+    """The insides of all `<answer>...</answer>`, in order; an unclosed last one (a truncated response) to the end."""
+    start, found = -1, []
     for match in _ANSWER.finditer(text):
         if not match[1]:
             start = match.end()
         elif start >= 0:
-            found, start = Span(text[start : match.start()], start, match.start()), -1
-    return found if start < 0 else Span(text[start:], start, len(text))
+            found.append(Span(text[start : match.start()], start, match.start()))
+            start = -1
+    return found if start < 0 else [*found, Span(text[start:], start, len(text))]
 
 
-def last_box_token(text: str) -> Span | None:
-    """The inside of the last `<|begin_of_box|>...<|end_of_box|>` (GLM-4.1V)."""
-    start, found = -1, None
+def box_tokens(text: str) -> list[Span]:
+    """The insides of all `<|begin_of_box|>...<|end_of_box|>` (GLM-4.1V), in order."""
+    start, found = -1, []
     for match in _BOX_TOKEN.finditer(text):
         if match[1] == "begin":
             start = match.end()
         elif start >= 0:
-            found, start = Span(text[start : match.start()], start, match.start()), -1
+            found.append(Span(text[start : match.start()], start, match.start()))
+            start = -1
     return found
+
+
+def last_tagged(text: str) -> Span | None:
+    """The inside of the last `<answer>`."""
+    return next(reversed(tagged(text)), None)
+
+
+def last_box_token(text: str) -> Span | None:
+    """The inside of the last `<|begin_of_box|>...<|end_of_box|>`."""
+    return next(reversed(box_tokens(text)), None)
 
 
 def boxes(text: str) -> list[Span]:
@@ -192,11 +226,10 @@ def boxes(text: str) -> list[Span]:
 
 
 def joined_boxes(text: str, found: Sequence[Span], joins: Callable[[str], object], most: int) -> list[Span]:
-    """The last of the boxes and those before it that the text between joins to it, in order; at most `most`."""
+    """The last marked span and those before it that the text between joins to it, in order; at most `most`."""
     run = list(found[-1:])
     for box in reversed(found[-most:-1]):
-        between = text[box.end + 1 : run[0].start].removesuffix("\\boxed{").removesuffix("\\fbox{")
-        if not joins(between):
+        if not joins(_OPENS.sub("", _CLOSES.sub("", text[box.end : run[0].start]))):
             break
         run.insert(0, box)
     return run

@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import re
 
-from vlmrl.reading.option_texts import OR
+from vlmrl.reading.option_texts import OR, named_in
 
-_END = r"(?![A-Za-z0-9'’°+#])"
-_LETTER = rf"(?<![A-Za-z0-9'’])([A-Za-z]){_END}"
+# An apostrophe joins a letter to a word, a quotation mark encloses it.
+_END = r"(?![A-Za-z0-9°+#]|['’][A-Za-z])"
+_START = r"(?<![A-Za-z0-9])(?<![A-Za-z]['’])"
+_LETTER = rf"{_START}([A-Za-z]){_END}"
+# Behind a bracket another letter needs a joint or a bracket of its own, and a letter with a verb begins a sentence.
+_JOINT = r"\s*(?:[,，、/|&;+]\s*(?:\b(?:and|or)\b)?|\b(?:and|or)\b|或|和)\s*"
+_SENTENCE = r"(?!(?-i:[A-Z])\s+(?!(?:are|and|or|because|since|as)\b)(?-i:[a-z]))"
 _LIST = re.compile(
-    rf"[(\[{{]?\s*\"?{_LETTER}(?:[\")\]}}\s]*(?:,|，|、|/|\||&|;|\+)?\s*(?:\b(?:and|or)\b|或|和)?\s*[(\[{{]?\s*\"?"
-    rf"(?![AI]\s+[a-z]){_LETTER})*",
+    rf"[(\[{{]?\s*\"?{_LETTER}(?:(?:[\")\]}}]*{_JOINT}[(\[{{]?\s*\"?|[\")\]}}]*\s*[(\[{{]\s*\"?|\s+)"
+    rf"{_SENTENCE}{_LETTER})*",
     re.IGNORECASE,
 )
 _RUN = re.compile(r"[(\[]?\s*([A-Z]{2,10})(?![A-Za-z0-9])")
@@ -25,13 +30,18 @@ _NAMED = r"(?:the\s+)?(?:option\s+|choice\s+|answer\s+)?[(\[*]{0,3}[A-Z](?![A-Za
 _WRONG = r"(?:wrong|incorrect|false|invalid|impossible|not\b|eliminated|excluded|ruled out|out\b)"
 _NEGATED = re.compile(
     r"(?i:\b(?:not|neither|nor|never|except|(?:any|every)thing but|all but|rather than|instead of|exclud(?:e|es|ing)"
-    r"|eliminat(?:e|es|ing)|rul(?:e|es|ing) out|can\s?not be|isn['’]t)|n['’]t(?:\s+be)?|不是|不选|排除)"
+    r"|eliminat(?:e|es|ing)|rul(?:e|es|ing) out|can\s?not be|isn['’]t)|n['’]t(?:\s+be)?|不是|不选|排除"
+    r"|(?:\b(?:doubt|whether|unsure|not\s(?:sure|certain|think|believe))|n['’]t\s(?:know|think|believe))\b"
+    r"(?:(?!\bbut\b)[^.,;!?\n]){0,40}?)"
     rf"\s*(?<!\w){_NAMED}(?:\s*,?\s*(?:or|nor|and)?\s*,?\s*(?<!\w){_NAMED}(?!\s+(?:is|was)\b))*"
     rf"|(?<![A-Za-z0-9]){_NAMED}\s*(?:(?:is|are|was|seems)\s+(?:\w+\s+)?{_WRONG}|isn['’]t|can['’]?t\b|cannot"
     r"|does(?:n['’]t| not)|:\s*(?:no|wrong|false|incorrect)\b|(?:选项)?(?:是错|错误|不正确|不对))"
 )
+_UNSURE = re.compile(
+    r"\b(?:(?:could|might|may|can)(?: \w+)? be|maybe|perhaps|possibly)[\s,]*(?:option\s+)?[(\[]?$", re.IGNORECASE
+)
 _VERB = r"\s+(?:is|was|seems|must|would|because|since|as it|and|or)\b"
-_LOOSE = re.compile(rf"(?<![A-Za-z0-9'’])([B-HJ-Z]|A(?!\s+[a-z])|A(?={_VERB}))(?!\s*\?){_END}")
+_LOOSE = re.compile(rf"{_START}([B-HJ-Z]|A(?!\s+[a-z])|A(?={_VERB}))(?!\s*\?){_END}")
 # What stands before a lone letter that is an answer.
 _ANSWERING = re.compile(
     r"(?:^|[,;:.!?(\[\"'“*\n—-]|[\u4e00-\u9fff]|\b(?:is|be|was|it['’]?s|so|thus|therefore|hence|then|choose|chose|pick"
@@ -40,9 +50,16 @@ _ANSWERING = re.compile(
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
-    rf"\b(?:or|maybe|perhaps|possibly|alternatively)[,\s]+(?:option\s+)?[(\[]?([A-Z]){_END}"
-    rf"|(?<![A-Za-z0-9'’])([A-Z])\)?\s+(?:is|could|may|might|can|would|seems|looks)\b[^.\n]{{0,20}}?"
-    r"\b(?:also|possible|right|correct|plausible|true|too)\b",
+    rf"{_START}(?:(?-i:(?P<before>[A-Z]))[)\]]?\s+)?(?:or|maybe|perhaps|possibly|alternatively)\b[,\s]+"
+    rf"(?:(?:maybe|perhaps|possibly|even|option)\s+)*[(\[]?(?P<other>[A-Z]){_END}"
+    rf"|{_START}(?P<too>[A-Z])\)?\s+(?:is|could|may|might|can|would|seems|looks)\b"
+    r"(?:(?!\bnot\b|n['’]t\b)[^.\n]){0,20}?\b(?:also|possible|right|correct|plausible|too(?=\s*(?:[.,;!\n]|$)))",
+    re.IGNORECASE,
+)
+_CONCEDED = re.compile(r"\b(?:although|though|while|whereas|even if)\b[^.,;\n]*$", re.IGNORECASE)
+_TURN = re.compile(
+    r"\b(?:wait|hmm+|hold on|on second thoughts?|correction|scratch that|my mistake|i meant|sorry|no(?=\s*[,.;:-])"
+    r"|actually[,\s]+(?=(?:it|the|option|no|i|that|(?-i:[A-Z]))\b))|不对|等等|更正|应该是",
     re.IGNORECASE,
 )
 _DONE = re.compile(r"[)\]\"'*}$]*\s*(?:$|[.!?\n])")
@@ -72,14 +89,27 @@ def loose(text: str, options: dict[str, str]) -> set[str]:
 
 
 def stands_as_answer(letter: str, text: str) -> bool:
-    places = [match.start() for match in _LOOSE.finditer(text) if match[1] == letter]
-    return any(_ANSWERING.search(text[max(0, place - 20) : place]) for place in places[-9:])
+    """Whether the letter stands where an answer does: "so B", but not "vitamin B" or "it could be B"."""
+    before = [text[max(0, match.start() - 30) : match.start()] for match in _LOOSE.finditer(text) if match[1] == letter]
+    return any(_ANSWERING.search(words) and not _UNSURE.search(words) for words in before[-9:])
 
 
 def adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
-    """Whether the text after a committed letter offers another one: "A. Or B."."""
-    offered = {(a or b).upper() for a, b in _HEDGE.findall(without_negated(text[:300]))}
-    return bool((offered & set(options)) - said)
+    """Whether the text after a committed letter offers another one, or turns to it: "A. Or B.", "A. No, B."."""
+    text = without_negated(text)
+    for hedge in _HEDGE.finditer(text[:300]):
+        other = (hedge["other"] or hedge["too"]).upper()
+        # "It makes no sense for it to be B or C": both are others.
+        among_others = hedge["before"] in options and hedge["before"] not in said
+        conceded = _CONCEDED.search(text[max(0, hedge.start() - 30) : hedge.start()])
+        if other in options and other not in said and not (among_others or conceded):
+            return True
+    turn = next(iter(reversed(list(_TURN.finditer(text)))), None)
+    if turn is None:
+        return False
+    after = text[turn.end() :]
+    last = [letter for letter in _LOOSE.findall(after) if letter in options][-1:]
+    return not set(last) <= said or bool((named_in(after, options, several=False) or said) - said)
 
 
 def at_start(text: str, options: dict[str, str], several: bool) -> set[str] | None:

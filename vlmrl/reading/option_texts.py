@@ -9,17 +9,63 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from vlmrl.reading import answers
+from vlmrl.reading.markup import plain
 
 SENTENCE = re.compile(r"[.!?;]\s+(?=\S)|\n|。")
 OR = re.compile(r"\bor\b|或", re.IGNORECASE)
+_POWERS = str.maketrans({"²": "^2", "³": "^3"})
+_SPELLINGS = [
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\\[dtc]?frac\s?\{([^{}]*)\}\s?\{([^{}]*)\}", r"\1/\2"),
+        (r"\\[dtc]?frac\s?(\d)\s?(\d)|(\d)⁄(\d)", r"\1\3/\2\4"),
+        (r"\s?(?:\^?\s?\{?\s?\\(?:circ|degree)\s?\}?|°|\bdegrees?\b)", ""),
+        (r"\s?(?:\\times|\\cdot|[×·])\s?", " * "),
+        (r"[{}$]|\s(?=%)|(?<=\d),(?=\d{3}(?!\d))", ""),
+        (r"(?<=\d)(?=[a-z])", " "),
+    )
+]
+# What before a text denies it or leaves it open; the last are bounds of a number.
+_NOT_SAID = (
+    r"(?:(?:not|never|neither|nor|except|isn't|instead of|rather than|(?:could|might|may|can)(?: \w+)? be|maybe|perhaps"
+    r"|possibly|(?:doubt|whether|unsure|not (?:sure|certain|think|believe)|\S*n't (?:know|think|believe))"
+    r"(?: (?!but )[^ ]+){0,6})(?: the| a| an)?"
+    r"|(?:at least|at most|up to|over|under|almost|nearly|(?:more|less|fewer) than))"
+)
 
 
 def normal(text: str) -> str:
-    """A text without case, width, outer punctuation and runs of spaces."""
-    text = answers.fold(unicodedata.normalize("NFKC", text)).casefold()
+    """A text without case, width, markup, outer punctuation and runs of spaces, and quantities in one spelling."""
+    text = unicodedata.normalize("NFKC", plain(answers.fold(text.translate(_POWERS)))).casefold()
+    for pattern, replacement in _SPELLINGS:
+        text = pattern.sub(replacement, text)
     return " ".join(text.split()).strip(" .;,\"'*")
+
+
+def by_letter(choices: Mapping[str, str]) -> dict[str, str]:
+    """The normal texts of options, without their letters where all of them begin with theirs: "A) none"."""
+    choices = {letter: answers.fold(text) for letter, text in choices.items()}
+    own = [re.match(rf"\s*[(\[]?{re.escape(letter)}[)\].:]\s*(?=\S)", text) for letter, text in choices.items()]
+    cut = [match.end() if match else 0 for match in own] if all(own) else [0] * len(choices)
+    return {letter: normal(text[at:]) for (letter, text), at in zip(choices.items(), cut, strict=True)}
+
+
+def equal(text: str, options: dict[str, str]) -> str | None:
+    """The letter of the option that a text is; a number is the only option with that number and a unit."""
+    said = normal(text)
+    for same in (said, said.replace(" ", "")):
+        found = [letter for letter, option in options.items() if option and same in (option, option.replace(" ", ""))]
+        if found:
+            return found[0]
+    number = answers.parse_number(said)
+    if number is not None:
+        said = re.escape(str(number) if said.isalpha() else said)
+        found = [letter for letter, option in options.items() if re.fullmatch(rf"{said}\D*", option)]
+        return found[0] if len(found) == 1 else None
+    return None
 
 
 def without_repeated(text: str, options: dict[str, str]) -> str:
@@ -51,8 +97,10 @@ def _named(text: str, options: dict[str, str]) -> set[str]:
         words = _words(option)
         if not words or f" {words} " not in read:
             continue
-        wrong = rf" (?:not|never|neither|nor|except|isn't|instead of|rather than)(?: the| a| an)? {re.escape(words)} "
-        wrong += rf"| {re.escape(words)} (?:is|are|was) (?:\w+ )?(?:wrong|incorrect|false|not) "
+        wrong = rf" {_NOT_SAID} {re.escape(words)} "
+        wrong += (
+            rf"| {re.escape(words)} (?:(?:is|are|was) (?:\w+ )?(?:wrong|incorrect|false|not)|or (?:more|less|fewer)) "
+        )
         if f" {words} " in re.sub(wrong, " ", read):
             named[letter] = words
     return {a for a, words in named.items() if not any(a != b and words in other for b, other in named.items())}

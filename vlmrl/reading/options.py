@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmrl.reading import answers, option_letters, option_texts
+from vlmrl.reading.markup import plain
 
 Choices = Sequence[str] | Mapping[str, str] | None
 """The options' texts in order, or by letter; None where every letter is an option."""
@@ -35,14 +36,12 @@ _CUE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _FILLER = re.compile(
-    r"(?:\s|[*\"'“”:：]|\b(?:for sure|definitely|clearly|probably|therefore|the|option|choice|letter|likely|most)\b)*",
+    r"(?:\s|[*\"':$`]|\b(?:for sure|definitely|clearly|probably|therefore|the|option|choice|letter|likely|most)\b)*",
     re.IGNORECASE,
 )
 _BRACKETED = re.compile(r"[(\[]\s*([A-Za-z])\s*[)\]]")
 _LISTED = re.compile(r"(?<![^\s])[(\[]?([A-Z])[.:)\]]\s")
 _TWO = re.compile(r"\W*([A-Z])\W+([A-Z])\W*")
-_JOINED = re.compile(r"[\s$,;&/|]*(?:\\text\s*\{\s*)?(?:and|or)?[\s$}]*", re.IGNORECASE)
-_TAGS_JOINED = re.compile(r"</answer>\s*(?:or|and|,|/)\s*<answer>\s*$", re.IGNORECASE)
 
 
 def read(response: str, choices: Choices = None, multiple: bool = False) -> frozenset[str]:
@@ -80,16 +79,15 @@ def _by_letter(choices: Any) -> dict[str, str]:
         raise ValueError(f"choices {str(choices)[:60]!r} is neither a list of texts nor an object by letter")
     if not all(len(str(letter)) == 1 for letter in choices):
         raise ValueError(f"choices has the keys {list(choices)[:9]}; use single letters")
-    return {str(letter).upper(): option_texts.normal(str(text)) for letter, text in choices.items()}
+    return option_texts.by_letter({str(letter).upper(): str(text) for letter, text in choices.items()})
 
 
 def _letter(item: Any, options: dict[str, str]) -> str:
     text = item.strip() if isinstance(item, str) else ""
-    by_text = [letter for letter, option in options.items() if option and option == option_texts.normal(text)]
     if text.upper() in options:
         return text.upper()
-    if len(by_text) == 1:
-        return by_text[0]
+    if by_text := option_texts.equal(text, options):
+        return by_text
     head = re.match(r"[(\[]?([A-Z])(?:[)\].:]|\s+(?=[A-Z]))", text)
     if head and head[1] in options:
         return head[1]
@@ -106,48 +104,40 @@ def _letter(item: Any, options: dict[str, str]) -> str:
 def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
     """The letters the text commits to; empty if none, or more than one where one is asked."""
     # Runs of white space would make the patterns below slow.
-    text = "\n".join(" ".join(line.split()) for line in answers.fold(text).splitlines() if line.strip())
-    mark = _marked(text)
+    text = "\n".join(" ".join(line.split()) for line in plain(answers.fold(text)).splitlines() if line.strip())
+    mark = answers.last_mark(text)
     cues = [cue for cue in _CUE.finditer(text) if mark is None or cue.start() > mark.end]
     for cue in reversed(cues[-9:]):
-        if several and not cue[0]:
+        if (several and not cue[0]) or not answers.is_asserted(text, cue.start()):
             continue  # "A is right" may be one of several
         rest = text[cue.end() :]
         rest = rest[_FILLER.match(rest).end() :]  # pyright: ignore[reportOptionalMemberAccess]
-        said = option_letters.at_start(rest, options, several)
-        if said is None:
-            said = option_texts.named_in(rest.partition("\n")[0], options, several)
+        said = _said_first(rest, options, several)
         if said is not None:
             return set() if option_letters.adds_another(said, rest, options) or _follows_or(text, cue.start()) else said
     if mark is not None:
-        inner = (
-            re.sub(r"\\(?:text|textbf|mathrm|mathbf)\{([^{}]*)\}", r" \1 ", mark.text).replace("\\", " ").strip(" $")
+        inner = " ".join(mark.text.replace("\\ ", " ").split()).strip(" $")
+        said = _said_first(inner, options, several)
+        return (
+            said if said and not option_letters.adds_another(said, inner, options) else _free(inner, options, several)
         )
-        return option_letters.at_start(inner, options, several) or _free(inner, options, several)
     return _free(text, options, several)
 
 
-def _marked(text: str) -> answers.Span | None:
-    """The inside of the last mark; of several boxes or tags that "and" or "or" joins, of all of them."""
-    marks = [span for find in (answers.last_tagged, answers.last_box_token) if (span := find(text))]
-    boxes = answers.boxes(text)
-    if boxes:
-        run = answers.joined_boxes(text, boxes, _JOINED.fullmatch, most=9)
-        marks.append(answers.Span(", ".join(box.text for box in run), run[0].start, run[-1].end))
-    mark = max(marks, key=lambda span: span.end, default=None)
-    # A box inside the tags is the mark itself.
-    inner = [span for span in marks if mark and mark.start <= span.start and span.end <= mark.end]
-    mark = min(inner, key=lambda span: len(span.text), default=mark)
-    if mark and _TAGS_JOINED.search(text[max(0, mark.start - 60) : mark.start]):
-        return answers.Span("", mark.start, mark.end)
-    return mark
+def _said_first(text: str, options: dict[str, str], several: bool) -> set[str] | None:
+    """What the beginning of an answer names; empty if it names several and one is asked; None if it names none."""
+    line = text.partition("\n")[0]
+    exact = option_texts.equal(line, options) if len(line.strip(" .()")) > 1 else None
+    if exact:
+        return {exact}
+    said = option_letters.at_start(text, options, several)
+    return option_texts.named_in(line, options, several) if said is None else said
 
 
 def _free(text: str, options: dict[str, str], several: bool) -> set[str]:
     """The letters of a text without a cue."""
-    exact = [letter for letter, option in options.items() if option and option == option_texts.normal(text)]
-    if exact:
-        return set(exact[:1])
+    if exact := option_texts.equal(text, options):
+        return {exact}
     lines = (line for line in text.splitlines() if not set(_LISTED.findall(line)) >= set(options))
     text = option_letters.without_negated(option_texts.without_repeated("\n".join(lines), options))
     two = _TWO.fullmatch(text)

@@ -3,6 +3,7 @@ r"""Texts: plain texts as targets, and the texts that a response may give as its
     true_texts(["Paris", "City of Light"])                    -> the same; of "Paris", ["Paris"]
     readings("**Answer:** Paris\n\nIt is on the Seine.")      -> all of it, what follows the cue, and "Paris"
     readings(r"\boxed{\text{Paris}}")                         -> r"\text{Paris}" and "Paris"
+    readings('The sign says "STOP".')                         -> all of it, and "STOP"
 
 Every function is total and linear in the length of its text.
 """
@@ -37,20 +38,35 @@ def is_unmarked(text: str) -> bool:
     return answer is not None and unfenced(answer.text) == text.strip()
 
 
-def readings(response: str, lead: re.Pattern[str] | None = None) -> list[str]:
+# A short sentence that states a text: "the sign says", "it is", "Text:". A denial ("does not say") states none.
+_STATES = re.compile(
+    r"(?:(?:it|this|that|(?:the|there)\s(?:(?!\bnot\b|n't\b|\bno\b)[^\n.:;,\"]){1,80}?)\s"
+    r"(?:is|was|are|were|equals|reads?|says?|states?|displays?|contains?|shows?)\b"
+    r"(?:\sthe\s(?:text|words?|phrase|number|letters?))?(?:\sas\sfollows)?"
+    r"|(?:text|transcription|words?|content|output)(?=\s*:)"
+    r"|(?:图(?:片|像)?[中里]的?)?(?:文字|文本|内容)+(?:是|为|(?=[:]))|它是)\s*:?\s*",
+    re.IGNORECASE,
+)
+_REASON = re.compile(r",?\s(?:because|since)\b")
+
+
+def readings(response: str) -> list[str]:
     """The texts that a response may mean to answer, most literal first; empty if its thinking never ended.
 
-    The marked answer, or the whole, as it stands; the same bare (`answers.extract`); and the first line of what
-    follows a cue or the `lead` (such as "the sign says"). Each of them also without the markup in it (`plain`).
+    The marked answer, or the whole, as it stands; the same bare (`answers.extract`); and what follows a cue ("answer:")
+    or a short statement ("the sign says"): all of it, its first line, and that without a reason and a full stop. Each
+    of them also without the markup in it (`plain`).
     """
     whole = answers.marked(response)
     if whole is None:
         return []
     bare = answers.bare(whole)
     texts = [unfenced(whole.text).strip(), bare.text]
-    led = lead.match(bare.text) if lead else None
-    if led:
-        texts.append(peeled(bare.text[led.end() :]))
-    if bare.cued or led:
-        texts.append(peeled(texts[-1].partition("\n")[0]))
+    stated = _STATES.match(answers.fold(bare.text))
+    if stated:
+        texts.append(peeled(unfenced(bare.text[stated.end() :])))
+    if bare.cued or stated:
+        line = texts[-1].partition("\n")[0]
+        short = _REASON.split(line, maxsplit=1)[0].rstrip(" .。")
+        texts += [peeled(texts[-1].rstrip(" .。")), peeled(line), peeled(short)]
     return list(dict.fromkeys(form for text in texts for form in (text, plain(text))))
