@@ -73,25 +73,28 @@ _ERROR = (
     r"|(?:incorrect|wrong|hallucinated|erroneous|inaccurate|false) (?:phrases?|words?|parts?|details?|spans?))"
 )
 _NOTHING = re.compile(
-    rf"no|none|nothing|n a|correct|(?:nothing|no {_ERROR}) is wrong"
+    rf"no|none|nothing|n a|correct|(?:there is )?(?:nothing|no {_ERROR}) (?:is )?wrong"
+    r"(?: with (?:the|this) (?:caption|description))?"
     rf"|(?:(?:there (?:is|are)|i (?:see|find|found)|it has) )?no {_ERROR}"
     r"(?: (?:were |was |are |is )?(?:found|detected|present|here))?"
     r"(?: in (?:the|this) (?:caption|description|text))?"
+    r"|all (?:is |are )?correct|none of the (?:phrases|words|parts) (?:is|are) (?:incorrect|wrong)"
     r"|(?:everything|(?:the|this) (?:caption|description)) (?:is|seems|looks) (?:\w+ly )?(?:correct|accurate|right)"
-    r"|(?:the|this) (?:caption|description) (?:\w+ly )?matches the image(?: \w+ly)?"
+    r"|(?:the|this) (?:caption|description) (?:\w+ly )?(?:matches|describes|reflects) the (?:image|picture)(?: \w+ly)?"
     r"|没有错误|无误|无"
 )
 # What leads to the wrong phrase, and what may follow it; quotes and dashes are folded.
 _LEAD = re.compile(
     rf"(?:the\s|an?\s)?(?:\w+\s)?(?:{_ERROR}|phrase|words?|part)\b(?:(?!\bnot\b|n't\b)[^\"\n:]){{0,60}}?(?:\bis|:)\s*"
-    r"|错误的?(?:短语|词语?|部分|描述)?(?:是|为|:)\s*|(?:the\s)?(?:phrase|words?|part)\s+(?=\")",
+    r"|(?:(?:描述|标题|句子)[中里]?的?)?错误的?(?:短语|词语?|部分|描述)?(?:是|为|:)\s*|(?:the\s)?(?:phrase|words?|part)\s+(?=\")",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"\"([^\"\n]{1,300})\"|(?<!\w)'([^'\n]{1,300})'(?!\w)")
 _AFTER = re.compile(
     r"\s*(?:(?:is|are|was)\s+(?:the\s+)?(?:\w+ly\s+)?(?:incorrect|wrong|inaccurate|false|not\s+(?:correct|accurate|right)"
-    r"|hallucinated|an?\s+hallucination|error|mistake)\b|should\s+(?:be|read|say)\b|(?:->|=>|→)"
-    r"|[,(]?\s*(?:because|since|as|but|while|instead|which)\b|[.,;。]?\s*$|[.。]\s?)",
+    r"|hallucinated|an?\s+hallucination|error|mistake)\b|should\s+(?:be|read|say)\b|(?:->|=>|→|[(:;])"
+    r"|does(?:n't|\s+not)\s+(?:match|appear|exist|fit)\b|contradicts\b"
+    r"|[,(]?\s*(?:because|since|as|but|while|instead|which)\b|[.,;。]?\s*(?:$|\n)|[.。]\s?)",
     re.IGNORECASE,
 )
 
@@ -135,7 +138,8 @@ def _pointed(response: str, caption: str) -> list[str]:
     texts = [text for text in readings(response) if text]
     if not texts:
         return []
-    whole = plain(answers.fold(texts[0]))
+    answer = answers.extract(response)
+    whole = plain(answers.fold(answer.text if answer else ""))
     lead = _LEAD.match(whole)
     rest = whole[lead.end() :] if lead else whole
     quoted = _QUOTED.match(rest)

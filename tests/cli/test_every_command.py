@@ -17,7 +17,7 @@ import vlmrl.cli
 from vlmrl.cli import COMMANDS, build_parser, parse
 from vlmrl.cli.arguments import split_settings
 
-SHARED = {"__init__", "__main__", "arguments", "output", "data_mix"}
+SHARED = {"__init__", "__main__", "arguments", "output", "data_mix", "data_convert"}
 """Files of the folder that are no sub-command of `vlmrl` itself."""
 
 

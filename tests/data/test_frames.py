@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -68,6 +68,7 @@ def test_the_size_that_is_computed_is_the_size_that_is_encoded(family, formatter
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@settings(deadline=None, max_examples=25)
 @given(shares=st.lists(st.integers(0, 1000), min_size=4, max_size=4), index=st.integers(0, 1))
 def test_a_box_of_either_image_comes_back_within_half_a_step(family, formatter, shares, index) -> None:
     made = formatter(family)

@@ -49,10 +49,12 @@ _REWRITES = [
 ]
 # Numerals before a measure word, or where nothing but a verb and a stop is around them.
 _NUMERAL = "[零〇一二两三四五六七八九十百千]"
+_MEASURE = "[个個只隻条條张張块颗名位辆輛头匹件本支根棵朵座栋架艘台年岁人元米把双瓶杯盘碗片份层行列组群对口间家枚串]"
 _CHINESE = re.compile(
-    rf"(?<!第)(?<!{_NUMERAL})(?:(?!一(?!{_NUMERAL})){_NUMERAL}{{1,12}}|(?:(?<=[有共是为只仅：:，,、])|^\s*)一)"
-    rf"(?=\s?(?:[个個只隻条條张張块颗名位辆輛头匹件本支根棵朵座栋架艘台年岁人元米把双瓶杯盘碗片份层行列组群对口间家枚串]|[万亿]|[到至]{_NUMERAL}))"
-    rf"|(?:(?<=[有共是为：:])|^\s*){_NUMERAL}{{1,12}}(?=\s*(?:[。.，,；;]|$))"
+    rf"(?<![第同另这那每某哪])(?<!{_NUMERAL})"
+    rf"(?:(?:(?!一(?!{_NUMERAL})){_NUMERAL}{{1,12}}|(?:(?<=[有共是为只仅：:，,、])|^\s*)一)(?=\s?(?:{_MEASURE}|[万亿]|[到至]{_NUMERAL}))"
+    rf"|一(?={_MEASURE}\s*(?:[。.，,；;]|$))"
+    rf"|(?:(?<=[有共是为：:])|^\s*){_NUMERAL}{{1,12}}(?=\s*(?:[。.，,；;]|$)))"
 )
 _CHINESE_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _CHINESE_POWERS = {"十": 10, "百": 100, "千": 1000}

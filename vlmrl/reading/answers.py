@@ -32,12 +32,13 @@ _OR = re.compile(r"\bor\b", re.IGNORECASE)
 _JOINED = re.compile(r"[\s$,;&/|]*(?:\\text\s*\{\s*)?(?:and|or)?[\s$}]*", re.IGNORECASE)
 # What leads to an answer; a match ends where the answer begins, but for white space.
 _CUE = re.compile(
-    r"\bans(?:wers?)?\b(?:\s+(?:to|for)\s[^.:：\n]{1,60}?)?[\"'*_`\])】]{0,4}\s*"
+    r"(?<![a-z])ans(?:wers?)?(?![a-z])(?:\s+(?:to|for)\s[^.:：\n]{1,60}?)?[\"'*_`\])】]{0,4}\s*"
     r"(?:[:：=][*_`]{0,3}|(?<=\s)(?:is|are|was|(?:w|sh)ould be|must be)\b[*_]{0,2}\s*(?:[:：][*_]{0,2})?)"
     r"|^[ \t#>*_]*(?:(?:my|the|final|correct)\s){0,2}answer[ \t*_:：]*\n"
+    r"|^[ \t#>*_]*(?:(?:my|the|final|correct)\s){0,2}answer[*_]{0,2}\s[-–—]\s"
     r"|^[ \t#>*_]*(?:final\s)?result[*_]{0,2}\s*[:：][*_]{0,2}"
     r"|^####(?=[ \t][^\n]*+\s*+\Z)"
-    r"|答案(?:】|应该?)?\s*(?:是|为|选|[:：=]|(?<=】))[*_]{0,2}[:：]?|结果(?:是|为|[:：])",
+    r"|答案(?:[】\]]|应该?)?\s*(?:是|为|选|[:：=]|(?<=[】\]]))[*_]{0,2}[:：]?|结果(?:是|为|[:：])",
     re.IGNORECASE | re.MULTILINE,
 )
 # Before a cue: the answer that it leads to is denied, doubted, or one of several.

@@ -30,7 +30,7 @@ _OPERATOR = re.compile(r"[-+*/=<>^≤≥≠≈±×÷·⋅∪∩∈−–]+|:|to|
 _FUNCTION = r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)|sqrt|log|ln|exp|lim|frac|text|left|right|mathrm"
 _RAISED = "²³¹\u2070-\u209c"
 _WORD = re.compile(rf"(?!(?:{_FUNCTION})(?![a-z]))(?<![\\A-Za-z])[^\W\d_\u0370-\u03ff{_RAISED}]{{2,}}", re.IGNORECASE)
-_MATHEMATICAL = re.compile(r"[\\π√∞²³°∅½⅓¼¾⅔∠\u0370-\u03ff]|^[b-zB-HJ-Z]$")
+_MATHEMATICAL = re.compile(r"[\\π√∞²³°∅½⅓¼¾⅔∠\u0370-\u03ff]")
 _ENCLOSING = re.compile(r"^[\"'“‘*_`|]+|[\"'”’*_`|.,;:!?]+$")
 _ORDINAL = re.compile(r"\d(?:st|nd|rd|th)\b|^\d+-[a-zA-Z]{2}|^\d+x\d")
 _PERCENT = re.compile(r"[\s*]*\\?%")
@@ -44,13 +44,16 @@ def formulas(sentence: str) -> list[Span]:
     place = 0
     while place < len(tokens):
         first = end = place
-        while is_formula(tokens[first].text) and end + 1 < len(tokens) and _goes_on(sentence, tokens, end):
+        if not is_formula(tokens[first].text):
+            place += 1
+            continue
+        while end + 1 < len(tokens) and _goes_on(sentence, tokens, end):
             end += 1
         while end > first and _OPERATOR.fullmatch(tokens[end].text):
             end -= 1
         place = end + 1
         start, stop = tokens[first].start, tokens[end].end
-        if not is_formula(tokens[first].text) or re.fullmatch(r"[a-zA-Z_]*", sentence[start:stop]):
+        if sentence[start:stop].isalpha() and sentence[start:stop].isascii():
             continue
         text = _undelimited(sentence[start:stop])
         while place < len(tokens) and _is_unit(sentence, tokens, place):
@@ -66,6 +69,8 @@ def formulas(sentence: str) -> list[Span]:
 
 def is_formula(token: str) -> bool:
     """Whether a token is mathematics: a number with or without a unit, a letter, an expression."""
+    if token.isalpha() and token.isascii():
+        return len(token) == 1 and token not in "aAI"
     if DELIMITED.fullmatch(token):
         return True
     if _ORDINAL.search(token) or not (find_numbers(token) or _MATHEMATICAL.search(token)):
@@ -107,6 +112,8 @@ def _is_unit(sentence: str, tokens: list[Span], place: int) -> bool:
 def _stripped(match: re.Match[str]) -> Span:
     """A token without the marks and the punctuation around it."""
     text, start = match[0], match.start()
+    if text.isalnum():
+        return Span(text, start, match.end())
     while not DELIMITED.fullmatch(text) and (mark := _ENCLOSING.search(text)) and mark.end() > mark.start():
         start += mark.end() if mark.start() == 0 else 0
         text = text[mark.end() :] if mark.start() == 0 else text[: mark.start()]

@@ -25,6 +25,9 @@ _GREEK = (
 _FUNCTIONS = "arc(?:sin|cos|tan)|sinh|cosh|tanh|sin|cos|tan|cot|csc|ln|log|exp"
 _GROUP = r"\{ ?([^{}]*) ?\}"
 
+_PLAIN = re.compile(r"(?:[\d\s,:+\-*/()]|\.(?!\.))*")
+"""Texts that no rewrite changes."""
+
 
 def _python_matrix(match: re.Match[str]) -> str:
     """`[[1, 2], [3, 4]]` as a matrix of LaTeX."""
@@ -32,84 +35,94 @@ def _python_matrix(match: re.Match[str]) -> str:
     return "\\begin{pmatrix}" + "\\\\".join(rows) + "\\end{pmatrix}"
 
 
+# What a text must contain for a rewrite to change it, the pattern, and what replaces it.
 _REWRITES = [
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"\s+", " "),
+    (needed, re.compile(pattern), replacement)
+    for needed, pattern, replacement in (
+        ("", r"\s+", " "),
         # What an expression follows from.
-        (r"^.*(?:\\(?:Rightarrow|Longrightarrow|implies|therefore)(?![a-zA-Z])|⇒|∴)|^ ?=>", ""),
+        ("\\", r"^.*\\(?:Rightarrow|Longrightarrow|implies|therefore)(?![a-zA-Z])", ""),
+        ("=>", r"^ ?=>", ""),
         # Delimiters, currency, thin spaces, sizes, colours.
-        (r"(?<=\d) ?,? ?\\! ?,? ?(?=\d{3}(?!\d))|\\\\,|;(?! ?$)", ","),
-        (r" ?(?<![_^}\]])\{ ?([,:.;=<>]) ?\} ?", r"\1"),
-        (r"\\\$ ?(?=-?[\d.])", r"\\dollar "),
-        (r"^ ?\$(?=-?\d[\d,.]* ?$)", r"\\dollar "),
-        (r"(?<!\\)\\[,;:> ](?=[a-zA-Z])", " "),
-        (r"(?<!\\)(?<!\\mathbb\{R\})(?<!\\mathbb\{R\} )\\[()\[\]!,;:> ]|\\?\$|~", ""),
-        (r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|nolimits|ensuremath|thinspace)(?![a-z])", ""),
-        (r"\\(?:tiny|small|large|Large|LARGE|huge|Huge|normalsize|bf|rm|it|sf|tt)(?![a-zA-Z])", " "),
-        (r"\\(?:hspace|vspace|phantom|tag|label|color) ?\*?\{[^{}]*\}|\\textcolor ?\{[^{}]*\}", ""),
-        (r"\\q?quad(?![a-zA-Z])", " "),
-        (r"\\(?:lbrace|rbrace)(?![a-zA-Z])", lambda match: "\\{" if match[0] == "\\lbrace" else "\\}"),
-        (r"\\(?:langle|rangle)(?![a-zA-Z])", lambda match: "(" if match[0] == "\\langle" else ")"),
-        (r"\\colon(?![a-zA-Z])", ":"),
-        (r"\\mathbb ?([A-Z])", r"\\mathbb{\1}"),
-        (r"(?<=\\mathbb\{R\}) ?\\ ?(?=\\?\{)", r"\\setminus "),
-        (r"^ ?\[ ?(\[[^\[\]]*\](?: ?, ?\[[^\[\]]*\])*) ?\] ?$", _python_matrix),
+        ("\\", r"(?<=\d) ?,? ?\\! ?,? ?(?=\d{3}(?!\d))|\\\\,", ","),
+        (";", r";(?! ?$)", ","),
+        ("{", r" ?(?<![_^}\]])\{ ?([,:.;=<>]) ?\} ?", r"\1"),
+        ("\\$", r"\\\$ ?(?=-?[\d.])", r"\\dollar "),
+        ("$", r"^ ?\$(?=-?\d[\d,.]* ?$)", r"\\dollar "),
+        ("\\", r"(?<!\\)\\[,;:> ](?=[a-zA-Z])", " "),
+        ("\\", r"(?<!\\)(?<!\\mathbb\{R\})(?<!\\mathbb\{R\} )\\[()\[\]!,;:> ]", ""),
+        ("$", r"\\?\$", ""),
+        ("~", r"~", ""),
+        ("\\", r"\\(?:left|right|[bB]igg?[lrm]?|(?:display|text)style|(?:no)?limits|ensuremath)(?![a-z])", ""),
+        ("\\", r"\\(?:tiny|small|large|Large|LARGE|huge|Huge|normalsize|bf|rm|it|sf|tt)(?![a-zA-Z])", " "),
+        ("\\", r"\\(?:hspace|vspace|phantom|tag|label|color) ?\*?\{[^{}]*\}|\\textcolor ?\{[^{}]*\}", ""),
+        ("\\", r"\\(?:q?quad|thinspace)(?![a-zA-Z])", " "),
+        ("\\", r"\\(?:lbrace|rbrace)(?![a-zA-Z])", lambda match: "\\{" if match[0] == "\\lbrace" else "\\}"),
+        ("\\", r"\\(?:langle|rangle)(?![a-zA-Z])", lambda match: "(" if match[0] == "\\langle" else ")"),
+        ("\\colon", r"\\colon(?![a-zA-Z])", ":"),
+        ("\\mathbb", r"\\mathbb ?([A-Z])", r"\\mathbb{\1}"),
+        ("\\mathbb", r"(?<=\\mathbb\{R\}) ?\\ ?(?=\\?\{)", r"\\setminus "),
+        ("[", r"^ ?\[ ?(\[[^\[\]]*\](?: ?, ?\[[^\[\]]*\])*) ?\] ?$", _python_matrix),
         # Fractions and roots without braces, and those of Python.
-        (r"\\(?:[dtc]frac|nicefrac|sfrac)(?![a-zA-Z])", r"\\frac"),
-        (r"\{ ?([^{}]+?) ?\\over(?![a-zA-Z]) ?([^{}]+?) ?\}", r"\\frac{\1}{\2}"),
-        (r"\\frac ?(\d) ?([0-9a-zA-Z{])", r"\\frac{\1}\2"),
-        (r"(\\frac ?\{[^{}]*\}) ?([0-9a-zA-Z])", r"\1{\2}"),
-        (r"\{ ?([^{}]*?) ?\\choose(?![a-zA-Z]) ?([^{}]*?) ?\}", r"\\binom{\1}{\2}"),
-        (r"\\frac \{", r"\\frac{"),
-        (r"\\surd(?![a-zA-Z])", r"\\sqrt"),
-        (r"\\sqrt ?(\[[^\[\]]*\])? ?([0-9]+|[a-zA-Z])", r"\\sqrt\1{\2}"),
+        ("frac", r"\\(?:[dtc]frac|nicefrac|sfrac)(?![a-zA-Z])", r"\\frac"),
+        ("\\over", r"\{ ?([^{}]+?) ?\\over(?![a-zA-Z]) ?([^{}]+?) ?\}", r"\\frac{\1}{\2}"),
+        ("\\frac", r"\\frac ?(\d) ?([0-9a-zA-Z{])", r"\\frac{\1}\2"),
+        ("\\frac", r"(\\frac ?\{[^{}]*\}) ?([0-9a-zA-Z])", r"\1{\2}"),
+        ("\\choose", r"\{ ?([^{}]*?) ?\\choose(?![a-zA-Z]) ?([^{}]*?) ?\}", r"\\binom{\1}{\2}"),
+        ("\\frac {", r"\\frac \{", r"\\frac{"),
+        ("\\surd", r"\\surd(?![a-zA-Z])", r"\\sqrt"),
+        ("\\sqrt", r"\\sqrt ?(\[[^\[\]]*\])? ?([0-9]+|[a-zA-Z])", r"\\sqrt\1{\2}"),
         # Commands without their backslash, and the letters and functions that are written as text.
-        (r"(?<![\\a-zA-Z])cbrt ?(?=[{\d])", r"\\sqrt[3]"),
-        (r"(?<![\\a-zA-Z])(frac|sqrt) ?(?=[{\d])", r"\\\1"),
-        (rf"(?<![\\a-zA-Z{{])({_GREEK})(?![a-zA-Z])", r"\\\1 "),
-        (r"\\var(?=(?:phi|theta|epsilon|rho|sigma|kappa|pi)(?![a-z]))", r"\\"),
-        (rf"\\(?:mathrm|operatorname|text|rm) ?\*?\{{ ?({_FUNCTIONS}|lg|lcm|gcd|[ei](?=[ }}]*\^)) ?\}}", r"\\\1 "),
-        (rf"(?<![\\a-zA-Z{{])({_FUNCTIONS}|lg)(?![a-zA-Z])|(?<![\\a-zA-Z])(sec|max|min)(?= ?[(^])", r"\\\1\2 "),
-        (r"\\([ei])(?= ?\^)", r"\1"),
-        (r"\\lg(?![a-zA-Z])", r"\\log_{10}"),
-        (r"\\exp(?![a-zA-Z]) ?\(([^()]*)\)", r"e^{\1}"),
-        (r"\\(?:ast|star)(?![a-zA-Z])", r"\\cdot "),
-        (r"\\[lcv]?dots[bcimo]?(?![a-zA-Z])", "..."),
+        ("cbrt", r"(?<![\\a-zA-Z])cbrt ?(?=[{\d])", r"\\sqrt[3]"),
+        ("", r"(?<![\\a-zA-Z])(frac|sqrt) ?(?=[{\d])", r"\\\1"),
+        ("", rf"(?<![\\a-zA-Z{{])({_GREEK})(?![a-zA-Z])", r"\\\1 "),
+        ("\\var", r"\\var(?=(?:phi|theta|epsilon|rho|sigma|kappa|pi)(?![a-z]))", r"\\"),
+        ("\\", rf"\\(?:mathrm|operatorname|text) ?\*?\{{ ?({_FUNCTIONS}|lg|lcm|gcd|[ei](?=[ }}]*\^)) ?\}}", r"\\\1 "),
+        ("", rf"(?<![\\a-zA-Z{{])({_FUNCTIONS}|lg)(?![a-zA-Z])|(?<![\\a-zA-Z])(sec|max|min)(?= ?[(^])", r"\\\1\2 "),
+        ("\\", r"\\([ei])(?= ?\^)", r"\1"),
+        ("\\lg", r"\\lg(?![a-zA-Z])", r"\\log_{10}"),
+        ("\\exp", r"\\exp(?![a-zA-Z]) ?\(([^()]*)\)", r"e^{\1}"),
+        ("\\", r"\\(?:ast|star)(?![a-zA-Z])", r"\\cdot "),
+        ("dots", r"\\[lcv]?dots[bcimo]?(?![a-zA-Z])", "..."),
         # Words: fonts, conjunctions, ordinals, degrees, percent.
-        (r"\\(?:mathrm|mathbf|mathit|mathsf|mathtt|textbf|textnormal|textrm|textit|textsf|mbox|hbox|operatorname"
+        ("\\", r"\\(?:mathrm|mathbf|mathit|mathsf|mathtt|textbf|textnormal|textrm|textit|textsf|mbox|hbox|operatorname"
          r"|boldsymbol|underline|vec|bm) ?\{", r"\\text{"),
-        (r"\\text ?\{ ?([\d.,]+|[a-zA-Z]|\\[a-z]+) ?\}(?!\^)", r" \1 "),
-        (r"(?<=\d)(?: ?\^ ?)?\{? ?(?:\\text ?\{ ?)?(?:st|nd|rd|th)(?![a-zA-Z]) ?\}{0,2}", ""),
-        (r"\\text ?\{ ?,? ?(?:and|or) ?\}|,? ?(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\(?:lor|land)(?![a-z])", ","),
-        (r"(?<=\d) ?\\text ?\{ ?to ?\} ?(?=\d)", ":"),
-        (r"\^ ?(?:\\circ(?![a-zA-Z])|\{ ?\\circ ?\})|\\degree(?![a-zA-Z])", " degrees "),
-        (r"\\text ?\{ ?(?:percent(?:age)?|pct) ?\}|(?<![a-zA-Z])(?:percent(?:age)?|pct)(?![a-zA-Z])|\\?%", r"\\%"),
+        ("\\text", r"\\text ?\{ ?([\d.,]+|[a-zA-Z]|\\[a-z]+) ?\}(?!\^)", r" \1 "),
+        ("", r"(?<=\d)(?: ?\^ ?)?\{? ?(?:\\text ?\{ ?)?(?:st|nd|rd|th)(?![a-zA-Z]) ?\}{0,2}", ""),
+        ("", r"\\text ?\{ ?,? ?(?:and|or) ?\}|,? ?(?<![a-zA-Z\\])(?:and|or)(?![a-zA-Z])|\\(?:lor|land)(?![a-z])", ","),
+        ("\\text", r"(?<=\d) ?\\text ?\{ ?to ?\} ?(?=\d)", ":"),
+        ("\\", r"\^ ?(?:\\circ(?![a-zA-Z])|\{ ?\\circ ?\})|\\degree(?![a-zA-Z])", " degrees "),
+        ("p", r"\\text ?\{ ?(?:percent(?:age)?|pct) ?\}|(?<![a-zA-Z])(?:percent(?:age)?|pct)(?![a-zA-Z])", "%"),
+        ("%", r"\\?%", r"\\%"),
         # One name each for matrices, relations, powers, the empty set.
-        (r"\{(?:[bB]|small)matrix\}", "{pmatrix}"),
-        (r"\\begin ?\{matrix\}(.*?)\\end ?\{matrix\}", r"\\begin{pmatrix}\1\\end{pmatrix}"),
-        (r"[\[(] ?(\\begin\{pmatrix\}(?:(?!\\end).)*\\end\{pmatrix\}) ?[\])]", r"\1"),
-        (r"\(? ?\\begin ?\{array\} ?\{[lcr| ]*\}(.*?)\\end ?\{array\} ?\)?", r"\\begin{pmatrix}\1\\end{pmatrix}"),
-        (r"\\begin ?\{cases\}([^&]*?)\\end ?\{cases\}", lambda match: match[1].replace("\\\\", ",")),
-        (r"\\(?:leq|leqslant)(?![a-zA-Z])|<=", r"\\le "),
-        (r"\\(?:geq|geqslant)(?![a-zA-Z])|>=", r"\\ge "),
-        (r"\\neq(?![a-zA-Z])|\\not ?=| != ", r"\\ne "),
-        (r"\\lt(?![a-zA-Z])", "<"),
-        (r"\\gt(?![a-zA-Z])", ">"),
-        (r"(?<=\d) x (?=10 ?\^)", r"\\times "),
-        (r"(?<=\d)_ ?\{? ?(?:\\text ?\{)? ?(two|three|four|five|six|seven|eight|nine|ten) ?\}{0,2}",
+        ("matrix}", r"\{(?:[bB]|small)matrix\}", "{pmatrix}"),
+        ("{matrix}", r"\\begin ?\{matrix\}(.*?)\\end ?\{matrix\}", r"\\begin{pmatrix}\1\\end{pmatrix}"),
+        ("\\begin{pmatrix}", r"[\[(] ?(\\begin\{pmatrix\}(?:(?!\\end).)*\\end\{pmatrix\}) ?[\])]", r"\1"),
+        ("{array}", r"\(? ?\\begin ?\{array\} ?\{[lcr| ]*\}(.*?)\\end ?\{array\} ?\)?",
+         r"\\begin{pmatrix}\1\\end{pmatrix}"),
+        ("{cases}", r"\\begin ?\{cases\}([^&]*?)\\end ?\{cases\}", lambda match: match[1].replace("\\\\", ",")),
+        ("\\leq", r"\\leq(?:slant)?(?![a-zA-Z])", r"\\le "),
+        ("\\geq", r"\\geq(?:slant)?(?![a-zA-Z])", r"\\ge "),
+        ("\\n", r"\\neq(?![a-zA-Z])|\\not ?=", r"\\ne "),
+        ("<=", r"<=", r"\\le "),
+        (">=", r">=", r"\\ge "),
+        (" != ", r" != ", r"\\ne "),
+        ("\\lt", r"\\lt(?![a-zA-Z])", "<"),
+        ("\\gt", r"\\gt(?![a-zA-Z])", ">"),
+        (" x ", r"(?<=\d) x (?=10 ?\^)", r"\\times "),
+        ("_", r"(?<=\d)_ ?\{? ?(?:\\text ?\{)? ?(two|three|four|five|six|seven|eight|nine|ten) ?\}{0,2}",
          lambda match: f"_{_BASES[match[1]]}"),
-        (r"_ ?\{ ?(\w) ?\}", r"_\1"),
-        (r"\+ ?(?=\\infty)", ""),
-        (r"(?<![a-zA-Z\\])infinity(?![a-zA-Z])|\\text ?\{ ?infinity ?\}", r"\\infty"),
-        (r"\\\{ ?\\\}|\\varnothing(?![a-zA-Z])", r"\\emptyset"),
+        ("_", r"_ ?\{ ?(\w) ?\}", r"_\1"),
+        ("+", r"\+ ?(?=\\infty)", ""),
+        ("infinity", r"(?<![a-zA-Z\\])infinity(?![a-zA-Z])|\\text ?\{ ?infinity ?\}", r"\\infty"),
+        ("\\", r"\\\{ ?\\\}|\\varnothing(?![a-zA-Z])", r"\\emptyset"),
         # A rounded value alone, or after an exact one, and the variable that lies in a set.
-        (r"^ ?(?:approximately|approx\.?|about|roughly|around) (?=\S)", ""),
-        (r"^ ?\\(?:approx|simeq)(?![a-zA-Z]) ?", ""),
-        (r"((?:^|,) ?\\?[a-zA-Z](?:_\w)? ?)\\(?:approx|simeq)(?![a-zA-Z]) ?", r"\1= "),
-        (r"\\simeq(?![a-zA-Z])", r"\\approx "),
-        (r"^ ?\\?[a-zA-Z] ?\\in(?![a-zA-Z])", ""),
-        (r"(?=.{0,60}$)(\d{1,9}?)\1{2,} ?\.\.\.$", r"\\overline{\1}"),
+        ("", r"^ ?(?:approximately|approx\.?|about|roughly|around) (?=\S)", ""),
+        ("\\", r"^ ?\\(?:approx|simeq)(?![a-zA-Z]) ?", ""),
+        ("\\", r"((?:^|,) ?\\?[a-zA-Z](?:_\w)? ?)\\(?:approx|simeq)(?![a-zA-Z]) ?", r"\1= "),
+        ("\\simeq", r"\\simeq(?![a-zA-Z])", r"\\approx "),
+        ("\\in", r"^ ?\\?[a-zA-Z] ?\\in(?![a-zA-Z])", ""),
+        ("...", r"(?=.{0,60}$)(\d{1,9}?)\1{2,} ?\.\.\.$", r"\\overline{\1}"),
     )
 ]  # fmt: skip
 _SYNONYMS = {
@@ -123,8 +136,10 @@ def clean(text: str) -> str:
     """The text in one spelling; texts that are spelled differently may still be equal in value."""
     text = fold(unicodedata.normalize("NFC", text))
     text = _braced(_undoubled(latex_symbols(text)))
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
+    if not _PLAIN.fullmatch(text):
+        for needed, pattern, replacement in _REWRITES:
+            if needed in text:
+                text = pattern.sub(replacement, text)
     text = " ".join(text.split())
     text = _unwrapped(text).rstrip(".,;:\\ ").removeprefix("+").strip()
     return _SYNONYMS.get(text.lower(), text)

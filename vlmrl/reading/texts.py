@@ -40,10 +40,12 @@ def is_unmarked(text: str) -> bool:
 
 # A short sentence that states a text: "the sign says", "it is", "Text:". A denial ("does not say") states none.
 _STATES = re.compile(
-    r"(?:(?:it|this|that|(?:the|there)\s(?:(?!\bnot\b|n't\b|\bno\b)[^\n.:;,\"]){1,80}?)\s"
-    r"(?:is|was|are|were|equals|reads?|says?|states?|displays?|contains?|shows?)\b"
+    r"(?:(?:(?:(?!\bnot\b|n't\b|\bno\b|\bif\b)[^\n.:;\"]){1,60}[,!]\s)?"
+    r"(?:it|this|that|(?:the|there)\s(?:(?!\bnot\b|n't\b|\bno\b)[^\n.:;,\"]){1,80}?)(?:'s|\s"
+    r"(?:is|was|are|were|equals|reads?|says?|states?|displays?|contains?|shows?))\b"
     r"(?:\sthe\s(?:text|words?|phrase|number|letters?))?(?:\sas\sfollows)?"
     r"|(?:text|transcription|words?|content|output)(?=\s*:)"
+    r"|(?:(?!\bnot\b|n't\b)[^\n]){1,120}:[*_]{0,2}\s*(?=\n)"
     r"|(?:图(?:片|像)?[中里]的?)?(?:文字|文本|内容)+(?:是|为|(?=[:]))|它是)\s*:?\s*",
     re.IGNORECASE,
 )
