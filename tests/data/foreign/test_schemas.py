@@ -91,3 +91,20 @@ def test_columns_of_the_user_go_before_those_of_the_schema(tmp_path) -> None:
         (sample,) = converted(tmp_path, given, schema=schema, mapping=named)
         assert (sample.id, sample.source, sample.task) == ("0", "sums", "easy")
         assert sample.reward[0].target == "5"
+
+
+@pytest.mark.parametrize(
+    ("row", "target"),
+    [
+        ({"problem": "2+1?", "answer": "", "solution": "<answer>3</answer>"}, "3"),
+        ({"problem": "2+1?", "answer": "3", "solution": "First 2, then 3."}, "3"),
+        ({"question": "What does it say?", "answers": ["stop", "stop sign"]}, ["stop", "stop sign"]),
+        ({"query": "2+1?", "response": "3"}, "3"),
+        ({"conversations": [{"role": "user", "content": "2+1?"}], "answer": "3"}, "3"),
+        ({"prompt": '[{"role": "user", "content": "2+1?"}]', "ground_truth": "3"}, "3"),
+    ],
+)
+def test_the_answer_is_the_column_that_has_one(tmp_path, row, target) -> None:
+    (sample,) = converted(tmp_path, row)
+    assert sample.reward[0].target == target
+    assert len(sample.messages) == 1

@@ -17,7 +17,7 @@ from vlmrl.data.foreign.answers import ANSWERS, ReadAnswer, column, last_turn
 from vlmrl.data.foreign.row import is_null, literal
 
 Columns = Mapping[str, Any]
-VQA_ANSWERS = (*ANSWERS, "response")
+VQA_ANSWERS = (*ANSWERS, "answers", "response")
 
 
 class Schema(NamedTuple):
@@ -65,6 +65,11 @@ def _has_image_1(columns: Columns) -> bool:
     return bool({"question", "problem"} & columns.keys()) and {"image_1", "answer"} <= columns.keys()
 
 
+def _is_easyr1(columns: Columns) -> bool:
+    is_empty = columns.get("answer") in (None, "")
+    return {"problem", "answer"} <= columns.keys() and not (is_empty and columns.get("solution"))
+
+
 def _has_answer(*prompts: str) -> Callable[[Columns], bool]:
     return lambda columns: (
         any(name in columns for name in prompts) and any(not is_null(columns.get(name)) for name in VQA_ANSWERS)
@@ -103,12 +108,12 @@ SCHEMAS = {
     # messages, images, videos, audios, objects{bbox, ref}; and solution, or the assistant's last turn
     "ms_swift": Schema(("messages",), answers.ms_swift, has("messages")),
     # problem, answer, images | videos
-    "easyr1": Schema(("problem",), column("answer"), has("problem", "answer")),
+    "easyr1": Schema(("problem",), column("answer"), _is_easyr1),
     # image, problem, solution with answer tags; R1-V alike
     "visual_rft": Schema(("problem",), answers.visual_rft, has("problem", "solution")),
     # prompt (text or a chat), image | images, and solution | answer | ground_truth | target
     "trl": Schema(("prompt",), column(*ANSWERS), _has_answer("prompt")),
-    # question | query, image | images, options | choices, and answer | response
+    # question | query, image | images, options | choices, and answer | answers | response
     "vqa": Schema(("question", "query"), column(*VQA_ANSWERS), _has_answer("question", "query")),
 }
 
