@@ -62,7 +62,10 @@ def v_triune(row: Row, _turns: Callable[[], Turns]) -> Answer:
     if kind == "mathverify":
         return Answer(first_given(model, "answer", "ground_truth"), weight=weight, others=others)
     if kind != "detection":
-        raise UserError(f"{row.where}: reward_model.verifier: expected 'mathverify' or 'detection', got {kind!r:.80}")
+        raise UserError(
+            f"{row.where}: reward_model.verifier: expected 'mathverify' or 'detection', got {kind!r:.80}; "
+            "--from verl reads the row without it"
+        )
     field = f"{row.where}: reward_model.verifier_parm"
     parameters = fields_of(model.get("verifier_parm"), field)
     ratio = fields_of(parameters.get("det_reward_ratio"), f"{field}.det_reward_ratio")
