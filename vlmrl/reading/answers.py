@@ -37,7 +37,7 @@ _CUE = re.compile(
     r"|^[ \t#>*_]*(?:(?:my|the|final|correct)\s){0,2}answer[ \t*_:：]*\n"
     r"|^[ \t#>*_]*(?:final\s)?result[*_]{0,2}\s*[:：][*_]{0,2}"
     r"|^####(?=[ \t][^\n]*+\s*+\Z)"
-    r"|答案(?:】|应该?)?\s*(?:是|为|选|[:：=]|(?<=】))[*_]{0,2}[:：]?|结果(?:是|为|[:：])",
+    r"|答案(?:[】\]]|应该?)?\s*(?:是|为|选|[:：=]|(?<=[】\]]))[*_]{0,2}[:：]?|结果(?:是|为|[:：])",
     re.IGNORECASE | re.MULTILINE,
 )
 # Before a cue: the answer that it leads to is denied, doubted, or one of several.

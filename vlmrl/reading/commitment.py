@@ -16,7 +16,8 @@ from itertools import takewhile
 # "The man not wearing a hat is at ..." denies the hat.
 _NEGATION = (
     r"\bnot\b(?! only\b| \w+ing\b[^.]{0,60}\b(?:is|are)\b)|\bno\b(?! (?:doubt|problem)\b)"
-    r"|\b(?:never|none|nothing|nowhere|neither|nor|cannot|rather than|instead of|except|outside)\b|n't\b|不|没|沒|未|并非|無|无"
+    r"|\b(?:never|none|nothing|nowhere|neither|nor|cannot|rather than|instead of|except|outside)\b|n't\b"
+    r"|不|没|沒|未|并非|無|无"
 )
 _DENIED = re.compile(_NEGATION, re.IGNORECASE)
 _REFUTED = re.compile(

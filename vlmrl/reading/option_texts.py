@@ -17,6 +17,7 @@ from vlmrl.reading.markup import plain
 SENTENCE = re.compile(r"[.!?;]\s+(?=\S)|\n|。")
 OR = re.compile(r"\bor\b|或", re.IGNORECASE)
 _POWERS = str.maketrans({"²": "^2", "³": "^3"})
+_GREEK = re.compile(r"\\(alpha|beta|gamma|delta|theta|mu|pi|sigma|phi|omega)(?![a-z])")
 _SPELLINGS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -37,9 +38,13 @@ _NOT_SAID = (
 )
 
 
+_NO_SPACES = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
+
+
 def normal(text: str) -> str:
     """A text without case, width, markup, outer punctuation and runs of spaces, and quantities in one spelling."""
     text = unicodedata.normalize("NFKC", plain(answers.fold(text.translate(_POWERS)))).casefold()
+    text = _GREEK.sub(lambda name: unicodedata.lookup(f"GREEK SMALL LETTER {name[1]}"), text)
     for pattern, replacement in _SPELLINGS:
         text = pattern.sub(replacement, text)
     return " ".join(text.split()).strip(" .;,\"'*")
@@ -95,6 +100,8 @@ def _named(text: str, options: dict[str, str]) -> set[str]:
     named = {}
     for letter, option in options.items():
         words = _words(option)
+        if words and _NO_SPACES.search(words) and re.search(rf"(?<!不)(?<!不是)(?<!没有){re.escape(words)}", read):
+            named[letter] = words
         if not words or f" {words} " not in read:
             continue
         wrong = rf" {_NOT_SAID} {re.escape(words)} "
