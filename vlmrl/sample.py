@@ -120,8 +120,7 @@ class Message(_Frozen):
     def _is_text(cls, value: Any) -> Any:
         if isinstance(value, list):
             raise ValueError(
-                "is a list of parts; write text with <image> where a picture is and name the picture in media.images; "
-                "`vlmrl data convert` reads rows of other toolkits"
+                "is a list of parts; write text with <image> where a picture is, and name the picture in media.images"
             )
         return value
 

@@ -19,6 +19,7 @@ from typing import Any
 from vlmrl import catalog
 from vlmrl.data.check import modality
 from vlmrl.data.foreign import options, prompts
+from vlmrl.data.foreign.answers import ANSWERS
 from vlmrl.data.foreign.files import default_source, foreign_rows, shards, stem
 from vlmrl.data.foreign.prompts import MediaLists, Turns
 from vlmrl.data.foreign.rewards import WITH_CHOICES, pick, reward_spec
@@ -43,7 +44,7 @@ def convert_file(
     """Streams the rows of a file, a folder or a glob as samples; `UserError` names file, row and field.
 
     `verifier` judges all rows; without one, the schema or the answer decides. `counts` receives what the rows were.
-    """  # fmt: skip
+    """
     if schema not in (AUTO, *SCHEMAS):
         raise UserError(f"--from {schema!r}: unknown schema{nearest(schema, (AUTO, *SCHEMAS))}")
     if verifier is not None:
@@ -100,6 +101,8 @@ def _row(columns: dict[str, Any], where: str, root: Path, wanted: Wanted) -> Row
         values = [given.get(name) for name in names.split(",")]
         named[field] = values if len(values) > 1 else values[0]
     mapped = {name for names in mapping.values() for name in names.split(",")}
+    if "answer" in mapping:
+        mapped |= set(ANSWERS)  # a worked solution, say, is then not the answer
     rest = {name: value for name, value in given.columns.items() if name not in mapped}
     return Row(rest | named, where, root)
 
@@ -108,6 +111,8 @@ def _schema(schema: str, row: Row, wanted: Wanted) -> str:
     """The name of the row's schema."""
     if schema != AUTO:
         return schema
+    if {"messages", "reward"} <= row.columns.keys() and not wanted.mapping:
+        raise UserError(f"{row.where}: has the fields of a sample already; `vlmrl data check` says whether it is good")
     name = "mapped" if wanted.mapping else recognised(row.columns)
     if name is None:
         raise UserError(
@@ -128,8 +133,11 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
 
     answer = schema.answer(row, lambda: turns_and_media()[0])
     turns, media = turns_and_media()
-    ability = str(row.first(schema.task) or "") if schema.task else ""
-    task = Task(row, turns, media, options.options_of(row), ability, wanted.coords)
+    identity, source, ability = (
+        row.first(name) if (name := field if field in wanted.mapping else usual) else None
+        for field, usual in (("id", schema.id), ("source", schema.source), ("task", schema.task))
+    )
+    task = Task(row, turns, media, options.options_of(row), str(ability or ""), wanted.coords)
     if verifier not in (None, answer.verifier):
         answer = answer._replace(verifier=verifier, params={})
     elif answer.verifier is None:
@@ -141,13 +149,12 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
     media = prompts.placed(turns, media, row, wanted.text_only)
     spec = reward_spec(answer, task._replace(media=media))
     if not isinstance(turns[-1]["content"], str):
-        turns[-1]["content"] = json.dumps(turns[-1]["content"])
+        turns[-1]["content"] = json.dumps(turns[-1]["content"], default=str)
     boxes = _marked(turns, answer)
-    source = row.first(schema.source) if schema.source else None
     return {
-        "id": str(identity) if schema.id and not is_null(identity := row.get(schema.id)) else None,
+        "id": None if identity is None else str(identity),
         **({"source": str(source)} if source else {}),
-        "task": ability,
+        "task": task.ability,
         "messages": turns,
         "media": media,
         **({"boxes": boxes} if boxes else {}),

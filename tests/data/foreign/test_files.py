@@ -87,10 +87,12 @@ def test_an_id_that_comes_twice_is_numbered(tmp_path) -> None:
     [
         ("x.txt", "a", "x.txt: unknown kind of file '.txt'; use one of .jsonl, .json, .parquet, .tsv, .csv"),
         ("x.json", '[{"a": 1}', "x.json: not valid JSON (Expecting ',' delimiter"),
+        ("x.json", '{\n"data": [],\n"info": 3\n}', "x.json row 1: no schema has the columns data, info; give --from"),
         ("x.json", "[3]", "x.json row 1: expected an object, got int"),
         ("x.jsonl", "[3]", "x.jsonl:1: expected an object, got list"),
         ("x.jsonl", "\n", "x.jsonl: holds no rows"),
         ("x.tsv", "a\tb\n1\n", "x.tsv row 1: has another number of cells than the first line has names"),
+        ("x.jsonl", '{"messages": [], "reward": []}', "x.jsonl:1: has the fields of a sample already"),
         ("x.jsonl", '{"colour": 1}', "x.jsonl:1: no schema has the columns colour; give --from v_triune|verl|"),
     ],
 )

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from helpers.converted import converted
 from helpers.foreign_files import BOX, SIZE
+from PIL import Image
 
 from vlmrl import UserError
-from vlmrl.rewards.composite import score
+from vlmrl.data.media import encode_png
+from vlmrl.rewards.composite import check_spec, score
 
 PIXELS = {"coords": "pixels", "image_size": list(SIZE)}
 X1, Y1, X2, Y2 = BOX
@@ -136,3 +138,14 @@ def test_one_box_has_one_frame_whatever_toolkit_wrote_it(tmp_path) -> None:
             params = {"answer_coords": coords, "answer_size": [480, 320]}
             judged = [score(sample, text, {"dynamic_iou": params}).score for text in (right, wrong)]
             assert judged == [1.0, 0.0], (sample.id, coords)
+
+
+def test_the_image_of_several_is_the_one_that_is_named(tmp_path) -> None:
+    (tmp_path / "large.png").write_bytes(encode_png(Image.new("RGB", (400, 300))))
+    rows = row(BOX, "<image 2> and <image 1>: where is it?", images=["a.png", "large.png"])
+    for number, size in ((0, [400, 300]), (1, list(SIZE))):
+        (sample,) = converted(tmp_path, rows, verifier="dynamic_iou", constants={"image": number})
+        assert sample.reward[0].params == {"coords": "pixels", "image_size": size, "image": number}
+        check_spec(sample.reward[0])
+    with pytest.raises(UserError, match=r"params.image: expected 0 to 1, got 2"):
+        converted(tmp_path, rows, verifier="dynamic_iou", constants={"image": 2})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.command import run
+from helpers.converted import converted
 from helpers.foreign_files import Foreign, write_files
 from helpers.replay_run import write_replay_run
 
@@ -80,3 +81,13 @@ def test_the_schema_that_is_named_is_the_one_that_is_read(foreign) -> None:
             recognised = [sample.model_dump(exclude={"media"}) for sample in convert_file(file.path)]
             named = [sample.model_dump(exclude={"media"}) for sample in convert_file(file.path, file.schema)]
             assert recognised == named
+
+
+def test_columns_of_the_user_go_before_those_of_the_schema(tmp_path) -> None:
+    row = {"problem": "2+3?", "solution": "2+3 = 5, so it is 5", "key": "5", "set": "sums", "nr": 0, "kind": "easy"}
+    named = {"answer": "key", "source": "set", "id": "nr", "task": "kind"}
+    for schema in ("auto", "trl"):
+        given = row | {"prompt": "2+3?"}
+        (sample,) = converted(tmp_path, given, schema=schema, mapping=named)
+        assert (sample.id, sample.source, sample.task) == ("0", "sums", "easy")
+        assert sample.reward[0].target == "5"

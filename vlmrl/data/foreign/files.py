@@ -118,14 +118,15 @@ def _json(file: Path) -> Iterator[tuple[str, Any]]:
             yield from read_jsonl(stream, str(file))
             return
         text = stream.read()
-    if not text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+            raise UserError(f"{file}: not valid JSON ({error}); fix the file") from None
         # Many a .json holds lines.
         yield from read_jsonl(text.splitlines(), str(file))
         return
-    try:
-        rows = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{file}: not valid JSON ({error}); fix the file") from None
+    rows = whole if isinstance(whole, list) else [whole]
     yield from ((f"{file} row {number}", row) for number, row in enumerate(rows, 1))
 
 

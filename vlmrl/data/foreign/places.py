@@ -84,7 +84,7 @@ def _size(task: Task, params: Mapping[str, Any]) -> list[int] | None:
     if len(images) > 1 and "image" not in params:
         raise UserError(
             f"{task.row.where}: answer: the prompt has {len(images)} images; say which one the target is in, "
-            "as in --params image=0"
+            "as in --params image=0 (the first that the prompt shows)"
         )
     if not isinstance(number, int) or not 0 <= number < len(images):
         raise UserError(f"{task.row.where}: params.image: expected 0 to {len(images) - 1}, got {number!r:.40}")
@@ -116,4 +116,4 @@ def numbers_in(value: Any) -> Iterator[float]:
         for inner in value:
             yield from numbers_in(inner)
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield float(value)
+        yield value

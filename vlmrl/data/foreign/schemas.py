@@ -72,11 +72,7 @@ def _has_answer(*prompts: str) -> Callable[[Columns], bool]:
 
 
 MAPPED = Schema(
-    ("problem", "messages", "conversations", "prompt", "question", "query"),
-    last_turn,
-    lambda columns: False,
-    source="source",
-    task="task",
+    ("problem", "messages", "conversations", "prompt", "question", "query"), last_turn, lambda columns: False
 )
 """Columns that --map names; those that it does not name have their usual names."""
 SCHEMAS = {
