@@ -164,11 +164,26 @@ def test_the_orientation_is_applied(form: str) -> None:
     assert image_size(Media(data=oriented(form, 6))) == (HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize("place", ["before the pixels", "behind the pixels"])
-def test_a_png_with_exif_anywhere_is_turned(place: str) -> None:
+def xmp_chunk() -> bytes:
+    return b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + b'<rdf:Description tiff:Orientation="8"/>'
+
+
+def exif_chunk() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 8
-    chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    return b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def profile_chunk() -> bytes:
+    """As ImageMagick writes it."""
+    data = (b"Exif\0\0" + exif_chunk()[4:]).hex()
+    return f"tEXtRaw profile type exif\0\nexif\n{len(data) // 2:8d}\n{data}\n".encode()
+
+
+@pytest.mark.parametrize("place", ["before the pixels", "behind the pixels"])
+@pytest.mark.parametrize("make", [exif_chunk, xmp_chunk, profile_chunk])
+def test_a_png_with_its_orientation_anywhere_is_turned(make: Callable[[], bytes], place: str) -> None:
+    chunk = make()
     chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     data = encode_png(PICTURE)
     cut = 33 if place == "before the pixels" else len(data) - 12
