@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 from transformers.image_utils import load_image as load_in_transformers
 
-from vlmrl.data.media import encode_png, image_size, load_image
+from vlmrl.data.media import _rgb, encode_png, image_size, load_image
 from vlmrl.errors import UnreadableError
 from vlmrl.sample import Media
 
@@ -236,6 +236,16 @@ def test_a_black_drawing_on_transparent_ground_can_be_seen() -> None:
     pixels = shown(encode_png(drawing))
     assert pixels[0, 0].tolist() == [255, 255, 255]
     assert pixels[20, 20].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("mode", ["RGBa", "La", "PA", "HSV", "YCbCr", "RGBX", "CMYK", "1"])
+def test_modes_that_only_some_files_have(mode: str) -> None:
+    image = SHAPE.convert("LA").convert("La") if mode == "La" else SHAPE.convert(mode)
+    clear = mode in ("RGBa", "La", "PA")
+    pixels = np.asarray(_rgb(image)).astype(int)
+    assert (pixels[:, :8] == 255).all() == clear
+    if not clear:
+        assert np.array_equal(pixels, np.asarray(image.convert("RGB")))
 
 
 # --- greys of many bits -----------------------------------------------------------------------------------
