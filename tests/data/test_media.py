@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 from transformers.image_utils import load_image as load_in_transformers
 
-from vlmrl.data.media import encode_png, image_size, load_image
+from vlmrl.data.media import _rgb, encode_png, image_size, load_image
 from vlmrl.errors import UnreadableError
 from vlmrl.sample import Media
 
@@ -164,11 +164,26 @@ def test_the_orientation_is_applied(form: str) -> None:
     assert image_size(Media(data=oriented(form, 6))) == (HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize("place", ["before the pixels", "behind the pixels"])
-def test_a_png_with_exif_anywhere_is_turned(place: str) -> None:
+def xmp_chunk() -> bytes:
+    return b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + b'<rdf:Description tiff:Orientation="8"/>'
+
+
+def exif_chunk() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 8
-    chunk = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    return b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def profile_chunk() -> bytes:
+    """As ImageMagick writes it."""
+    data = (b"Exif\0\0" + exif_chunk()[4:]).hex()
+    return f"tEXtRaw profile type exif\0\nexif\n{len(data) // 2:8d}\n{data}\n".encode()
+
+
+@pytest.mark.parametrize("place", ["before the pixels", "behind the pixels"])
+@pytest.mark.parametrize("make", [exif_chunk, xmp_chunk, profile_chunk])
+def test_a_png_with_its_orientation_anywhere_is_turned(make: Callable[[], bytes], place: str) -> None:
+    chunk = make()
     chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     data = encode_png(PICTURE)
     cut = 33 if place == "before the pixels" else len(data) - 12
@@ -221,6 +236,16 @@ def test_a_black_drawing_on_transparent_ground_can_be_seen() -> None:
     pixels = shown(encode_png(drawing))
     assert pixels[0, 0].tolist() == [255, 255, 255]
     assert pixels[20, 20].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("mode", ["RGBa", "La", "PA", "HSV", "YCbCr", "RGBX", "CMYK", "1"])
+def test_modes_that_only_some_files_have(mode: str) -> None:
+    image = SHAPE.convert("LA").convert("La") if mode == "La" else SHAPE.convert(mode)
+    clear = mode in ("RGBa", "La", "PA")
+    pixels = np.asarray(_rgb(image)).astype(int)
+    assert (pixels[:, :8] == 255).all() == clear
+    if not clear:
+        assert np.array_equal(pixels, np.asarray(image.convert("RGB")))
 
 
 # --- greys of many bits -----------------------------------------------------------------------------------

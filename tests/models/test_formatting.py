@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import random
 
 import pytest
 import torch
+from conftest import write_video
 from helpers.samples import prompt_sample
 from PIL import ExifTags, Image
 
 from vlmrl.config.model import ModelSettings
-from vlmrl.errors import UserError
+from vlmrl.errors import UnreadableError, UserError
 from vlmrl.models.formatting import Formatter, load_config
 from vlmrl.sample import Media, Message, Sample
 
@@ -87,12 +89,23 @@ def test_audio_is_refused_with_the_model_family(formatter: Formatter):
         formatter.encode([sample])
 
 
-def test_a_broken_video_is_named(formatter: Formatter, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("text", r"it is text"),
+        ("cut", r"cut off: [\d,]+ of its [\d,]+ bytes are there"),
+        ("damaged", r"damaged or cut off after frame \d+ of 40"),
+        ("still", r"it has 1 of the 2 frames that are needed"),
+    ],
+)
+def test_a_broken_video_is_named_with_its_row_and_its_fault(formatter: Formatter, tmp_path, kind: str, says: str):
     path = tmp_path / "clip.mp4"
-    path.write_bytes(b"not a video")
-    with pytest.raises(
-        UserError, match=r"^sample .v.: media\.videos\.0: .*clip\.mp4: not a readable video \(it is text\)"
-    ):
+    write_video(path, frames=1 if kind == "still" else 40)
+    data = bytearray(path.read_bytes())
+    if kind == "damaged":
+        data[200:-2000] = random.Random(1).randbytes(len(data) - 2200)
+    path.write_bytes({"text": b"not a video", "cut": data[: len(data) // 2]}.get(kind, data))
+    with pytest.raises(UnreadableError, match=rf"^sample 'v': media\.videos\.0: .*clip\.mp4: not a readable .*{says}"):
         formatter.encode([prompt_sample("v", "<video>?", videos=(Media(path=str(path)),))])
 
 

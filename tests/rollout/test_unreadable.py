@@ -114,6 +114,8 @@ def test_held_out_samples_are_left_out_too(run_file: str, tmp_path: Path, capsys
     assert named == [(step, "clip", "not a readable video (it is text)") for step in (0, 1)]
     before = metrics(tmp_path / "runs" / "held")[0]
     assert before["heldout/all/greedy/n"] == 1
+    assert [before[f"heldout/{source}/unreadable"] for source in ("all", "clips", "pictures")] == [2, 1, 1]
+    assert "all/unreadable" not in before
 
 
 def test_a_cold_start_goes_on_too(run_file: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 check_video(media)                      decodes every frame
 check_audio(media)                      decodes every sound sample
+check_head(media, "video")              decodes nothing
 with as_file(media) as path: ...        readers of clips take no bytes
 
 Without decord, which has wheels for Linux on x86-64 alone, only the head of a file is read.
@@ -26,7 +27,7 @@ FEWEST_FRAMES = 2
 
 def check_video(media: Media) -> None:
     """`UnreadableError` for a clip that is missing, cut off or damaged, or not a video."""
-    _check_head(media, "video")
+    check_head(media, "video")
     if (decord := decoder()) is None:
         return
     with as_file(media) as path:
@@ -49,7 +50,7 @@ def check_video(media: Media) -> None:
 
 def check_audio(media: Media) -> None:
     """`UnreadableError` for a clip that is missing, cut off or damaged, or not sound."""
-    _check_head(media, "audio clip")
+    check_head(media, "audio clip")
     if (decord := decoder()) is None:
         return
     with as_file(media) as path:
@@ -71,6 +72,17 @@ def video_size(media: Media) -> tuple[int, int]:
         except Exception as error:
             raise _unreadable(media, "video", path, error) from None
     return int(width), int(height)
+
+
+def check_head(media: Media, wanted: str) -> None:
+    """`UnreadableError` unless the file begins as a clip and is as long as it says; nothing is decoded."""
+    data = media.read()
+    kind = file_kind(data)
+    if not any(word in kind for word in ("video", "clip", "unknown")):
+        raise UnreadableError(media.name, f"not a readable {wanted} (it is {kind})")
+    if missing := missing_bytes(data):
+        why = f"cut off: {len(data):,} of its {len(data) + missing:,} bytes are there"
+        raise UnreadableError(media.name, f"not a readable {wanted} ({why})")
 
 
 @cache
@@ -101,16 +113,6 @@ def as_file(media: Media) -> Iterator[str]:
         file.write(media.data)
         file.flush()
         yield file.name
-
-
-def _check_head(media: Media, wanted: str) -> None:
-    data = media.read()
-    kind = file_kind(data)
-    if not any(word in kind for word in ("video", "clip", "unknown")):
-        raise UnreadableError(media.name, f"not a readable {wanted} (it is {kind})")
-    if missing := missing_bytes(data):
-        why = f"cut off: {len(data):,} of its {len(data) + missing:,} bytes are there"
-        raise UnreadableError(media.name, f"not a readable {wanted} ({why})")
 
 
 def _unreadable(media: Media, wanted: str, path: str, error: Exception) -> UnreadableError:

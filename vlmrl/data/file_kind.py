@@ -15,7 +15,6 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"GIF8", "a GIF image"),
-    (b"BM", "a BMP image"),
     (b"II*\0", "a TIFF image"),
     (b"MM\0*", "a TIFF image"),
     (b"8BPS", "a Photoshop image"),
@@ -54,6 +53,8 @@ def file_kind(data: bytes) -> str:
         return "empty"
     if not data.strip(b"\0"):
         return "nothing but zero bytes"
+    if data[:2] == b"BM" and data[6:10] == bytes(4):
+        return "a BMP image"
     if data[:4] == b"RIFF" and data[8:12] in _RIFF:
         return _RIFF[data[8:12]]
     if data[4:8] == b"ftyp":

@@ -11,6 +11,7 @@ own minimum to maximum. Colour profiles are not applied, as by the processors of
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,7 +102,15 @@ def _orientation(image: Image) -> int:
 
 
 def _may_be_rotated(png: bytes) -> bool:
-    return any(mark in png for mark in (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp"))
+    """Whether a chunk of the file may hold EXIF or XMP."""
+    place = 8
+    while place + 8 <= len(png):
+        size, name = struct.unpack(">I4s", png[place : place + 8])
+        text = png[place + 8 : place + 25] if name in (b"tEXt", b"zTXt", b"iTXt") else b""
+        if name == b"eXIf" or text.startswith((b"Raw profile type", b"XML:com.adobe.xmp")):
+            return True
+        place += size + 12
+    return False
 
 
 def _upright(image: Image, orientation: int) -> Image:

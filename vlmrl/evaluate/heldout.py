@@ -47,7 +47,8 @@ class Evaluator:
             samples = [self.data[i] for i in range(start, min(start + evaluate.BATCH, len(self.data)))]
             for mode, groups in self.rollouter.evaluation(samples, start, step).items():
                 rows.extend((group, mode) for group in groups)
-        return self.ledger.record_eval(step, name, rows, {"eval": time.monotonic() - started})
+        seconds = {"eval": time.monotonic() - started}
+        return self.ledger.record_eval(step, name, rows, seconds, self.rollouter.reader.metrics())
 
 
 def evaluate_model(config: RunConfig) -> Table:

@@ -21,7 +21,7 @@ import torch
 
 from vlmrl import catalog
 from vlmrl.config.model import ModelSettings
-from vlmrl.data.clips import as_file, check_video, decoder, decoder_reason
+from vlmrl.data.clips import as_file, check_head, check_video, decoder, decoder_reason
 from vlmrl.data.frames import Frames, Size, check_frames
 from vlmrl.data.media import image_size, load_image
 from vlmrl.errors import UnreadableError, UserError
@@ -233,6 +233,7 @@ class Formatter:
             request["max_pixels"] = settings.video_max_pixels
         size = self.processor.video_processor.size
         request["min_pixels"] = min(size["shortest_edge"], request.get("max_pixels", size["shortest_edge"]))
+        check_head(media, "video")  # decord reads some clips up to where they are cut off, and reports nothing
         with as_file(media) as path:
             try:
                 patch = self.config.vision_config.patch_size

@@ -93,11 +93,19 @@ class Ledger:
         metrics |= self._write_rollouts(step, groups) | dict(extra) | _seconds(seconds, groups)
         return self._write(step, metrics)
 
-    def record_eval(self, step: int, name: str, rows: Sequence[EvalRow], seconds: Mapping[str, float] = {}) -> Table:
+    def record_eval(
+        self,
+        step: int,
+        name: str,
+        rows: Sequence[EvalRow],
+        seconds: Mapping[str, float] = {},
+        extra: Mapping[str, float] = {},
+    ) -> Table:
         """Writes a held-out evaluation and its rows; the console shows `name`.
 
         Step 0 is before training. Keys under `heldout/<source>/<mode>/` are `mean`, `low`, `high` and `n` of the reward
-        and the other `verdict_metrics`. `seconds`, such as `{"eval": 12.3}`, count in the summary's times.
+        and the other `verdict_metrics`. `seconds`, such as `{"eval": 12.3}`, count in the summary's times. The keys of
+        `extra` are written unchanged.
         """
         by_source_and_mode: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
         for group, mode in rows:
@@ -110,7 +118,7 @@ class Ledger:
             metrics |= {f"heldout/{source}/{mode}/{key}": value for key, value in values.items()}
         if rows:
             _write_parquet(self.folder / "heldout" / _file_name(step), _eval_rows(step, rows))
-        written = self._write(step, metrics | _seconds(seconds, ()), label=name)
+        written = self._write(step, metrics | dict(extra) | _seconds(seconds, ()), label=name)
         return heldout_tables([written]).get(step, {})
 
     def truncate(self, step: int, finished: bool = False) -> None:

@@ -51,9 +51,11 @@ def match(score_NM: NDArray[np.float64], least: float | NDArray[np.float64] = 0.
 
     Optimal (Hungarian), so the order of the boxes never matters.
     """
+    usable_NM = np.where(score_NM >= least - 1e-9, score_NM, 0.0)
+    if usable_NM.size == 1:
+        return [(0, 0)] if usable_NM[0, 0] > 0 else []
     from scipy.optimize import linear_sum_assignment
 
-    usable_NM = np.where(score_NM >= least - 1e-9, score_NM, 0.0)
     rows, columns = linear_sum_assignment(usable_NM, maximize=True)
     return [(int(n), int(m)) for n, m in zip(rows, columns, strict=True) if usable_NM[n, m] > 0]
 

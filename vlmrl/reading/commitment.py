@@ -13,15 +13,23 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 
-_NEGATION = r"\b(?:not|never|no|none|nothing|nowhere|neither|nor|cannot)\b|n't\b|\bnot?$|不|没|沒|未|并非|無|无"
+# "The man not wearing a hat is at ..." denies the hat.
+_NEGATION = (
+    r"\bnot\b(?! only\b| \w+ing\b[^.]{0,60}\b(?:is|are)\b)|\bno\b(?! (?:doubt|problem)\b)"
+    r"|\b(?:never|none|nothing|nowhere|neither|nor|cannot|rather than|instead of|except|outside)\b|n't\b"
+    r"|不|没|沒|未|并非|無|无"
+)
 _DENIED = re.compile(_NEGATION, re.IGNORECASE)
-_REFUTED = re.compile(rf"{_NEGATION}|\b(?:wrong|incorrect|false|mistaken?)\b|错", re.IGNORECASE)
+_REFUTED = re.compile(
+    rf"[\s\"')\]}}:]{{0,9}}(?:\w{{1,20}} ){{0,2}}(?:\w{{0,9}}(?:{_NEGATION})|(?:wrong|incorrect|false|mistaken?)\b|错)",
+    re.IGNORECASE,
+)
 _CORRECTION = re.compile(
-    r"\?\s*no\b|\b(?:wait|actually|correction|sorry|hm+|scratch that|on second thought|instead)\b(?:,?\s*no\b)?"
+    r"\?\s*no\b|\b(?:wait|actually|correction|sorry|hm+|scratch that|on second thought|instead(?! of))\b(?:,?\s*no\b)?"
     r"|更正|不对|应该是",
     re.IGNORECASE,
 )
-_CLAUSE = re.compile(r"[.!?;,。、](?=\s|$)|[。\n]|\bbut\b|\brather\b|而是|而非", re.IGNORECASE)
+_CLAUSE = re.compile(r"[.!?;,。、](?=\s|$)|[。\n]|\bbut\b|\brather\b(?! than)|而是|而非", re.IGNORECASE)
 _ALTERNATIVE = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|either)\b[^\d]{0,25}$|或", re.IGNORECASE)
 _NOTE = re.compile(
     r"(?:^|[\n.;])[\s(*-]{0,9}(?:note|n\.b\.|remark|explanation|reasoning|where|here,"
@@ -87,7 +95,7 @@ def _is_denied(before: str, after: str, *, ends: bool) -> bool:
         return True
     # What stands between two places of one clause is about the second.
     clause = _CLAUSE.search(after)
-    return bool((clause or ends) and _REFUTED.search(after[: clause.start() if clause else len(after)]))
+    return bool((clause or ends) and _REFUTED.match(after[: clause.start() if clause else len(after)]))
 
 
 # --- none ---------------------------------------------------------------------------------------------------
@@ -111,13 +119,16 @@ _NONE = re.compile(
 _UNSURE = re.compile(
     r"\b(?:idea|clue|answer|doubt|way|problem|comment|other|others|more|further|longer|information|context|matter|need|"
     r"issue|sure|clear|certain|but|however|except|besides|apart|if|whether|unless|maybe|perhaps|might|may|probably|or|"
-    r"only|yet|reason|evidence|provided|given|attached|to)\b|^no (?:image|video|picture)\b|\d",
+    r"only|yet|reason|evidence|provided|given|attached|to)\b|^no (?:image|video|picture)\b",
     re.IGNORECASE,
 )
+_DIGIT = re.compile(r"\d")
 _LONGEST_NONE = 160
 
 
 def says_none(text: str) -> bool:
     """Whether the text is one plain statement that there is no such thing: "No objects", "The cup is not visible."."""
-    text = re.sub(r"\s+", " ", text[: _LONGEST_NONE + 1]).strip(" \"'`*.。!()").replace("’", "'")
-    return len(text) < _LONGEST_NONE and not _UNSURE.search(text) and bool(_NONE.fullmatch(text))
+    if len(text) > _LONGEST_NONE or _DIGIT.search(text):
+        return False
+    text = " ".join(text.split()).strip(" \"'`*.。!()").replace("’", "'")
+    return not _UNSURE.search(text) and bool(_NONE.fullmatch(text))

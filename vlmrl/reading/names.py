@@ -95,6 +95,8 @@ _LABEL_KEYS = ("label", "category", "class", "class_name", "category_name", "nam
 
 def key_of(item: dict[str, Any], keys: Sequence[str]) -> str | None:
     """The object's own spelling, in any case, of the first of the keys that it has with a value."""
+    if item.get(keys[0]) is not None:
+        return keys[0]
     own = [name for name, value in item.items() if value is not None and str(name).lower() in keys]
     return min(own, key=lambda name: keys.index(str(name).lower())) if len(own) > 1 else own[0] if own else None
 

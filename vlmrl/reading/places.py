@@ -244,4 +244,4 @@ def _labelled(text: str, found: Iterator[_Place | re.Match[str]]) -> Iterator[_P
             continue
         label = ref or names.label_before(text[max(until, place.start - 80) : place.start])
         until = place.end
-        yield place._replace(label=label)
+        yield place._replace(label=label) if label else place

@@ -154,7 +154,7 @@ def numbers(value: Any) -> list[float] | None:
         return None
     found: list[float] = []
     for item in value:
-        coordinate = number(item)
+        coordinate = item if type(item) is float and abs(item) <= _MAX_COORDINATE else number(item)
         if coordinate is None:
             return None
         found.append(coordinate)

@@ -63,8 +63,8 @@ class SampleReader:
         if line not in self._lines():  # an evaluation that is repeated finds the same samples
             with self.path.open("ab") as file:
                 file.write(line)
-        if split == "train":
-            self._counts[sample.source] += 1
+        where = ("source", "all") if split == "train" else ("heldout", "heldout/all")
+        self._counts.update((f"{where[0]}/{sample.source}", where[1]))
         if sample.source not in self._said:
             self._said.add(sample.source)
             name = self.path.parent.name
@@ -76,11 +76,10 @@ class SampleReader:
             )
 
     def metrics(self) -> dict[str, float]:
-        """Training samples left out since the last call, of each source and of all; nothing if there are none."""
-        counts = {f"source/{source}": count for source, count in sorted(self._counts.items())}
-        counts |= {"all": self._counts.total()} if counts else {}
+        """How many samples were left out since the last call, of each source and of all; nothing if none was."""
+        counted = {f"{name}/unreadable": float(count) for name, count in sorted(self._counts.items())}
         self._counts.clear()
-        return {f"{name}/unreadable": float(count) for name, count in counts.items()}
+        return counted
 
     def truncate(self, step: int) -> None:
         """Drops what was listed after a step that will be done again, and a half-written last line."""
