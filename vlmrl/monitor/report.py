@@ -26,7 +26,7 @@ from vlmrl.monitor.ledger import PICTURES_PER_SOURCE
 from vlmrl.monitor.metrics import PERFECT
 from vlmrl.monitor.summary import change, heldout_tables, read_metrics, source_names, summarise
 from vlmrl.rewards.frames import drawn_image, has_frame, shapes
-from vlmrl.sample import MARKS, RewardSpec
+from vlmrl.sample import MARK, RewardSpec
 
 
 def write_report(run_dir: Path) -> Path:
@@ -136,9 +136,7 @@ def _gallery(folder: Path) -> list[dict[str, Any]]:
 
 
 def _card(row: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> dict[str, Any]:
-    prompt = row["prompt"]
-    for mark in MARKS.values():
-        prompt = prompt.replace(mark, " ")
+    prompt = MARK.sub(" ", row["prompt"])
     rewards = json.loads(row["reward"])
     targets = [spec["target"] for spec in rewards if spec["verifier"] != "format"] or [rewards[0]["target"]]
     return {

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from vlmrl import catalog
 from vlmrl.errors import UserError
 from vlmrl.rollout.group import Group
-from vlmrl.sample import MARKS, Sample
+from vlmrl.sample import MARK, Sample
 
 if TYPE_CHECKING:
     from vlmrl.config.rollout import RolloutSettings
@@ -120,9 +120,7 @@ def meta_text(sample: Sample, field: str) -> str | None:
 
 def with_hint(sample: Sample, template: str, hint: str) -> Sample:
     """The sample with `template`, its {hint} filled in, at the end of the last turn of the user."""
-    addition = template.replace("{hint}", hint)
-    for mark in MARKS.values():
-        addition = addition.replace(mark, "")
+    addition = MARK.sub("", template.replace("{hint}", hint))
     turns = list(sample.messages)
     place = max(number for number, turn in enumerate(turns) if turn.role == "user")
     turns[place] = turns[place].model_copy(update={"content": turns[place].content + addition})

@@ -85,7 +85,7 @@ class Supervisor:
         self, learner: Learner, samples: Sequence[Sample], prompts: Sequence[EncodedPrompt], seed: int = 0
     ) -> UpdateReport:
         """One optimizer step on the samples' demonstrations; which of them lose their thought depends on the seed."""
-        answers = [self._answer(s, prompt, seed) for s, prompt in zip(samples, prompts, strict=True)]
+        answers = [self._answer(s, seed, prompt) for s, prompt in zip(samples, prompts, strict=True)]
         if self.head is not None:
             for sample, prompt in zip(samples, prompts, strict=True):
                 self._objects(sample, prompt)
@@ -104,7 +104,7 @@ class Supervisor:
 
         return learner.supervise(items, loss_of)
 
-    def _answer(self, sample: Sample, prompt: EncodedPrompt, seed: int = 0) -> list[int]:
+    def _answer(self, sample: Sample, seed: int = 0, prompt: EncodedPrompt | None = None) -> list[int]:
         drawn = random.Random(f"{seed} thought_dropout {sample.id}").random()
         transform = without_thought if drawn < self.settings.thought_dropout else str
         return self.policy.formatter.encode_demonstration(sample, transform, prompt)
