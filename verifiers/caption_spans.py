@@ -30,6 +30,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from vlmrl.reading import answers
@@ -114,19 +115,21 @@ def verify(response: str, target: Any, *, caption: str = "", slack: int = 2) -> 
     kind = _kind(target)
     if not texts:
         return unparsed("no answer", (f"type_{kind}",) if kind else ())
-    verdicts = [_judge(text, target, caption, slack) for text in texts]
+    shown = _caption_words(caption)
+    differences = _differences(target, shown) if _phrases(target)[0] else None
+    verdicts = [_judge(text, shown, differences, slack) for text in texts]
     best = max(verdicts, key=lambda verdict: (verdict.score or 0, verdict.parts.get("exact", 0)))
     return replace(best, parts=best.parts | {f"type_{kind}": best.score or 0.0}) if kind else best
 
 
-def _judge(text: str, target: Any, caption: str, slack: int) -> Verdict:
-    """Whether a text points at the difference."""
-    said, shown = _words(text), _words(caption)
+def _judge(text: str, shown: list[str], differences: list[tuple[int, int]] | None, slack: int) -> Verdict:
+    """Whether a text points at the difference, or says that there is none."""
+    said = _words(text)
     parts = {"echo": float(said == shown)}
-    if not _phrases(target)[0]:
+    if differences is None:
         right, why = any(_NOTHING.fullmatch(joint.join(said)) for joint in (" ", "")), "nothing is wrong"
     else:
-        extra = _fewest_extra_words(said, shown, _differences(target, shown))
+        extra = _fewest_extra_words(said, shown, differences)
         right = extra is not None and extra <= slack and (extra == 0 or said != shown)
         why = _why(said, shown) if extra is None else f"{extra} words more than the difference"
         parts["exact"] = float(extra == 0)
@@ -143,7 +146,7 @@ def _pointed(response: str, caption: str) -> list[str]:
     lead = _LEAD.match(whole)
     rest = whole[lead.end() :] if lead else whole
     quoted = _QUOTED.match(rest)
-    shown = _words(caption)
+    shown = _caption_words(caption)
     others = {tuple(_words(a or b)) for a, b in _QUOTED.findall(rest) if _places(_words(a or b), shown)}
     if quoted and len(others) == 1 and _AFTER.match(rest, quoted.end()):
         texts.append(quoted[1] or quoted[2])
@@ -171,7 +174,7 @@ def gold(target: Any, *, caption: str = "", **_: Any) -> str:
 def check_target(target: Any, *, caption: str = "", **_: Any) -> None:
     """ValueError unless the wrong phrase stands in the caption and differs from the right one."""
     wrong, _right = _phrases(target)
-    shown = _words(caption)
+    shown = _caption_words(caption)
     if not shown:
         raise ValueError("params.caption is missing; give the caption as it was shown")
     if wrong and not _differences(target, shown):
@@ -194,6 +197,12 @@ def _phrases(target: Any) -> tuple[list[str], list[str] | None]:
 def _words(text: str) -> list[str]:
     text = answers.fold(unicodedata.normalize("NFC", text)).casefold()
     return _WORD.findall(text)
+
+
+@lru_cache(maxsize=256)
+def _caption_words(caption: str) -> list[str]:
+    """The words of a caption, which is that of all answers of a group."""
+    return _words(caption)
 
 
 def _differences(target: Any, shown: list[str]) -> list[tuple[int, int]]:

@@ -103,10 +103,10 @@ def _count(target: Any) -> int:
 
 def _said(text: str, cued: bool, exact: bool) -> Fraction | None:
     """The count that a plain text commits to, said as a number, as "no dogs" or as "a dog"."""
-    if amounts(text):
-        said = committed(text, cued, exact)
-        return None if said is None or _OPEN.search(_sentence(text, said)) else said.value
-    if _UNKNOWN.search(text):
+    said = committed(text, cued, exact)
+    if said is not None:
+        return None if _OPEN.search(_sentence(text, said)) else said.value
+    if amounts(text) or _UNKNOWN.search(text):
         return None
     return Fraction(0) if _NONE.search(text) else Fraction(1) if _ONE.search(text) else None
 

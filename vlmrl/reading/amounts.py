@@ -97,7 +97,8 @@ def plain(text: str) -> str:
     text = "".join(vulgar_fraction(char, " {}/{}") for char in text) if not text.isascii() else text
     text = _SUPERSCRIPTS.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
     text = answers.fold(re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text))
-    text = _CHINESE.sub(_written_chinese, markup.plain(text))
+    text = markup.plain(text)
+    text = text if text.isascii() else _CHINESE.sub(_written_chinese, text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     return without_asides(_SPOKEN_PART.sub(_written_part, _SCIENTIFIC.sub(_written_out, text)))
@@ -105,8 +106,8 @@ def plain(text: str) -> str:
 
 def without_asides(text: str) -> str:
     """The text without what it adds in parentheses, if a number is left: "3 dogs (two black, one white)"."""
-    shorter = _ASIDE.sub(" ", text)
-    return shorter if answers.find_numbers(shorter) else text
+    shorter = _ASIDE.sub(" ", text) if "(" in text else text
+    return shorter if shorter != text and answers.find_numbers(shorter) else text
 
 
 def _written_part(match: re.Match[str]) -> str:

@@ -128,6 +128,8 @@ def _without_loose_mark(text: str) -> str:
 
 def unfenced(text: str) -> str:
     """The inside of the last closed code fence, or the text itself if it has none."""
+    if "```" not in text:
+        return text
     fences = list(_FENCE.finditer(text))
     if len(fences) < 2:
         return text

@@ -79,7 +79,7 @@ def _by_letter(choices: Any) -> dict[str, str]:
         raise ValueError(f"choices {str(choices)[:60]!r} is neither a list of texts nor an object by letter")
     if not all(len(str(letter)) == 1 for letter in choices):
         raise ValueError(f"choices has the keys {list(choices)[:9]}; use single letters")
-    return option_texts.by_letter({str(letter).upper(): str(text) for letter, text in choices.items()})
+    return option_texts.by_letter(tuple((str(letter).upper(), str(text)) for letter, text in choices.items()))
 
 
 def _letter(item: Any, options: dict[str, str]) -> str:

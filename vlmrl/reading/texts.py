@@ -49,6 +49,7 @@ _STATES = re.compile(
     r"|(?:图(?:片|像)?[中里]的?)?(?:文字|文本|内容)+(?:是|为|(?=[:]))|它是)\s*:?\s*",
     re.IGNORECASE,
 )
+_STATING = re.compile(r"s\b|\b(?:are|were)\b|[:：是为]", re.IGNORECASE)
 _REASON = re.compile(r",?\s(?:because|since)\b")
 
 
@@ -63,12 +64,14 @@ def readings(response: str) -> list[str]:
     if whole is None:
         return []
     bare = answers.bare(whole)
-    texts = [unfenced(whole.text).strip(), bare.text]
-    stated = _STATES.match(answers.fold(bare.text))
+    texts = [unfenced(whole.text).strip()]
+    if bare.text != texts[0]:
+        texts.append(bare.text)
+    stated = _STATES.match(answers.fold(bare.text)) if _STATING.search(bare.text) else None
     if stated:
         texts.append(peeled(unfenced(bare.text[stated.end() :])))
     if bare.cued or stated:
         line = texts[-1].partition("\n")[0]
         short = _REASON.split(line, maxsplit=1)[0].rstrip(" .。")
         texts += [peeled(texts[-1].rstrip(" .。")), peeled(line), peeled(short)]
-    return list(dict.fromkeys(form for text in texts for form in (text, plain(text))))
+    return list(dict.fromkeys([form for text in texts for form in (text, plain(text))]))
