@@ -30,6 +30,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from vlmrl.reading import answers
@@ -73,25 +74,28 @@ _ERROR = (
     r"|(?:incorrect|wrong|hallucinated|erroneous|inaccurate|false) (?:phrases?|words?|parts?|details?|spans?))"
 )
 _NOTHING = re.compile(
-    rf"no|none|nothing|n a|correct|(?:nothing|no {_ERROR}) is wrong"
+    rf"no|none|nothing|n a|correct|(?:there is )?(?:nothing|no {_ERROR}) (?:is )?wrong"
+    r"(?: with (?:the|this) (?:caption|description))?"
     rf"|(?:(?:there (?:is|are)|i (?:see|find|found)|it has) )?no {_ERROR}"
     r"(?: (?:were |was |are |is )?(?:found|detected|present|here))?"
     r"(?: in (?:the|this) (?:caption|description|text))?"
+    r"|all (?:is |are )?correct|none of the (?:phrases|words|parts) (?:is|are) (?:incorrect|wrong)"
     r"|(?:everything|(?:the|this) (?:caption|description)) (?:is|seems|looks) (?:\w+ly )?(?:correct|accurate|right)"
-    r"|(?:the|this) (?:caption|description) (?:\w+ly )?matches the image(?: \w+ly)?"
+    r"|(?:the|this) (?:caption|description) (?:\w+ly )?(?:matches|describes|reflects) the (?:image|picture)(?: \w+ly)?"
     r"|没有错误|无误|无"
 )
 # What leads to the wrong phrase, and what may follow it; quotes and dashes are folded.
 _LEAD = re.compile(
     rf"(?:the\s|an?\s)?(?:\w+\s)?(?:{_ERROR}|phrase|words?|part)\b(?:(?!\bnot\b|n't\b)[^\"\n:]){{0,60}}?(?:\bis|:)\s*"
-    r"|错误的?(?:短语|词语?|部分|描述)?(?:是|为|:)\s*|(?:the\s)?(?:phrase|words?|part)\s+(?=\")",
+    r"|(?:(?:描述|标题|句子)[中里]?的?)?错误的?(?:短语|词语?|部分|描述)?(?:是|为|:)\s*|(?:the\s)?(?:phrase|words?|part)\s+(?=\")",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"\"([^\"\n]{1,300})\"|(?<!\w)'([^'\n]{1,300})'(?!\w)")
 _AFTER = re.compile(
     r"\s*(?:(?:is|are|was)\s+(?:the\s+)?(?:\w+ly\s+)?(?:incorrect|wrong|inaccurate|false|not\s+(?:correct|accurate|right)"
-    r"|hallucinated|an?\s+hallucination|error|mistake)\b|should\s+(?:be|read|say)\b|(?:->|=>|→)"
-    r"|[,(]?\s*(?:because|since|as|but|while|instead|which)\b|[.,;。]?\s*$|[.。]\s?)",
+    r"|hallucinated|an?\s+hallucination|error|mistake)\b|should\s+(?:be|read|say)\b|(?:->|=>|→|[(:;])"
+    r"|does(?:n't|\s+not)\s+(?:match|appear|exist|fit)\b|contradicts\b"
+    r"|[,(]?\s*(?:because|since|as|but|while|instead|which)\b|[.,;。]?\s*(?:$|\n)|[.。]\s?)",
     re.IGNORECASE,
 )
 
@@ -111,19 +115,21 @@ def verify(response: str, target: Any, *, caption: str = "", slack: int = 2) -> 
     kind = _kind(target)
     if not texts:
         return unparsed("no answer", (f"type_{kind}",) if kind else ())
-    verdicts = [_judge(text, target, caption, slack) for text in texts]
+    shown = _caption_words(caption)
+    differences = _differences(target, shown) if _phrases(target)[0] else None
+    verdicts = [_judge(text, shown, differences, slack) for text in texts]
     best = max(verdicts, key=lambda verdict: (verdict.score or 0, verdict.parts.get("exact", 0)))
     return replace(best, parts=best.parts | {f"type_{kind}": best.score or 0.0}) if kind else best
 
 
-def _judge(text: str, target: Any, caption: str, slack: int) -> Verdict:
-    """Whether a text points at the difference."""
-    said, shown = _words(text), _words(caption)
+def _judge(text: str, shown: list[str], differences: list[tuple[int, int]] | None, slack: int) -> Verdict:
+    """Whether a text points at the difference, or says that there is none."""
+    said = _words(text)
     parts = {"echo": float(said == shown)}
-    if not _phrases(target)[0]:
+    if differences is None:
         right, why = any(_NOTHING.fullmatch(joint.join(said)) for joint in (" ", "")), "nothing is wrong"
     else:
-        extra = _fewest_extra_words(said, shown, _differences(target, shown))
+        extra = _fewest_extra_words(said, shown, differences)
         right = extra is not None and extra <= slack and (extra == 0 or said != shown)
         why = _why(said, shown) if extra is None else f"{extra} words more than the difference"
         parts["exact"] = float(extra == 0)
@@ -135,11 +141,12 @@ def _pointed(response: str, caption: str) -> list[str]:
     texts = [text for text in readings(response) if text]
     if not texts:
         return []
-    whole = plain(answers.fold(texts[0]))
+    answer = answers.extract(response)
+    whole = plain(answers.fold(answer.text if answer else ""))
     lead = _LEAD.match(whole)
     rest = whole[lead.end() :] if lead else whole
     quoted = _QUOTED.match(rest)
-    shown = _words(caption)
+    shown = _caption_words(caption)
     others = {tuple(_words(a or b)) for a, b in _QUOTED.findall(rest) if _places(_words(a or b), shown)}
     if quoted and len(others) == 1 and _AFTER.match(rest, quoted.end()):
         texts.append(quoted[1] or quoted[2])
@@ -167,7 +174,7 @@ def gold(target: Any, *, caption: str = "", **_: Any) -> str:
 def check_target(target: Any, *, caption: str = "", **_: Any) -> None:
     """ValueError unless the wrong phrase stands in the caption and differs from the right one."""
     wrong, _right = _phrases(target)
-    shown = _words(caption)
+    shown = _caption_words(caption)
     if not shown:
         raise ValueError("params.caption is missing; give the caption as it was shown")
     if wrong and not _differences(target, shown):
@@ -190,6 +197,12 @@ def _phrases(target: Any) -> tuple[list[str], list[str] | None]:
 def _words(text: str) -> list[str]:
     text = answers.fold(unicodedata.normalize("NFC", text)).casefold()
     return _WORD.findall(text)
+
+
+@lru_cache(maxsize=256)
+def _caption_words(caption: str) -> list[str]:
+    """The words of a caption, which is that of all answers of a group."""
+    return _words(caption)
 
 
 def _differences(target: Any, shown: list[str]) -> list[tuple[int, int]]:

@@ -42,12 +42,14 @@ EXAMPLES = [
 # The commitment stands right after a cue, or at the end: what is further away than this is not read.
 _TAIL = 2000
 _NOT_COUNTED = (
-    r"(?!way\b|info|clear|evidence|indication|mention|answer|doubt|need|number|lot|group|few|couple|pair|total|bunch"
+    r"(?!way\b|idea|clue|sorry|thank|comment|problem|one\b|info|clear|evidence|indication|mention|answer|doubt|need|number|lot|group|few|couple|pair|total|bunch"
     r"|crowd|set\b|good|great|large|chance|possibility|variety)"
 )
 _NONE = re.compile(
     rf"\bnone\b|\bthere (?:are|is) no {_NOT_COUNTED}|\bi (?:can )?see no {_NOT_COUNTED}|\b(?:are|is)(?:n't| not) any\b"
-    rf"|^\W*no {_NOT_COUNTED}[a-z]+(?: [a-z]+){{0,2}} (?:are|is|can be|visible|present)\b|没有(?!办法|答案|信息|足够)",
+    r"|\bdo(?:n't| not) see any\b"
+    rf"|^\W*no {_NOT_COUNTED}[a-z]+(?: [a-z]+){{0,2}}(?: (?:are|is|can be|visible|present)\b|\W*$)"
+    r"|没有(?!办法|答案|信息|足够)",
     re.IGNORECASE,
 )
 _ONE = re.compile(
@@ -101,10 +103,10 @@ def _count(target: Any) -> int:
 
 def _said(text: str, cued: bool, exact: bool) -> Fraction | None:
     """The count that a plain text commits to, said as a number, as "no dogs" or as "a dog"."""
-    if amounts(text):
-        said = committed(text, cued, exact)
-        return None if said is None or _OPEN.search(_sentence(text, said)) else said.value
-    if _UNKNOWN.search(text):
+    said = committed(text, cued, exact)
+    if said is not None:
+        return None if _OPEN.search(_sentence(text, said)) else said.value
+    if amounts(text) or _UNKNOWN.search(text):
         return None
     return Fraction(0) if _NONE.search(text) else Fraction(1) if _ONE.search(text) else None
 

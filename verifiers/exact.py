@@ -90,7 +90,10 @@ def verify(
         return unparsed("the thinking never ended")
     truths = {_normal(text, **policies) for text in true_texts(target)}
     longest = _SLACK + 2 * max(map(len, true_texts(target)))
+    asked = any(text.rstrip().endswith(("?", "？")) for text in true_texts(target))
     for said in texts:
+        if not asked and said.rstrip("\"'”’ ").endswith(("?", "？")):
+            continue  # it asks, and the target is not a question
         if len(said) <= longest and _normal(said, **policies) in truths:
             return Verdict(1.0, answer=said)
     said = texts[-1]

@@ -19,6 +19,7 @@ from typing import Any
 
 from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
+from vlmrl.reading.markup import plain
 from vlmrl.reading.texts import check_texts, readings, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
@@ -43,6 +44,13 @@ EXAMPLES = [
 _LONGEST = 20
 
 
+_QUOTE = re.compile(r"\"([^\"\n]{1,500})\"")
+_OPEN = re.compile(
+    r"\b(?:not|no|or|maybe|perhaps|possibly|might|may|could|either|if|unclear|illegible)\b|n't\b|[不没]|可能|或|[.!?。]\s*\w",
+    re.IGNORECASE,
+)
+
+
 def verify(
     response: str,
     target: Any,
@@ -63,6 +71,7 @@ def verify(
     except ValueError as error:
         return bad_target(str(error))
     read = readings(response)
+    read += [quoted] if read and (quoted := _quoted(read[0])) else []
     if not read:
         return unparsed("the thinking never ended")
     texts = [_normal(text, case, space, punctuation) for text in true_texts(target)]
@@ -78,6 +87,15 @@ def verify(
     if metric == "anls" and scores[said] <= threshold:
         return Verdict(0.0, answer=said, why=f"similarity {scores[said]:.2f} is not above {threshold:g}")
     return Verdict(scores[said], answer=said)
+
+
+def _quoted(text: str) -> str | None:
+    """The only text that one sentence quotes, without denying or doubting it: `"STOP" is written on the sign`."""
+    folded = plain(answers.fold(text))
+    quotes = list(_QUOTE.finditer(folded)) if len(folded) < 1000 else []
+    if len(quotes) != 1 or _OPEN.search(folded[: quotes[0].start()] + folded[quotes[0].end() :]):
+        return None
+    return quotes[0][1]
 
 
 def gold(target: Any, **_: Any) -> str:

@@ -58,7 +58,7 @@ _LONGEST = 20_000
 """Characters of an answer that are read, from its end."""
 
 _NUMBER = re.compile(
-    r"(?P<sign>[+-]?)\s?[$€£¥]?\s?(?P<digits>(?:\d{1,3}(?:,\d{3}){1,20}|\d{1,100})(?:\.\d{0,100})?|\.\d{1,100})"
+    r"(?:(?:about|approximately|around|roughly)\s|[≈~]\s?)?(?P<sign>[+-]?)\s?[$€£¥]?\s?(?P<digits>(?:\d{1,3}(?:,\d{3}){1,20}|\d{1,100})(?:\.\d{0,100})?|\.\d{1,100})"
     r"(?:e(?P<power>[+-]?\d{1,2}))?\s?(?P<percent>%|percent)?",
     re.ASCII,
 )

@@ -130,6 +130,8 @@ WALL = {"wrong": "red brick wall", "right": "blue brick wall"}
     "The error is: **red brick wall**", 'The word "red" is incorrect.',
     'The phrase that contradicts the image is "red brick wall", because the wall is blue.',
     "'red' should be 'blue'", '"red" → "blue"',
+    '"red" does not match the image.', 'The wrong part is "red": it is blue.',
+    '**Incorrect phrase:** "red"\n**Correct:** blue', "描述中错误的是“red”。",
     "Answer: red brick wall\n\nThe wall is blue.", "错误的短语是“red”。", "Incorrect phrase: red brick wall",
 ])  # fmt: skip
 def test_ways_to_point_at_a_phrase(said: str) -> None:
@@ -152,7 +154,8 @@ def test_a_phrase_that_is_denied_or_one_of_several_earns_nothing(said: str) -> N
 @pytest.mark.parametrize("said", [
     "No errors found", "No errors were detected in the caption.", r"\boxed{\text{None}}", "**None**",
     "Answer: none", "No incorrect phrase", "N/A",
-    "The description matches the image.", "Everything is correct.", "There are no mistakes.",
+    "The description matches the image.", "Everything is correct.", "There is nothing wrong with the caption.",
+    "All correct.", "There are no mistakes.",
 ])  # fmt: skip
 def test_ways_to_say_that_nothing_is_wrong(said: str) -> None:
     assert score(said, "") == 1.0

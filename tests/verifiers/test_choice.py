@@ -138,7 +138,8 @@ def test_several_options_need_the_exact_set() -> None:
     '{"answer": "B", "reason": "A is too hot"}', "{'answer': 'B'}", "The answer is: `B`", "Answer: \\(B\\)",
     "‘B. second’", "Ａｎｓｗｅｒ：Ｂ",
     "Answer: B\n\nReason: although A is close, it's not correct.", "B. Although C is also small, it is round.",
-    "B. Wait, let me check A again. A is too small. Yes, B.", r"<|begin_of_box|>\text{B}<|end_of_box|>",
+    "B; A, C and D can be ruled out.", "B. Wait, let me check A again. A is too small. Yes, B.",
+    r"<|begin_of_box|>\text{B}<|end_of_box|>",
     "\\boxed{B}\n\n\\boxed{B}",
 ])  # fmt: skip
 def test_an_explanation_may_name_other_letters(response: str) -> None:
@@ -150,7 +151,8 @@ def test_an_explanation_may_name_other_letters(response: str) -> None:
     "Answer: B\n\nWait, that is wrong. It should be C.",
     "second. Wait, it is third", "It could be B.", "It could possibly be second.", "It may be B", "Perhaps second",
     "I don't think the answer is B.", "I'm not sure whether it is B.", "I doubt that it is second",
-    "Answer: A is correct. Or B.",
+    "Answer: A is correct. Or B.", "B, but I'm not certain; it could be C", "Answer: B or Answer: C",
+    "Answer: C or Answer: B",
     "<answer>A</answer>\n<answer>B</answer>", "A\nB\nC\nD", "The answer is A. B is too small.",
 ])  # fmt: skip
 def test_what_is_corrected_doubted_or_merely_explained(response: str) -> None:
@@ -167,6 +169,7 @@ def test_what_is_corrected_doubted_or_merely_explained(response: str) -> None:
     ("four", ["3", "4"]),
     (r"$1.5 \times 10^4$ J", ["1.5 × 10^3 J", "1.5 × 10^4 J"]), ("<answer>B and C</answer>", ["A", "B and C"]),
     ("Answer: B and C", ["only A", "B and C"]), ("A dog", ["A cat", "A dog"]),
+    ("这是上海。", ["北京", "上海"]), ("π", ["$2$", r"$\pi$"]), ("【B】", ["x", "y"]),
 ])  # fmt: skip
 def test_texts_of_options_in_other_spellings(response: str, choices: list[str]) -> None:
     assert score(response, "B", choices=choices) == 1.0

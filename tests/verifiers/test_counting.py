@@ -46,17 +46,26 @@ def test_counts_that_hedge_or_err(said: str) -> None:
     "2 black + 1 white = 3 dogs", "Black: 2\nWhite: 1\nTotal: 3", "1. black\n2. white\n3. small\n\n**Answer: 3**",
     "共有三只狗，两只黑的，一只白的。", "图中有3只狗，其中2只是黑色，1只是白色。", "三只", "答案：三",
     "<answer>三只狗</answer>", r"\boxed{3\text{ dogs}}",
-    "There are 3 dogs at 10:30.", "Wait, 2? There is one more, so 3.", '{"count": 3}',
+    "There are 3 dogs at 10:30.", "3 dogs, 2 on the left and 1 on the right.", "三只狗，左边两只，右边一只。",
+    "Answer: 2 + 1 = 3",
+    "Answer: 2 black dogs and 1 white dog, so 3.", "There are 3 dogs; 2 are black and 1 is white.",
+    "Wait, 2? There is one more, so 3.", '{"count": 3}',
 ])  # fmt: skip
 def test_a_total_may_be_followed_by_its_parts(said: str) -> None:
     assert score(said, 3) == 1.0
     assert score(said, 1) == score(said, 2) == 0.0
 
 
+def test_a_number_of_each_is_no_total() -> None:
+    assert score("There are six dogs: three on each side.", 6) == 1.0
+    assert score("There are six dogs: three on each side.", 3) == 0.0
+
+
 @pytest.mark.parametrize(("said", "true"), [
     ("a dozen eggs", 12), ("two dozen", 24), ("half a dozen", 6), ("十二", 12), ("二十三个", 23),
     ("一百零五", 105), ("两只", 2), ("一个", 1),
-    ("没有狗。", 0), ("No dogs are visible.", 0), ("There aren't any dogs.", 0), ("There is a dog.", 1),
+    ("没有狗。", 0), ("No dogs.", 0), ("I don't see any dogs.", 0), ("No dogs are visible.", 0),
+    ("There aren't any dogs.", 0), ("There is a dog.", 1),
     ("There is a single dog.", 1),
 ])  # fmt: skip
 def test_words_for_counts(said: str, true: int) -> None:

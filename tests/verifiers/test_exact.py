@@ -86,7 +86,8 @@ def test_bad_targets_say_what_is_wrong(target: Any, params: dict[str, str], says
     ("__Paris__", "Paris"), ("**Answer: Paris**", "Paris"),
     ("### Final Answer\nParis", "Paris"), ('{"answer": "Paris"}', "Paris"),
     ("The answer to the question is Paris.", "Paris"), ("「巴黎」", "巴黎"),
-    ("It is Paris.", "Paris"), ("The answer is Paris because it is the capital.", "Paris"),
+    ("It is Paris.", "Paris"), ("Who?", "Who?"), ("- Paris", "Paris"), ("Final answer — Paris", "Paris"),
+    ("In France, the capital is Paris.", "Paris"), ("The answer is Paris because it is the capital.", "Paris"),
     (r"\boxed{14\%}", "14%"), ("1，234", "1,234"),
     (r"$\frac{1}{2}$", r"\frac{1}{2}"), ('"Paris"', '"Paris"'), ("Answer: 5", "Answer: 5"),
 ])  # fmt: skip
@@ -97,7 +98,8 @@ def test_the_forms_in_which_models_print_a_text(said: str, true: str) -> None:
 @pytest.mark.parametrize("said", [
     "I don't think the answer is Paris", "Maybe the answer is Paris", r"\boxed{London} or \boxed{Paris}",
     "<answer>London</answer><answer>Paris</answer>",
-    "Answer: Paris. Wait, London.", "It is not Paris.", "Is the answer Paris?", "The capital is Paris or London",
+    "Answer: Paris. Wait, London.", "It is not Paris.", "Is the answer Paris?", "Paris?", "Answer: Paris?",
+    "The answer might be Paris.", "The capital is Paris or London",
     "Answer: Paris\nAnswer: London",
 ])  # fmt: skip
 def test_what_is_doubted_denied_or_one_of_several(said: str) -> None:

@@ -39,6 +39,7 @@ def test_ocr_refuses_unknown_params() -> None:
     "The text reads: STOP", 'The sign says "STOP".', "It says **STOP**.",
     "The text in the image is: STOP", "Text: STOP", "**Answer:** STOP",
     r"\boxed{\text{STOP}}", '{"text": "STOP"}', "图中的文字是：STOP", "ＳＴＯＰ",
+    '"STOP" is written on the sign.', "Sure! The text is:\n\n**STOP**", "牌子上写着“STOP”。", "> STOP", "《STOP》",
     "<think>It reads S...</think>The answer is “STOP”.",
 ])  # fmt: skip
 def test_what_leads_to_the_text_and_encloses_it_is_not_read(said: str) -> None:
@@ -56,7 +57,8 @@ def test_a_text_with_such_marks_is_read_as_it_stands(text: str) -> None:
 @pytest.mark.parametrize("said", [
     "I cannot read the text.", '"STOP" or "SHOP"',
     "STOP, SHOP, SLOT", 'The sign says "STOP" or "SHOP".', r"\boxed{STOP} \boxed{SHOP}",
-    'The sign does not say "STOP".', "I don't think the text reads STOP", "Answer: STOP. Or is it SHOP?",
+    'It might say "STOP".', 'I see "STOP" and "SHOP".', 'The sign does not say "STOP".',
+    "I don't think the text reads STOP", "Answer: STOP. Or is it SHOP?",
 ])  # fmt: skip
 def test_hedges_and_denials_are_no_reading(said: str) -> None:
     assert score(said, "STOP", metric="anls") == 0.0

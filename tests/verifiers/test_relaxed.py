@@ -90,7 +90,8 @@ def test_bad_targets_say_what_is_wrong(target: Any, params: dict[str, Any], says
     ("**Answer: Blue**", "blue"), ("### Final Answer\nBlue", "blue"), ('{"answer": "Blue"}', "blue"),
     ("14，000", 14000), ("30–39", "30-39"),
     ("it’s red", "it's red"), ("答案是蓝色。", "蓝色"), ("The answer is Blue because it is the tallest.", "blue"),
-    ("The value is 14.", 14),
+    ("The value is 14.", 14), ("≈ 14", 14), ("about 14", 14),
+    ("Based on the chart, the value for 2015 is 14%.", "14%"),
     ("\\boxed{14}\n\n\\boxed{14}", 14),
 ])  # fmt: skip
 def test_the_forms_in_which_models_print_an_answer(said: str, true: Any) -> None:

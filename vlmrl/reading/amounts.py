@@ -49,10 +49,12 @@ _REWRITES = [
 ]
 # Numerals before a measure word, or where nothing but a verb and a stop is around them.
 _NUMERAL = "[零〇一二两三四五六七八九十百千]"
+_MEASURE = "[个個只隻条條张張块颗名位辆輛头匹件本支根棵朵座栋架艘台年岁人元米把双瓶杯盘碗片份层行列组群对口间家枚串]"
 _CHINESE = re.compile(
-    rf"(?<!第)(?<!{_NUMERAL})(?:(?!一(?!{_NUMERAL})){_NUMERAL}{{1,12}}|(?:(?<=[有共是为只仅：:，,、])|^\s*)一)"
-    rf"(?=\s?(?:[个個只隻条條张張块颗名位辆輛头匹件本支根棵朵座栋架艘台年岁人元米把双瓶杯盘碗片份层行列组群对口间家枚串]|[万亿]|[到至]{_NUMERAL}))"
-    rf"|(?:(?<=[有共是为：:])|^\s*){_NUMERAL}{{1,12}}(?=\s*(?:[。.，,；;]|$))"
+    rf"(?<![第同另这那每某哪])(?<!{_NUMERAL})"
+    rf"(?:(?:(?!一(?!{_NUMERAL})){_NUMERAL}{{1,12}}|(?:(?<=[有共是为只仅：:，,、])|^\s*)一)(?=\s?(?:{_MEASURE}|[万亿]|[到至]{_NUMERAL}))"
+    rf"|一(?={_MEASURE}\s*(?:[。.，,；;]|$))"
+    rf"|(?:(?<=[有共是为：:])|^\s*){_NUMERAL}{{1,12}}(?=\s*(?:[。.，,；;]|$)))"
 )
 _CHINESE_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _CHINESE_POWERS = {"十": 10, "百": 100, "千": 1000}
@@ -95,7 +97,8 @@ def plain(text: str) -> str:
     text = "".join(vulgar_fraction(char, " {}/{}") for char in text) if not text.isascii() else text
     text = _SUPERSCRIPTS.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
     text = answers.fold(re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text))
-    text = _CHINESE.sub(_written_chinese, markup.plain(text))
+    text = markup.plain(text)
+    text = text if text.isascii() else _CHINESE.sub(_written_chinese, text)
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     return without_asides(_SPOKEN_PART.sub(_written_part, _SCIENTIFIC.sub(_written_out, text)))
@@ -103,8 +106,8 @@ def plain(text: str) -> str:
 
 def without_asides(text: str) -> str:
     """The text without what it adds in parentheses, if a number is left: "3 dogs (two black, one white)"."""
-    shorter = _ASIDE.sub(" ", text)
-    return shorter if answers.find_numbers(shorter) else text
+    shorter = _ASIDE.sub(" ", text) if "(" in text else text
+    return shorter if shorter != text and answers.find_numbers(shorter) else text
 
 
 def _written_part(match: re.Match[str]) -> str:

@@ -32,14 +32,16 @@ _OR = re.compile(r"\bor\b", re.IGNORECASE)
 _JOINED = re.compile(r"[\s$,;&/|]*(?:\\text\s*\{\s*)?(?:and|or)?[\s$}]*", re.IGNORECASE)
 # What leads to an answer; a match ends where the answer begins, but for white space.
 _CUE = re.compile(
-    r"\bans(?:wers?)?\b(?:\s+(?:to|for)\s[^.:：\n]{1,60}?)?[\"'*_`\])】]{0,4}\s*"
+    r"(?<![a-z])ans(?:wers?)?(?![a-z])(?:\s+(?:to|for)\s[^.:：\n]{1,60}?)?[\"'*_`\])】]{0,4}\s*"
     r"(?:[:：=][*_`]{0,3}|(?<=\s)(?:is|are|was|(?:w|sh)ould be|must be)\b[*_]{0,2}\s*(?:[:：][*_]{0,2})?)"
     r"|^[ \t#>*_]*(?:(?:my|the|final|correct)\s){0,2}answer[ \t*_:：]*\n"
+    r"|^[ \t#>*_]*(?:(?:my|the|final|correct)\s){0,2}answer[*_]{0,2}\s[-–—]\s"
     r"|^[ \t#>*_]*(?:final\s)?result[*_]{0,2}\s*[:：][*_]{0,2}"
     r"|^####(?=[ \t][^\n]*+\s*+\Z)"
-    r"|答案(?:】|应该?)?\s*(?:是|为|选|[:：=]|(?<=】))[*_]{0,2}[:：]?|结果(?:是|为|[:：])",
+    r"|答案(?:[】\]]|应该?)?\s*(?:是|为|选|[:：=]|(?<=[】\]]))[*_]{0,2}[:：]?|结果(?:是|为|[:：])",
     re.IGNORECASE | re.MULTILINE,
 )
+_CUE_WORD = re.compile(r"ans|result|####|答案|结果", re.IGNORECASE)
 # Before a cue: the answer that it leads to is denied, doubted, or one of several.
 _UNASSERTED = re.compile(
     r"(?:\b(?:not|never|doubt|whether|if|unless|unsure|or|maybe|perhaps)\b|n['’]t\b)"
@@ -94,7 +96,7 @@ def marked(response: str) -> Answer | None:
     text = after_thinking(response)
     if text is None:
         return None
-    mark = last_mark(text)
+    mark = last_mark(text) if "<" in text or "\\" in text else None
     return Answer((mark.text if mark else text).strip(), mark is not None)
 
 
@@ -104,7 +106,7 @@ def last_mark(text: str) -> Span | None:
     Different ones in a row, or with only "and" or "or" between them, are one: `3 or 4`.
     """
     mark = None
-    for find in (tagged, box_tokens, boxes):
+    for find in (tagged, box_tokens, boxes) if "<" in text else (boxes,):
         inside = mark.text if mark else text
         run = joined_boxes(inside, find(inside), _JOINED.fullmatch, most=9)
         if run:
@@ -117,11 +119,14 @@ def last_mark(text: str) -> Span | None:
 def bare(answer: Answer) -> Answer:
     """The answer without what leads to it and encloses it: see `extract`."""
     text = peeled(answer.text)
-    value = _json_answer(unfenced(text).strip())
-    if value is not None:
-        return answer._replace(text=peeled(value), cued=True)
+    if text[:1] in "{`":
+        value = _json_answer(unfenced(text).strip())
+        if value is not None:
+            return Answer(peeled(value), answer.marked, cued=True)
     rest = _after_cue(text)
-    return answer._replace(text=peeled(unfenced(text if rest is None else rest)), cued=rest is not None)
+    if rest is None:
+        return Answer(peeled(unfenced(text)) if "```" in text else text, answer.marked)
+    return Answer(peeled(unfenced(rest)), answer.marked, cued=True)
 
 
 def _json_answer(text: str) -> str | None:
@@ -141,7 +146,10 @@ def _json_answer(text: str) -> str | None:
 
 def _after_cue(text: str) -> str | None:
     """What follows the last cue that asserts something; None if there is none."""
-    for cue in reversed(list(_CUE.finditer(fold(text)))[-9:]):
+    folded = fold(text)
+    if not _CUE_WORD.search(folded):  # most answers, and far quicker than the pattern
+        return None
+    for cue in reversed(list(_CUE.finditer(folded))[-9:]):
         rest = text[cue.end() :]
         if rest.strip(" \t\n*_`\"'.}") and is_asserted(text, cue.start()):
             # The emphasis that the cue began goes on: "**Answer: C**".
@@ -278,7 +286,9 @@ def find_numbers(text: str) -> list[Number]:
     for match in _NUMBER.finditer(fold(text)):
         if match.end() - match.start() > MAX_DIGITS:
             continue
-        value = Fraction(match["digits"].replace(",", "")) if match["digits"] else _word_value(match["words"])
+        digits = match["digits"]
+        whole = digits.isdecimal() if digits else True
+        value = (int(digits) if whole else digits.replace(",", "")) if digits else _word_value(match["words"])
         found.append(Number(Fraction(value), match.start(), match.end()))
     return found
 

@@ -27,7 +27,7 @@ _OPEN_BEFORE = re.compile(
     r"|below|beyond|exceed(?:s|ing)?|almost|nearly|close to|as (?:many|few) as|upwards? of|(?:min|max)imum of"
     r"|not|no|never|except|either|sqrt|log|ln|sin|cos|tan|or|maybe|perhaps|possibly|(?:could|might|may)(?: \w+)? be)"
     r"|n['’]t(?: be)?|(?<![-=])[<>]=?|[≤≥±√^]|\\(?:sqrt|log|ln|sin|cos|tan|leq?|geq?|pm)|(?<=\S)\s?[+*/×·÷]"
-    r"|超过|多于|少于|不到|不足|至少|至多|最多|最少|接近|将近|可能|也许|不是|没有|几)"
+    r"|超过|不止|不只|多于|少于|不到|不足|至少|至多|最多|最少|接近|将近|可能|也许|不是|没有|几)"
     r"[\s({\"'$€£¥:]*(?:\b(?:about|around|the|equal to|exactly)\s+|[有是])?$",
     re.IGNORECASE,
 )
@@ -49,15 +49,24 @@ _PRONOUN = re.compile(
 _OF_ONE = re.compile(r"\s(?:of|another)\b", re.IGNORECASE)
 _BASE = re.compile(r"\d\s(?:\w+\s)?(?:out\s)?of\s(?:the\s|all\s|these\s|those\s)?$", re.IGNORECASE)
 _PART = re.compile(r"\bof (?:which|whom|them|these|those),?\s(?:only\s)?$|其中\w?$", re.IGNORECASE)
-_PART_AFTER = re.compile(r"\s(?:\w+\s)?of (?:which|whom|them|these|those)\b", re.IGNORECASE)
+_PART_AFTER = re.compile(
+    r"\s(?:\w+\s)?of (?:which|whom|them|these|those)\b|\s(?:\w+\s){0,3}(?:each|per|every)\b", re.IGNORECASE
+)
 _LABEL = re.compile(r"\b(?:fig\.|figure|image|picture|photo|frame|step|page|table|question)\s$", re.IGNORECASE)
 _COUNTED = re.compile(r"(?:\s[^\W\d_]+){0,3}[.:]?\s*")
 _CLOCK = re.compile(r"\d:\d")
 _ITEM = re.compile(r"^[ \t]*(\d{1,3})[.)]\s", re.MULTILINE)
 # What leads from a total to its parts.
 _PARTS_FOLLOW = re.compile(
-    r"[:：\n—–(]|\s-\s|[.!。]\s|\b(?:of|including|consisting|comprising|namely|with)\b|其中|包括", re.IGNORECASE
+    r"[:;：；\n—–(]|\s-\s|[.!。]\s|\b(?:of|including|consisting|comprising|namely|with)\b|其中|包括", re.IGNORECASE
 )
+_BARE = re.compile(
+    r"\s?[^\W\d_a-z]?\s*(?:[,.;，。；]|$|(?:on|in|at|near|by|to|from|around|under|behind|beside|of|with|are|is|were)\b)",
+    re.IGNORECASE,
+)
+# What leads from its parts to a total, within a sentence.
+_SUM_FOLLOWS = re.compile(r"=|\b(?:so|thus|therefore|total|altogether|in all)\b", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[\n。]")
 _TOTAL = re.compile(r"\b(?:total|altogether|in all|overall)\b|共", re.IGNORECASE)
 _TURN = re.compile(
     r"\b(?:wait|hmm+|hold on|on second thoughts?|correction|scratch that|my mistake|i meant|sorry|actually"
@@ -76,9 +85,10 @@ def committed(text: str, cued: bool = False, exact: bool = False) -> Amount | No
     at = _total(text, found)
     if at is None:
         found = [amount for amount in found if not _is_part(text, amount)] or found
-        at = 0 if found and (_heads(text, found) or (cued and _is_cued(text, found))) else len(found) - 1
-    if not found:
-        return None
+        if not found:
+            return None
+        at = _after_cue(text, found) if cued else 0 if _heads(text, found) else None
+    at = len(found) - 1 if at is None else at
     pairs = [(found[i], found[i + 1]) for i in (at - 1, at) if 0 <= i < len(found) - 1]
     said = found[at]
     if any(a.value != b.value and _left_open(text, a, b) for a, b in pairs):
@@ -95,8 +105,15 @@ def _total(text: str, found: list[Amount]) -> int | None:
     for at, amount in enumerate(found[:-2]):
         rest -= amount.value
         if rest == amount.value and "=" not in text[amount.end : found[-1].start] and not _turns(text, found[at:]):
-            return at if _has_parts(text, amount, found[at + 1]) else None
+            bare = all(_is_bare(text, part) for part in found[at + 1 :])
+            bare = bare and re.search("[,，]", text[amount.end : found[at + 1].start])
+            return at if bare or _has_parts(text, amount, found[at + 1]) else None
     return None
+
+
+def _is_bare(text: str, amount: Amount) -> bool:
+    """Whether nothing that is counted follows the amount: "2 on the left", "右边三把。"."""
+    return bool(_BARE.match(text[amount.end : amount.end + 20]))
 
 
 def _turns(text: str, found: list[Amount]) -> bool:
@@ -104,8 +121,13 @@ def _turns(text: str, found: list[Amount]) -> bool:
     return bool(_TURN.search(text, found[0].end, found[-1].start))
 
 
-def _is_cued(text: str, found: list[Amount]) -> bool:
-    return bool(_CUE_LEAD.fullmatch(text, 0, found[0].start)) and not _turns(text, found)
+def _after_cue(text: str, found: list[Amount]) -> int | None:
+    """Which of the amounts the beginning of a text commits to: the first, or the sum in its sentence; None if none."""
+    if not _CUE_LEAD.fullmatch(text, 0, found[0].start) or _turns(text, found):
+        return None
+    end = _SENTENCE_END.search(text, found[0].end)
+    last = sum(amount.start < (end.start() if end else len(text)) for amount in found) - 1
+    return last if _SUM_FOLLOWS.search(text, found[0].end, found[last].start) else 0
 
 
 def _heads(text: str, found: list[Amount]) -> bool:

@@ -20,19 +20,33 @@ _FOLD = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
         ("\u3000\u00a0\u202f\u2009\u2007\u2008\u200a\u2002\u2003", " "),
         ("\u2212\ufe63\u2010\u2011\u2012\u2013\u2014\u2015", "-"),
         ("‘’‚‛′", "'"),
-        ("“”„‟″", '"'),
+        ("“”„‟″「」『』", '"'),
+        ("【", "["),
+        ("】", "]"),
     )
     for char in chars
 }
 _PAIRS = (
     *(("***",) * 2, ("**",) * 2, ("__",) * 2, ("*",) * 2, ("_",) * 2, ("`",) * 2, ("$$",) * 2, ("$",) * 2),
-    *(('"',) * 2, ("'",) * 2, ("“", "”"), ("„", "“"), ("‘", "’"), ("«", "»"), ("「", "」"), ("『", "』"), ("【", "】")),
+    *(
+        ('"',) * 2,
+        ("'",) * 2,
+        ("“", "”"),
+        ("„", "“"),
+        ("‘", "’"),
+        ("«", "»"),
+        ("「", "」"),
+        ("『", "』"),
+        ("《", "》"),
+        ("【", "】"),
+    ),
     *(("\\(", "\\)"), ("\\[", "\\]")),
 )
 _FONT_NAMES = r"text\w{0,2}|mathrm|mathbf|mathit|mathsf|mbox|operatorname"
 _FONT = re.compile(rf"\\(?:{_FONT_NAMES}|boxed|fbox)\s?\{{(.*)\}}", re.DOTALL)
 _LOOSE_MARKS = ("```", "**", "__", "`", "*")
-_OPENING = frozenset("*_`$\"'“„‘«「『【\\")
+_OPENING = frozenset("*_`$\"'“„‘«「『【《\\")
+_BULLET = re.compile(r"[-•>]\s+(?=[^\s\d.])[^\n]*")
 _MARKUP = re.compile(r"[*_`$\\]|\{,\}")
 _PLAIN = [
     (re.compile(pattern), replacement)
@@ -68,6 +82,8 @@ def plain(text: str) -> str:
 def peeled(text: str) -> str:
     r"""The inside of emphasis, ticks, quotes, `$`, `\(` or `\text{}`, where these enclose the whole text."""
     text = text.strip()
+    if _BULLET.fullmatch(text):
+        text = text[1:].lstrip()
     for _ in range(8):
         if not text or (text[0] not in _OPENING and text[-1] not in "*_`"):
             break
@@ -112,6 +128,8 @@ def _without_loose_mark(text: str) -> str:
 
 def unfenced(text: str) -> str:
     """The inside of the last closed code fence, or the text itself if it has none."""
+    if "```" not in text:
+        return text
     fences = list(_FENCE.finditer(text))
     if len(fences) < 2:
         return text

@@ -34,7 +34,8 @@ _NEGATED = re.compile(
     r"|(?:\b(?:doubt|whether|unsure|not\s(?:sure|certain|think|believe))|n['’]t\s(?:know|think|believe))\b"
     r"(?:(?!\bbut\b)[^.,;!?\n]){0,40}?)"
     rf"\s*(?<!\w){_NAMED}(?:\s*,?\s*(?:or|nor|and)?\s*,?\s*(?<!\w){_NAMED}(?!\s+(?:is|was)\b))*"
-    rf"|(?<![A-Za-z0-9]){_NAMED}\s*(?:(?:is|are|was|seems)\s+(?:\w+\s+)?{_WRONG}|isn['’]t|can['’]?t\b|cannot"
+    rf"|(?<![A-Za-z0-9])(?:{_NAMED}\s*(?:,\s*)?(?:(?:and|or)\s+)?(?<!\w)){{0,8}}{_NAMED}"
+    rf"\s*(?:(?:is|are|was|seems|can\sbe)\s+(?:\w+\s+)?{_WRONG}|isn['’]t|can['’]?t\b|cannot"
     r"|does(?:n['’]t| not)|:\s*(?:no|wrong|false|incorrect)\b|(?:选项)?(?:是错|错误|不正确|不对))"
 )
 _UNSURE = re.compile(
@@ -50,7 +51,8 @@ _ANSWERING = re.compile(
     re.IGNORECASE,
 )
 _HEDGE = re.compile(
-    rf"{_START}(?:(?-i:(?P<before>[A-Z]))[)\]]?\s+)?(?:or|maybe|perhaps|possibly|alternatively)\b[,\s]+"
+    rf"{_START}(?:(?-i:(?P<before>[A-Z]))[)\]]?\s+)?(?:or|maybe|perhaps|possibly|alternatively"
+    r"|(?:could|might|may)(?: \w+)? be)\b[,\s]+"
     rf"(?:(?:maybe|perhaps|possibly|even|option)\s+)*[(\[]?(?P<other>[A-Z]){_END}"
     rf"|{_START}(?P<too>[A-Z])\)?\s+(?:is|could|may|might|can|would|seems|looks)\b"
     r"(?:(?!\bnot\b|n['’]t\b)[^.\n]){0,20}?\b(?:also|possible|right|correct|plausible|too(?=\s*(?:[.,;!\n]|$)))",

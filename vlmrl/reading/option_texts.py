@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from functools import lru_cache
 
 from vlmrl.reading import answers
 from vlmrl.reading.markup import plain
@@ -17,6 +17,7 @@ from vlmrl.reading.markup import plain
 SENTENCE = re.compile(r"[.!?;]\s+(?=\S)|\n|。")
 OR = re.compile(r"\bor\b|或", re.IGNORECASE)
 _POWERS = str.maketrans({"²": "^2", "³": "^3"})
+_GREEK = re.compile(r"\\(alpha|beta|gamma|delta|theta|mu|pi|sigma|phi|omega)(?![a-z])")
 _SPELLINGS = [
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -35,26 +36,39 @@ _NOT_SAID = (
     r"(?: (?!but )[^ ]+){0,6})(?: the| a| an)?"
     r"|(?:at least|at most|up to|over|under|almost|nearly|(?:more|less|fewer) than))"
 )
+# The text of an option stands as \0.
+_WRONG = re.compile(
+    rf" {_NOT_SAID} \0 | \0 (?:(?:is|are|was) (?:\w+ )?(?:wrong|incorrect|false|not)|or (?:more|less|fewer)) "
+)
+_UNDENIED = re.compile("(?<!不)(?<!不是)(?<!没有)\0")
+_NO_SPACES = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 
 
 def normal(text: str) -> str:
     """A text without case, width, markup, outer punctuation and runs of spaces, and quantities in one spelling."""
+    if text.isascii() and text.replace(" ", "").isalpha():
+        return " ".join(text.casefold().split())
     text = unicodedata.normalize("NFKC", plain(answers.fold(text.translate(_POWERS)))).casefold()
+    if "\\" in text:
+        text = _GREEK.sub(lambda name: unicodedata.lookup(f"GREEK SMALL LETTER {name[1]}"), text)
     for pattern, replacement in _SPELLINGS:
         text = pattern.sub(replacement, text)
     return " ".join(text.split()).strip(" .;,\"'*")
 
 
-def by_letter(choices: Mapping[str, str]) -> dict[str, str]:
-    """The normal texts of options, without their letters where all of them begin with theirs: "A) none"."""
-    choices = {letter: answers.fold(text) for letter, text in choices.items()}
-    own = [re.match(rf"\s*[(\[]?{re.escape(letter)}[)\].:]\s*(?=\S)", text) for letter, text in choices.items()]
-    cut = [match.end() if match else 0 for match in own] if all(own) else [0] * len(choices)
-    return {letter: normal(text[at:]) for (letter, text), at in zip(choices.items(), cut, strict=True)}
+@lru_cache(maxsize=1024)
+def by_letter(choices: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """The normal texts of options by letter, without their letters where all of them begin with theirs: "A) none"."""
+    texts = {letter: answers.fold(text) for letter, text in choices}
+    own = [re.match(rf"\s*[(\[]?{re.escape(letter)}[)\].:]\s*(?=\S)", text) for letter, text in texts.items()]
+    cut = [match.end() if match else 0 for match in own] if all(own) else [0] * len(texts)
+    return {letter: normal(text[at:]) for (letter, text), at in zip(texts.items(), cut, strict=True)}
 
 
 def equal(text: str, options: dict[str, str]) -> str | None:
     """The letter of the option that a text is; a number is the only option with that number and a unit."""
+    if not any(options.values()):
+        return None
     said = normal(text)
     for same in (said, said.replace(" ", "")):
         found = [letter for letter, option in options.items() if option and same in (option, option.replace(" ", ""))]
@@ -80,6 +94,8 @@ def without_repeated(text: str, options: dict[str, str]) -> str:
 
 def named_in(text: str, options: dict[str, str], several: bool) -> set[str] | None:
     """The only option whose text is named, in all or in the last sentence that names any; None if there is none."""
+    if not any(options.values()):
+        return None
     for part in (text, *reversed(SENTENCE.split(text)[-20:])):
         named = _named(part, options)
         if len(named) == 1 or (several and named and not OR.search(part)):
@@ -91,21 +107,21 @@ def named_in(text: str, options: dict[str, str], several: bool) -> set[str] | No
 
 def _named(text: str, options: dict[str, str]) -> set[str]:
     """The options whose texts are in a text and not negated; one inside another named one does not count."""
-    read = f" {_words(text)} "
+    read = f" {_words(normal(text))} "
     named = {}
     for letter, option in options.items():
         words = _words(option)
-        if not words or f" {words} " not in read:
+        if not words or words not in read:
             continue
-        wrong = rf" {_NOT_SAID} {re.escape(words)} "
-        wrong += (
-            rf"| {re.escape(words)} (?:(?:is|are|was) (?:\w+ )?(?:wrong|incorrect|false|not)|or (?:more|less|fewer)) "
-        )
-        if f" {words} " in re.sub(wrong, " ", read):
+        if _NO_SPACES.search(words):
+            said = _UNDENIED.search(read.replace(words, "\0"))
+        else:
+            said = " \0 " in _WRONG.sub(" ", read.replace(f" {words} ", " \0 "))
+        if said:
             named[letter] = words
     return {a for a, words in named.items() if not any(a != b and words in other for b, other in named.items())}
 
 
 def _words(text: str) -> str:
-    """The words of a text, one space apart, without punctuation that ends or encloses them."""
-    return " ".join(word for piece in normal(text).split() if (word := piece.strip(".,;:!?()[]{}\"'*“”")))
+    """The words of a normal text, one space apart, without punctuation that ends or encloses them."""
+    return " ".join(word for piece in text.split() if (word := piece.strip(".,;:!?()[]{}\"'*“”")))

@@ -79,7 +79,7 @@ def _by_letter(choices: Any) -> dict[str, str]:
         raise ValueError(f"choices {str(choices)[:60]!r} is neither a list of texts nor an object by letter")
     if not all(len(str(letter)) == 1 for letter in choices):
         raise ValueError(f"choices has the keys {list(choices)[:9]}; use single letters")
-    return option_texts.by_letter({str(letter).upper(): str(text) for letter, text in choices.items()})
+    return option_texts.by_letter(tuple((str(letter).upper(), str(text)) for letter, text in choices.items()))
 
 
 def _letter(item: Any, options: dict[str, str]) -> str:
@@ -108,13 +108,15 @@ def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
     mark = answers.last_mark(text)
     cues = [cue for cue in _CUE.finditer(text) if mark is None or cue.start() > mark.end]
     for cue in reversed(cues[-9:]):
+        if _follows_or(text, cue.start()):
+            return set()
         if (several and not cue[0]) or not answers.is_asserted(text, cue.start()):
             continue  # "A is right" may be one of several
         rest = text[cue.end() :]
         rest = rest[_FILLER.match(rest).end() :]  # pyright: ignore[reportOptionalMemberAccess]
-        said = _said_first(rest, options, several)
+        said = _said_first(option_letters.without_negated(rest), options, several)
         if said is not None:
-            return set() if option_letters.adds_another(said, rest, options) or _follows_or(text, cue.start()) else said
+            return set() if option_letters.adds_another(said, rest, options) else said
     if mark is not None:
         inner = " ".join(mark.text.replace("\\ ", " ").split()).strip(" $")
         said = _said_first(inner, options, several)

@@ -40,13 +40,16 @@ def is_unmarked(text: str) -> bool:
 
 # A short sentence that states a text: "the sign says", "it is", "Text:". A denial ("does not say") states none.
 _STATES = re.compile(
-    r"(?:(?:it|this|that|(?:the|there)\s(?:(?!\bnot\b|n't\b|\bno\b)[^\n.:;,\"]){1,80}?)\s"
-    r"(?:is|was|are|were|equals|reads?|says?|states?|displays?|contains?|shows?)\b"
+    r"(?:(?:(?:(?!\bnot\b|n't\b|\bno\b|\bif\b)[^\n.:;\"]){1,60}[,!]\s)?"
+    r"(?:it|this|that|(?:the|there)\s(?:(?!\bnot\b|n't\b|\bno\b)[^\n.:;,\"]){1,80}?)(?:'s|\s"
+    r"(?:is|was|are|were|equals|reads?|says?|states?|displays?|contains?|shows?))\b"
     r"(?:\sthe\s(?:text|words?|phrase|number|letters?))?(?:\sas\sfollows)?"
     r"|(?:text|transcription|words?|content|output)(?=\s*:)"
+    r"|(?:(?!\bnot\b|n't\b)[^\n]){1,120}:[*_]{0,2}\s*(?=\n)"
     r"|(?:图(?:片|像)?[中里]的?)?(?:文字|文本|内容)+(?:是|为|(?=[:]))|它是)\s*:?\s*",
     re.IGNORECASE,
 )
+_STATING = re.compile(r"s\b|\b(?:are|were)\b|[:：是为]", re.IGNORECASE)
 _REASON = re.compile(r",?\s(?:because|since)\b")
 
 
@@ -61,12 +64,14 @@ def readings(response: str) -> list[str]:
     if whole is None:
         return []
     bare = answers.bare(whole)
-    texts = [unfenced(whole.text).strip(), bare.text]
-    stated = _STATES.match(answers.fold(bare.text))
+    texts = [unfenced(whole.text).strip()]
+    if bare.text != texts[0]:
+        texts.append(bare.text)
+    stated = _STATES.match(answers.fold(bare.text)) if _STATING.search(bare.text) else None
     if stated:
         texts.append(peeled(unfenced(bare.text[stated.end() :])))
     if bare.cued or stated:
         line = texts[-1].partition("\n")[0]
         short = _REASON.split(line, maxsplit=1)[0].rstrip(" .。")
         texts += [peeled(texts[-1].rstrip(" .。")), peeled(line), peeled(short)]
-    return list(dict.fromkeys(form for text in texts for form in (text, plain(text))))
+    return list(dict.fromkeys([form for text in texts for form in (text, plain(text))]))
