@@ -1,8 +1,9 @@
 r"""Math: does the answered number, expression, tuple, set, interval, matrix or equation equal the true one?
 
-The answer is the last `<answer>`, box token or `\boxed{}` (boxes joined by "and" or "or" are one list) or a
-later "answer is ..." or "#### ..."; without any of these the whole text if it is a formula, else its last
-formula or number, unless it stands after "not", "at least", "between ... and" and the like.
+The answer is the last `<answer>`, box token or `\boxed{}` (boxes joined by "and" or "or" are one list) or what
+follows a later "answer is ..." or "#### ...", unless the response takes that back; without any of these the whole
+text if it is a formula, else the last whole formula of its last sentence ("9π - 18", never 18 alone; one in bold
+first, digits before number words), unless it stands after "not", "at least", "might be" and the like.
 
 Conventions, where public graders disagree:
 - 33.5% equals 0.335 and 33.5 (`percent="share"`: 0.335 alone, `"number"`: 33.5 alone);
@@ -10,7 +11,8 @@ Conventions, where public graders disagree:
   a bare list equals the set or tuple of its members, but a tuple or interval is not a set;
 - several boxes are one answer only if words like "and" join them, else the last one counts;
 - a unit may be missing; two units must be of one kind, and convert: 1 m is 100 cm;
-- `x = 3` answers 3, `1 + 2 = 3` too; an equation equals its multiples; 2:4 is 1:2; 204 is not 204_5;
+- `x = 3` answers 3, `1 + 2 = 3` and `BD/DC = 3` too; an equation equals its multiples; 2:4 is 1:2 and 1/2;
+  `4\sqrt{3} \approx 6.93` answers both if they agree as far as the decimals say; 204 is not 204_5;
 - alternatives ("3 or 4") are a list, which never equals one value; `\pm 3` is 3 and -3;
 - whole numbers and fractions compare exactly, decimals within `tolerance`; names keep their case, words do not.
 Equal strings and numbers never load sympy; the rest goes to `vlmrl.reading.expressions`, which nothing can stall.
@@ -29,7 +31,7 @@ from vlmrl.reading.checks import one_of
 from vlmrl.reading.expressions import MAX_MEMBERS, Rules, equal
 from vlmrl.reading.notation import clean, is_prose
 from vlmrl.reading.quantities import PERCENT
-from vlmrl.reading.sentences import in_words, plain_bold
+from vlmrl.reading.sentences import WORDS, in_words, plain_bold
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 EXAMPLES = [
@@ -53,6 +55,13 @@ EXAMPLES = [
     Example(r"\boxed{(1, 2)}", "(2, 1)", 0.0),
     Example(r"\boxed{3 \text{ or } 4}", "3", 0.0),
     Example("it is 3 or 4", "4", 0.0),
+    Example("The answer is **5**.", "5", 1.0),
+    Example("There are 12 sequences that meet the three conditions.", "12", 1.0),
+    Example("There are 12 sequences that meet the three conditions.", "3", 0.0),
+    Example("The area equals 9π - 18.", r"9\pi-18", 1.0),
+    Example("The area equals 9π - 18.", "18", 0.0),
+    Example("Answer: 5. Wait, it is 7.", "5", 0.0),
+    Example(r"\boxed{\frac{BD}{DC}=\frac23}", r"\frac{2}{3}", 1.0),
     Example("a number between 0 and 10", "10", 0.0),
     Example(r"\boxed{9^{9^{9^9}}}", "3", 0.0),
     Example("8", "7", 0.0),
@@ -64,7 +73,7 @@ _LONGEST = 2000
 """Characters of an answer that are read: of a marked one the first, of a free text the last."""
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
-_LABEL = re.compile(r"[*_]{0,2}[A-Z][a-z]{2,}(?: [a-z]+){0,3}[*_]{0,2}: ?(?=\S)|Answer\s+(?=[\\$\d])")
+_LABEL = re.compile(r"[*_]{0,2}[A-Z][a-z]{2,}(?: [a-z]+){0,3}[*_]{0,2}: *(?=\S)|[a-zA-Z]: (?=\S)|Answer\s+(?=[\\$\d])")
 _DENYING = re.compile(r"(?:\bnot|n['’]t)\W*\\f?boxed?\W*$|(?:\bnot|n['’]t)\W*$", re.IGNORECASE)
 _OR_ANOTHER = re.compile(r"[\s$,.}]*\(?or\s+[-$\\\d]", re.IGNORECASE)
 _JOINT = re.compile(
@@ -165,9 +174,10 @@ def _joined_boxes(text: str, boxes: list[answers.Span]) -> str:
 def _expression(answer: answers.Answer) -> str | None:
     """The expression of an answer: all of it, but for a label, or what its words say."""
     text = answer.text[:_LONGEST] if answer.marked or answer.cued else answer.text[-_LONGEST:]
-    words = _TEXT.sub(r" \1 ", text) if answer.marked and re.search(r"\d", text) else text
-    if answer.cued or is_prose(clean(words)):
+    words = _TEXT.sub(r" \1 ", text).strip() if answer.marked and re.search(r"\d", text) else text
+    before, digit, _ = re.split(r"(\d|$)", words, maxsplit=1)
+    if answer.cued or is_prose(clean(words)) or (digit and not answer.marked and WORDS.search(before)):
         return in_words(words, cued=answer.cued, marked=answer.marked)
     lines = text.strip("#> \n").split("\n")
     text = plain_bold(lines[-1] if all("=" in line or not line.strip() for line in lines) else "\n".join(lines))
-    return text[label.end() :] if (label := _LABEL.match(text)) else text or None
+    return _LABEL.sub("", words, count=1) if _LABEL.match(words) else text or None

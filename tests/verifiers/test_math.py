@@ -56,6 +56,19 @@ EQUAL = [
     (r"\sin^2 x+\cos^2 x", "1"), ("e^{i\\pi}", "-1"), ("|3+4i|", "5"), (r"\frac{1}{1+i}", r"\frac{1-i}{2}"),
     (r"\ln(ab)", r"\ln a+\ln b"), (r"\binom{n}{2}", r"\frac{n(n-1)}{2}"), (r"\sum_{k=1}^{n}k", r"\frac{n(n+1)}{2}"),
     (r"\prod_{k=1}^4 k", "24"), (r"\lim_{x\to 0}\frac{\sin x}{x}", "1"), (r"\frac{d}{dx}x^2", "2x"),
+    # Ratios, identities, roundings, angles with a number.
+    (r"\frac{BD}{DC}=\frac{2}{3}", r"\frac23"), (r"\frac23", r"\frac{BD}{DC}=\frac{2}{3}"), ("BD:DC=2:3", "2/3"),
+    (r"e^{i\pi} = -1", "-1"), ("-1", r"e^{i\pi}=-1"), (r"\angle 1 = 60^\circ", "60"), ("∠1+∠2=180°", "180"),
+    (r"4\sqrt{3} \approx 6.93", r"4\sqrt3"), (r"4\sqrt{3} \approx 6.93", "6.93"), ("f(x)=2x+1", "y=2x+1"),
+    # Unicode, functions and Greek letters without a backslash, stored texts with two.
+    ("2θ", r"2\theta"), ("sin(30°)", "0.5"), ("ln x + ln 2", r"\ln(2x)"), ("10⁻¹²", "10^{-12}"), ("⌊5/2⌋", "2"),
+    ("pi", r"\pi"), ("φ", r"\varphi"), ("ℝ \\ {0}", r"(-\infty,0)\cup(0,\infty)"), (r"\sqrt3", r"\\sqrt{3}"),
+    ("2^{1/4}", "2**(1/4)"), ("e^(2x)", "exp(2x)"), ("{x | -2 < x ≤ 3}", "(-2,3]"), ("①②", "①②"),
+    # Thousands, malformed notation.
+    (r"32,\! 349", "32349"), (r"6{:}00", "6:00"), (r"\frac{1}{2", r"\frac12"), (r"{5", "5"), (r"\large 5", "5"),
+    (r"\mathrm{5\,cm}", "5"), (r"3x = 45 \Rightarrow x = 15", "15"),
+    ("[[1,0],[0,1]]", r"\begin{bmatrix}1&0\\0&1\end{bmatrix}"),
+    ("25 million", "25000000"), ("two thirds", "2/3"), (r"3\sqrt{2}cm", r"3\sqrt2"), ("USD 20", "20"),
     (r"\cos 60^\circ", "0.5"), (r"\frac{2025!}{2024!}", "2025"), (r"\int x a\,dx", r"\int a x\,dx"),
 ]  # fmt: skip
 
@@ -75,6 +88,10 @@ UNEQUAL = [
     ("0 0 0 0 5", "5"), (r"0.\overline{3}", "0.3"), ("3.14", r"\pi"), ("1.41", r"\sqrt2"), ("204", "204_5"),
     ("odd or even", "odd"), ("not odd", "odd"), (r"\sqrt{x^2}", "x"), (r"\sum_{k=1}^{n}k^2", r"\sum_{k=1}^{n}k"),
     (r"\int x\,dx", r"\int x^2\,dx"), ("2^{100}", str(2**100 + 1)), ("100!", "101!"), ("1/2004!", "0"), ("x", "y"),
+    (r"\frac{BD}{DC}=\frac{2}{3}", r"\frac32"), (r"\frac{DC}{BD}=\frac{2}{3}", r"\frac{BD}{DC}=\frac{2}{3}"),
+    (r"\angle 1 = 60", r"\angle 2 = 60"), (r"\theta = 5", r"\alpha = 5"), (r"99 \approx 100", "100"), ("3+5=9", "8"),
+    (r"6 \approx 5", "5"), ("2θ", r"2\alpha"), ("θ", r"\phi"), ("10¹²", "102"), (r"\frac{x}{2}=4", "4"), ("a+b=6", "6"),
+    ("25 million", "25"), ("one third", "1"), ("five and a half", "5"), ("32, 349", "32349"), (r"\sqrt3", "3"),
     ("-x^2", "(-x)^2"), ("3+4i", "3-4i"), (r"\lim_{x\to 0}x", "1"),
 ]  # fmt: skip
 
@@ -106,6 +123,16 @@ def test_roundings_are_answers_only_within_the_tolerance_and_number_words_are_nu
     ("the solutions are $x=2$ and $x=3$", "2,3"), (r"\boxed{5}, not \boxed{6}", "5"), ('{"answer": 5}', "5"),
     (r"\boxed{\text{The minimum is } 5}", "5"), ("Therefore, Janet makes $18 every day.", "18"),
     (r"$\boxed{5}$ cm", "5"),
+    ("The answer is **73**.", "73"), ("The area is **24**", "24"), ("Result: **5**", "5"), ("**5 cm**", "5"),
+    ("**1/2**", "1/2"), ("\\boxed{42}\n\n\\boxed{42}", "42"), ("there are twelve sequences", "12"),
+    ("there are 12 sequences that meet the three conditions.", "12"), ("So x = 3/5.\n\n**Final Answer**\n3/5", "3/5"),
+    ("The area equals 9π - 18.", r"9\pi-18"), ("The length is 25 cm.", "0.25 m"),
+    ("The line is **2x + 3y = 7**.", "2x+3y=7"),
+    ("The domain is [-2, 3].", "[-2,3]"), ("x + 2x + 45 = 90\n3x = 45\nx = 15", "15"),
+    ("AB = √52 = 2√13 ≈ 7.21", "7.21"),
+    ("Answer: 5. Hmm, actually it is 7.", "7"), ("La respuesta es 15.", "15"), ("x: 15", "15"),
+    (r"\boxed{\text{right triangle}}", r"\text{right triangle}"), ("The day is **Monday**.", r"\text{Monday}"),
+    ("### 14", "14"), (r"The angle is $m\angle B = 30^\circ$.", "30"), ("It is 60, not 30.", "60"),
 ])  # fmt: skip
 def test_the_answer_is_found(response: str, true: str) -> None:
     assert score(response, true) == 1.0
@@ -118,6 +145,11 @@ def test_the_answer_is_found(response: str, true: str) -> None:
     r"\boxed{5}, not \boxed{6}", r"\boxed{5,6}", r"\boxed{5 \lor 6}", r"\boxed{\text{either 5 or 6}}", "5/6", "5; 6",
     r"5\quad 6", r"6\pm1", "answer is 5 though it may be 6", "The answer is none of 6", "5 6", "x=5, x=6", "<think>6",
     "the solutions are $x=5$ and $x=6$", "6x", "It equals 6x.", "6 cm or 6 m", "[number]", r"\boxed{}", "x=x",
+    "The area equals 6π + 6x - 6.", "The line is y = 2x + 6.", "The domain is [-2, 6].", "There are 6 million.",
+    "The length is 6√3.", "It might be 6.", "Answer: 6. Hmm, actually it is 7.", "It is the square root of 6.",
+    "negative 6", "x plus 6", "Is it 6?", "as figure 6 shows, it is 7", "The ratio is 3 to 6.", "The ratio is 6 to 3.",
+    r"\boxed{5 \approx 6}", "It is 7, not 6.", "The roots are 2 and 6.", "five or six ways", "6 squared",
+    "six and a half",
 ])  # fmt: skip
 def test_hedges_denials_and_hacks_earn_nothing(response: str) -> None:
     assert score(response, "6") == 0.0

@@ -17,19 +17,13 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from vlmrl.reading import latex, values
+from vlmrl.reading.equations import answer_of, same_name
 from vlmrl.reading.listings import Listing, is_matrix, listing, matrix_rows, squeezed
 from vlmrl.reading.quantities import equal_quantities, quantity, without_unit
 from vlmrl.reading.regions import FLIPPED, region, same, sides
 
 MAX_MEMBERS = 20
 
-_VARIABLE = re.compile(
-    r"\(?(?:(?!\\(?:sum|prod|int|lim|frac|sqrt|log|ln)(?![a-z]))[^0-9+\-*/^<>=])*(?:_(?:\d|\{[\w, ]*\}))?"
-    r"(?:\([\w, ]*\))?\)? ?"
-)
-_RATIO_OF = re.compile(r"\\frac ?\{([^{}]*)\} ?\{([^{}]*)\}|([^/]*)/([^/]*)")
-_MEASURED = re.compile(r"\\angle|[A-Z]{2}")
-_CLOSED = re.compile(r"\\(?:sum|prod|int|lim|binom)(?![a-zA-Z])|\\frac ?\{d\w*\} ?\{d\w\}")
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2}) ?(?:\\text ?\{)? ?(?:([ap])\.? ?m\.?)? ?\}?", re.IGNORECASE)
 _RATIO = re.compile(r"\d{1,30}(?:\.\d{1,30})?(?: ?: ?\d{1,30}(?:\.\d{1,30})?){1,9}")
 _WORDS = re.compile(r"[a-zA-Z]{3,}(?: [a-zA-Z]+)*|no", re.IGNORECASE)
@@ -155,8 +149,8 @@ def _same_members(said: list[str], true: list[str], rules: Rules) -> bool:
 
 def _equal_relations(said: str, true: str, rules: Rules) -> bool:
     """Equations and inequalities; `x = 3` and `1 + 2 = 3` answer 3, `2x = 3` does not."""
-    mine, theirs = _answer(said), _answer(true)
-    if _same_name(mine.name, theirs.name) and any(
+    mine, theirs = answer_of(said), answer_of(true)
+    if same_name(mine.name, theirs.name) and any(
         _equal_values(a, b, rules) for a in mine.values for b in theirs.values
     ):
         return True
@@ -164,73 +158,6 @@ def _equal_relations(said: str, true: str, rules: Rules) -> bool:
     if len(chain) != len(true_chain) or len(chain) == 1:
         return False
     return _same_relation(chain, true_chain) if len(chain) == 3 else _same_chain(chain, true_chain, rules)
-
-
-class _Answer(NamedTuple):
-    """What a single expression or a chain of equations answers."""
-
-    name: str
-    """What the values are given to, "" for a calculation or a lone value."""
-    values: list[str]
-    """The last value, and those before it that are as much; none if the text is a relation between unknowns."""
-
-
-def _answer(text: str) -> _Answer:
-    exact, _, rounded = text.partition("\\approx")
-    chain = sides(exact.strip())
-    parts = chain[::2]
-    if set(chain[1::2]) - {"="}:
-        return _Answer("", [])
-    named = [part for part in parts if _is_name(part)] if len(parts) > 1 else []
-    if len(parts) > 1 and not _CLOSED.match(parts[0]) and _has_names(parts[0] + parts[-1]):
-        if not named or (len(parts) > 2 and named == parts[-1:]):
-            # A formula, with numbers put in, and its value.
-            calculated = len(parts) > 2 and not _has_names(parts[-2] + parts[-1]) and _rounds_to(*parts[-2:])
-            return _Answer("", parts[:-3:-1] if calculated else [])
-        parts = parts[:-1] if named == parts[-1:] else parts[parts.index(named[0]) + 1 :]
-    else:
-        named = []
-    found = [*parts[-1:], *(part for part in parts[:-1] if _rounds_to(part, parts[-1]))]
-    last = rounded.rpartition("\\approx")[2].strip()
-    return _Answer(named[0] if named else "", found + ([last] if last and _rounds_to(parts[-1], last) else []))
-
-
-def _rounds_to(exact: str, shown: str) -> bool:
-    """Whether the second of two constants is the first, as far as its decimals say."""
-    mine, theirs = (_constant(without_unit(text)[0]) for text in (exact, shown))
-    decimals = re.search(r"\.(\d+)", shown)
-    slack = 0.5001 * 0.1 ** len(decimals[1]) if decimals else 1e-9
-    return mine is not None and theirs is not None and abs(mine - theirs) <= slack
-
-
-def _constant(text: str) -> float | None:
-    number = quantity(text)
-    return float(number.value) if number else values.constant(text)
-
-
-def _has_names(text: str) -> bool:
-    """Whether there is a letter other than the constants e and i."""
-    return (
-        re.search(r"[a-zA-Z]", re.sub(r"\\text ?\{[^{}]*\}|\\[a-zA-Z]+|(?<![a-zA-Z])[ei](?![a-zA-Z])", "", text))
-        is not None
-    )
-
-
-def _same_name(mine: str, theirs: str) -> bool:
-    """Whether two values are given to one name, or one of them to none; y is what f(x) is called, too."""
-    names = {squeezed(mine), squeezed(theirs)}
-    return "" in names or len(names) == 1 or ("y" in names and any(re.fullmatch(r"\w\(x\)", name) for name in names))
-
-
-def _is_name(text: str) -> bool:
-    """Whether values are given to a text: `x`, `y_1`, `f(x)`, `(p, q)`, an angle, a ratio or a sum of lengths."""
-    if len(text) > 80:
-        return False
-    text = re.sub(r"(?<=\\angle) ?\d|\^ ?\{?-1\}?", "", text)
-    ratio = _RATIO_OF.fullmatch(text)
-    parts = [part for part in ratio.groups() if part] if ratio else re.split(r"(?<=.)[+\-]", text)
-    measured = ratio or len(parts) == 1 or all(_MEASURED.search(part) for part in parts)
-    return bool(measured) and all(_VARIABLE.fullmatch(part.strip()) for part in parts)
 
 
 def _same_relation(said: list[str], true: list[str]) -> bool:

@@ -37,6 +37,8 @@ _NOT_READ = re.compile(
 )
 _BINOMIAL = re.compile(r"\\[dt]?binom ?\{([^{}]*)\} ?\{([^{}]*)\}")
 _DEGREES = re.compile(r"(\d+(?:\.\d+)?) degrees")
+_NAMED = re.compile(r"\\(?:text|overrightarrow|overline) ?\{ ?([A-Z]{1,3}) ?\}")
+"""Vectors and segments, which have names of several letters."""
 _OPEN, _CLOSE = "([{", ")]}"
 
 
@@ -45,7 +47,7 @@ def read(text: str) -> sympy.Basic | None:
     """The expression or matrix of a clean text; None if it is none, or too large to evaluate."""
     text = _BINOMIAL.sub(r"\\frac{(\1)!}{(\2)!((\1)-(\2))!}", text)
     degrees = r"(\\frac{\1 \\pi}{180})" if re.search(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])", text) else r"\1"
-    text = _DEGREES.sub(degrees, text)
+    text = _NAMED.sub(r"V_{\1}", _DEGREES.sub(degrees, text))
     if len(text) > MAX_LENGTH or _NOT_READ.search(text) or _depth(text) > MAX_DEPTH:
         return None
     import sympy

@@ -100,7 +100,7 @@ def _inside(text: str) -> str | None:
     for opening, closing in _PAIRS:
         if text.startswith(opening) and text.endswith(closing) and len(text) > len(opening) + len(closing):
             inner = text[len(opening) : -len(closing)]
-            # An apostrophe is no quotation mark.
+            # An apostrophe is not a quotation mark.
             words = re.sub(r"(?<=\w)['’](?=\w)", "", inner) if closing in ("'", "’") else inner
             if opening not in words and closing not in words:
                 return inner

@@ -116,7 +116,8 @@ _REWRITES = [
         ("+", r"\+ ?(?=\\infty)", ""),
         ("infinity", r"(?<![a-zA-Z\\])infinity(?![a-zA-Z])|\\text ?\{ ?infinity ?\}", r"\\infty"),
         ("\\", r"\\\{ ?\\\}|\\varnothing(?![a-zA-Z])", r"\\emptyset"),
-        # A rounded value alone, or after an exact one, and the variable that lies in a set.
+        # A remark, a rounded value alone, or after an exact one, and the variable that lies in a set.
+        ("\\text", r"(?<=\S) ?\\text ?\{ ?\([a-z ]{5,40}\) ?\}$", ""),
         ("", r"^ ?(?:approximately|approx\.?|about|roughly|around) (?=\S)", ""),
         ("\\", r"^ ?\\(?:approx|simeq)(?![a-zA-Z]) ?", ""),
         ("\\", r"((?:^|,) ?\\?[a-zA-Z](?:_\w)? ?)\\(?:approx|simeq)(?![a-zA-Z]) ?", r"\1= "),
@@ -214,5 +215,5 @@ def is_prose(text: str) -> bool:
     bare = re.sub(r"\\(?:text|begin|end) ?\{[^{}]*\}", " ", text)
     found = re.findall(r"(?<![\\A-Za-z^_{])[A-Za-z]{2,}(?![A-Za-z(^_}])", bare)
     words = [word.lower() for word in found if len(word) > 2 or word.lower() in _SHORT_WORDS]
-    foreign = re.search(r"[^\W\d_\x00-\x7fα-ωΑ-Ω]{2}", bare)
+    foreign = re.search(r"[^\W\d_\x00-\x7fα-ωΑ-Ω①-⓿]{2}", bare)
     return bool(foreign) or len([word for word in words if word not in _NAMES and not is_unit(word)]) >= 2

@@ -168,7 +168,7 @@ _MONEY_SIGNS = {
     "\\dollar": "dollar", "USD": "dollar", "US\\dollar": "dollar", "€": "euro", "£": "pound", "¥": "yuan",
     "Rs": "rupee", "Rs.": "rupee",
 }  # fmt: skip
-_UNIT_END = re.compile(r"((?: ?\\text ?\{[^{}]{1,60}\}(?: ?\^ ?\{?[23]\}?)?| [a-z]{2,12}(?:\^[23])?)+)$")
+_UNIT_END = re.compile(r"((?: ?\\text ?\{[^{}]{1,60}\}(?: ?\^ ?\{?[23]\}?)?|(?: |(?<=\}))[a-z]{2,12}(?:\^[23])?)+)$")
 
 
 def quantity(text: str) -> Quantity | None:
@@ -194,8 +194,10 @@ def without_unit(text: str) -> tuple[str, Quantity | None]:
     r"""A clean expression without the unit at its end, and that unit, as one of it: `25\pi\text{ cm}`."""
     match = _UNIT_END.search(text)
     one = quantity("1" + match[1]) if match and match.start() > 0 else None
-    is_unit = one and one.value == 1 and not one.percent
-    return (text[: match.start()], one) if match and is_unit else (text, None)
+    if not match or not one or one.value != 1 or one.percent:
+        return text, None
+    known = match[1][0] in " \\" or is_unit(re.sub(r"\^\d", "", match[1]))
+    return (text[: match.start()], one) if known else (text, None)
 
 
 def _value(match: re.Match[str]) -> Fraction | None:

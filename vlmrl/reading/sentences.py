@@ -26,7 +26,9 @@ MAX_JOINED = 20
 _SENTENCE_END = re.compile(r"\n|(?<!\d)\.\s+|(?<=\d)\.\s+(?=[A-Z*\\$])|。")
 _BOLD = re.compile(r"(?<![\w)}\]])\*\*(?=\S)([^*\n]+)\*\*|(?<!\w)__(?=\S)([^_\n]+)__")
 # A word, or several that are not the name of something.
-_WORDS = re.compile(r"(?<![\\A-Za-z{])(?!(?:sin|cos|tan|log|sqrt|mod)(?![a-z]))[A-Za-z]*[a-z]{2,}(?![A-Za-z}(])")
+WORDS = re.compile(
+    r"(?<![\\A-Za-z{])(?!(?:sin|cos|tan|cot|log|ln|exp|sqrt|mod|max|min|lim|gcd|lcm|and|or)(?![a-z]))[A-Za-z]*[a-z]{2,}(?![A-Za-z}(])"
+)
 _ADVERB = re.compile(
     r"(?:(?:approximately|about|roughly|exactly|equals?|to|simply|just|probably|definitely|clearly|indeed)\b[\s*_]*)+",
     re.IGNORECASE,
@@ -39,19 +41,30 @@ _REASON = re.compile(
 )
 _CIRCUMSTANCE = re.compile(
     r"[,;]?\s+(?:since|because|when|where|(?:at|for|in) which"
-    r"|which (?:occurs|happens|is (?:achieved|attained|reached)))\s(?!.*\b(?:else|otherwise|or|if)\b).*",
+    r"|which (?:occurs|happens|is (?:achieved|attained|reached)))\s(?!.*\b(?:else|otherwise|or|if)\b).*"
+    r"|\s*[,;(]\s*(?:and )?not\s.*",
     re.IGNORECASE | re.DOTALL,
 )
 _JOINT = re.compile(r"[\s*]*,?\s*(and|or|,)[\s*]*", re.IGNORECASE)
-# Words that leave the expression after them open, or deny it.
+# Words that leave the expression after them open, deny it, or calculate with it.
 _OPEN = re.compile(
     r"(?:\b(?:or|not|either|neither|nor|none of|at (?:least|most)|(?:more|less|fewer|greater|larger|smaller) than|up to"
     r"|else|between|from\s+\S{1,20}\s+to|any (?:of|number)(?:\s+\S{1,20},)*|(?:could|might|may|can) be|maybe|perhaps"
-    r"|possibly|almost|nearly|over|under|if|suppose|assume|assuming|unless)|n['’]t)\W*$",
+    r"|possibly|almost|nearly|over|under|if|suppose|assume|assuming|unless|negative|minus|plus|times|twice|divided by"
+    r"|(?:root|half|third|quarter|power|logarithm|sine|cosine|tangent|percent|square|cube|factorial)s? of)|n['’]t)\W*$",
     re.IGNORECASE,
 )
-_LEFT_OPEN = re.compile(r"[\s$,.}*]*\(?(?:if|when|unless|or|through)\b|[\s*]*\?", re.IGNORECASE)
+_LEFT_OPEN = re.compile(
+    r"[\s$,.}*]*\(?(?:if|when|unless|or|through)\b|[\s*]*\?"
+    r"|[\s$}*]+(?:squared|cubed|factorial|plus|minus|times|divided by|over|percent of|to the power"
+    r"|or (?:so|more|less))\b",
+    re.IGNORECASE,
+)
 _TAKEN_BACK = re.compile(r"\b(?:wait|actually|correction|sorry|hmm|oops|mistake|rather|instead)\b", re.IGNORECASE)
+_REFERRING = re.compile(
+    r"\b(?:step|fig(?:ure|\.)|case|problem|question|equation|part|table|example|method|condition|row|column)s?\W{0,3}$",
+    re.IGNORECASE,
+)
 _NAME = re.compile(r"\\?[a-zA-Z]{1,4}'?(?:_\w)?|\\(?:angle|triangle) ?[A-Z]{1,3}")
 
 
@@ -67,16 +80,21 @@ def in_words(text: str, cued: bool = False, marked: bool = False) -> str | None:
         later = [sentence for sentence in sentences[1:] if _TAKEN_BACK.search(sentence)]
         sentences = later or [peeled(_REASON.sub("", sentence)) for sentence in sentences[:1]]
         cued = not later
-    if cued and sentences and not _WORDS.search(sentences[0]):
+    if cued and sentences and not WORDS.search(sentences[0]):
         return plain_bold(_ADVERB.sub("", sentences[0]))
     for sentence in reversed(sentences):
         for spelled in (sentence, in_digits(sentence)):
             found = formulas(spelled)
-            values = [span for span in found if not _NAME.fullmatch(span.text)]
-            if values or (found and spelled != sentence):
+            values = [span for span in found if not _NAME.fullmatch(span.text) and not _is_reference(spelled, span)]
+            if values or (found and spelled != sentence and not _is_reference(spelled, found[-1])):
                 first = cued and _LEADING.fullmatch(spelled, 0, found[0].start) is not None
                 return _chosen(spelled, values or found, first)
     return _words_alone(sentences[-1], cued or marked or len(text.split()) <= 3) if sentences else None
+
+
+def _is_reference(sentence: str, span: Span) -> bool:
+    """Whether a number says which step or figure is meant."""
+    return _REFERRING.search(sentence[max(0, span.start - 16) : span.start]) is not None
 
 
 def plain_bold(text: str) -> str:
