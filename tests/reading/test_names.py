@@ -32,7 +32,8 @@ def test_keys_have_any_case_and_an_order() -> None:
 
 
 @pytest.mark.parametrize(("before", "label"), [
-    ("car: ", "car"), ("• car: ", "car"), ("• car ", "car"), ("\nThe red car: ", "red car"), ('"dog": ', "dog"),
+    ("car: ", "car"), ("Car 2: ", "Car"), ("Point 1: ", None),
+    ("• car: ", "car"), ("• car ", "car"), ("\nThe red car: ", "red car"), ('"dog": ', "dog"),
     ("| dog | ", "dog"), (", and a dog: ", "dog"), ("dog -> ", "dog"), ("car ", None), ("Answer: ", None),
     ("The bounding box: ", None), ("top-left: ", None), ("The car is at ", None), ("It is here: ", None), ("", None),
     ("one two three four five six: ", None),

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from vlmrl.reading.boxes import Box, parse_boxes
-from vlmrl.reading.places import plain
 from vlmrl.reading.points import Point, parse_points
 from vlmrl.reading.polygons import Polygon, parse_polygons
 
@@ -36,7 +35,7 @@ def test_bare_numbers_on_a_line_of_their_own(said: str) -> None:
 @pytest.mark.parametrize("said", [
     "I looked at 100 places and 200 cars in 300 to 400 seconds", "100, 200, 300", "100, 200, 300, 400, 500",
     "100-200-300-400", "Call 100 200 300 400 now", "1. 100\n2. 200\n3. 300\n4. 400", "100 * 200 * 300 * 400",
-    "Resolution: 100, 200, 300, 400", "nan, nan, nan, nan",
+    "Resolution: 100, 200, 300, 400", "The odds are 100, 200, 300, 400", "nan, nan, nan, nan",
 ])  # fmt: skip
 def test_numbers_of_other_things_are_no_box(said: str) -> None:
     assert parse_boxes(said) is None
@@ -87,6 +86,7 @@ def test_labels(said: str) -> None:
 
 
 @pytest.mark.parametrize("said", [
+    f"The red car: {SAID_A}", f"Object 1: {SAID_A}",
     f"The bounding box of the car is: {SAID_A}", f"Bounding box: {SAID_A}", f"Car location: {SAID_A}",
     f"Answer: {SAID_A}",
     f'{{"boxes": [{SAID_A}]}}', f'{{"result": {{"bbox_2d": {SAID_A}}}}}', f"The car is located at {SAID_A}.",
@@ -170,11 +170,6 @@ def test_none_in_words_is_an_option(read: Any) -> None:
     for said in ("[]", '{"objects": []}', "[[]]", "The answer is []."):
         assert read(said) == []
     assert read("No objects at [10, 10, 30, 30]", none_in_words=True) is None
-
-
-def test_plain() -> None:
-    assert plain(r"**car**：\text{at} $\left(1,\, 2\right)$").split() == ["car:at", "(1,", "2", ")"]
-    assert plain("1. <box>(1,2),(3,4)</box>") == '• {"bbox": [(1,2),(3,4)]}'
 
 
 @pytest.mark.parametrize("unit", [

@@ -9,7 +9,7 @@
                           regions.py intervals and inequalities, latex.py to sympy, values.py by value
     frames.py             coordinates of a target and of an answer; location_tokens.py those written as tokens
     places.py             coordinates in an answer, for boxes.py, points.py and polygons.py (rotated boxes, masks); its
-                          parts: structures.py JSON and what looks like it, names.py of coordinates and labels
+                          parts: structures.py JSON and what looks like it, names.py of coordinates and labels, tags.py
     commitment.py         which places or times of a text are its answer, and whether it says that there is none
     detection.py          regions matched one to one, and what the match is worth
     timespans.py          spans of a video; timelines.py their units and overlaps

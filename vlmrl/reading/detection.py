@@ -35,6 +35,8 @@ def compatible(predicted: Sequence[str | None], true: Sequence[str | None]) -> N
     A true region without a label takes any. An answered one without a label fits, unless the target holds several
     labels: then it says too little.
     """
+    if not any(true):
+        return np.ones((len(true), len(predicted)), dtype=bool)
     theirs, ours = [plain_label(label) for label in predicted], [plain_label(label) for label in true]
     unlabelled_fits = len({label for label in ours if label}) <= 1
     allowed = [[t is None or (unlabelled_fits if p is None else p == t) for p in theirs] for t in ours]

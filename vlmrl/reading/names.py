@@ -160,7 +160,7 @@ def label_before(text: str) -> str | None:
     if "•" not in text and text.rstrip(" \"'")[-1:] not in _SEPARATORS:
         return None
     found = _LABEL.search(text)
-    label = (found["label"] or found["item"]) if found else None
+    label = re.sub(r"\s?#?\d{1,4}\s*$", "", found["label"] or found["item"]) if found else None
     if not label or is_generic(label) or len(label.split()) > 5 or _NO_LABEL.search(label):
         return None
     return label.strip()

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from vlmrl.reading import answers, commitment, names, structures
-from vlmrl.reading.markup import fold, unfenced
+from vlmrl.reading.markup import unfenced
 from vlmrl.reading.structures import NUMBER, Extent
+from vlmrl.reading.tags import plain
 
 T = TypeVar("T")
 Make = Callable[[list[Any], str | None, str | None], list[T]]
@@ -120,45 +121,7 @@ def _vertices(value: list[Any]) -> list[Any]:
 
 # --- texts --------------------------------------------------------------------------------------------------
 
-_BRACKETS = str.maketrans("、【】", ",[]")
-_EMPHASIS = re.compile(r"(?<=\S)\*{1,3}|\*{1,3}(?=\S)|`")
-_TEX = re.compile(r"\\(?:left|right|quad|qquad|displaystyle|[,;:! ])(?![A-Za-z])|\\[()\[\]]|\\(?=[{}])|\$")
-_TEX_TEXT = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mathit|operatorname)\s?\{([^{}]{0,200})\}")
-_TEX_TO = re.compile(r"\\(?:to|rightarrow)(?![A-Za-z])")
-_MARKER = re.compile(r"^[ \t]*(?:\(?\d{1,3}[.)](?=\s|$)|[-•+*](?=\s))", re.MULTILINE)
-_MOLMO = re.compile(r"<point(s?)\s([^<>]{0,20000})>(?:[^<>]{0,300}</points?>)?", re.IGNORECASE)
-_ATTRIBUTE = re.compile(rf"\b[xy]\d{{0,4}}\s?=\s?[\"']?\s?({NUMBER})(\s?%)?")
-_TAG = re.compile(r"<(?:\|)?(/?)(?:(bbox|box)|point|quad|polygon|poly)(?:_(start|end))?(?:\|)?>", re.IGNORECASE)
 REF = r"(?:<ref>|<\|object_ref_start\|>)(?P<ref>[^<]{0,300})(?:</ref>|<\|object_ref_end\|>)"
-
-
-def plain(text: str) -> str:
-    """The text in plain characters, without LaTeX and emphasis; coordinates in tags as lists and objects."""
-    if not text.isascii():
-        text = fold(text).translate(_BRACKETS)
-    if "*" in text or "`" in text:
-        text = _EMPHASIS.sub("", text)
-    if "\\" in text or "$" in text:
-        text = _TEX_TO.sub(" to ", _TEX_TEXT.sub(r"\1", _TEX.sub(" ", text))).replace("\\%", "%")
-    if "<" in text:
-        text = _TAG.sub(_bracket, _MOLMO.sub(_attributes, text))
-    return _MARKER.sub("•", text).strip()
-
-
-def _attributes(tag: re.Match[str]) -> str:
-    """`<points x1="1" y1="2" x2="3" y2="4">` as `[[1, 2], [3, 4]]`."""
-    values = [number + percent for number, percent in _ATTRIBUTE.findall(tag[2])]
-    pairs = zip(values[::2], values[1::2], strict=False)
-    return f"[{', '.join(f'[{x}, {y}]' for x, y in pairs)}]" if values else " "
-
-
-def _bracket(tag: re.Match[str]) -> str:
-    closes = tag[1] or (tag[3] or "").lower() == "end"
-    if tag[2]:
-        return "]}" if closes else '{"bbox": ['
-    return "]" if closes else "["
-
-
 _VALUE = rf"{NUMBER}(?:\s?(?:%|px))?"
 _LIST = rf"{_VALUE}(?:(?:[ \t]{{0,3}}[,;][ \t]{{0,3}}|[ \t]{{1,3}}){_VALUE}){{1,4000}}"
 _FINDER = re.compile(
@@ -169,6 +132,9 @@ _FINDER = re.compile(
 _DIGIT = re.compile(r"(?<!\w)\d")
 _SIZE = re.compile(
     r"\b(?:size|resolution|dimensions?|scale|range|width|height|scores?|confidences?)\b[^\n.;]{0,20}$", re.I
+)
+_SUBJECT = re.compile(
+    r"\b(?:coordinates?|points?|position|location|cent(?:er|re)|box|corners|vertices|polygon|answer|it)\b[^.\n]*$", re.I
 )
 _JOIN = re.compile(
     r"(?:[\s,;:=()>•-]|\b(?:and|to|the|is|at|top|bottom|upper|lower|left|right|corner|[xy]\d?)\b"
@@ -198,6 +164,10 @@ def _scan(text: str, extent: Extent | None) -> Iterator[_Place | re.Match[str]]:
         elif _SIZE.search(text, max(0, match.start() - 40), match.start("bare") if match["bare"] else match.start()):
             at = match.end() if match["bare"] else structures.group(text, match.start(), extent).end
         elif match["bare"]:
+            if match[0][:2].lower() in ("is", "ar") and not _SUBJECT.search(
+                text, max(0, match.start() - 60), match.start()
+            ):
+                continue
             yield _Place(structures.percents(structures.bare(match["bare"]), extent), None, match.start("bare"), at)
         else:
             start = match.start()
@@ -216,7 +186,7 @@ def _named(run: names.Run) -> Iterator[_Place]:
         yield _Place(value, None, run.start, run.end)
 
 
-def _joined(text: str, found: Iterator[_Place]) -> list[_Place]:
+def _joined(text: str, found: Sequence[_Place]) -> list[_Place]:
     """The places, with neighbouring pairs as one list of pairs: `(1, 2), (3, 4)`."""
     joined: list[_Place] = []
     pairs: list[Any] | None = None
@@ -235,13 +205,21 @@ def _joined(text: str, found: Iterator[_Place]) -> list[_Place]:
     return joined
 
 
-def _labelled(text: str, found: Iterator[_Place | re.Match[str]]) -> Iterator[_Place]:
-    """The places with the labels in front of them: `<ref>car</ref>`, `car: `, or the item of a list."""
+def _labelled(text: str, found: Iterator[_Place | re.Match[str]]) -> list[_Place]:
+    """The places with the labels in front of them: `<ref>car</ref>`, or `car: ` and the like of two places or more.
+
+    What leads to a single place ("Red button: (1, 2)") says it in other words than the target, and is none.
+    """
+    places: list[_Place] = []
+    labels: list[str | None] = []
     until, ref = 0, None
     for place in found:
-        if not isinstance(place, _Place):
+        if isinstance(place, _Place):
+            labels.append(None if ref else names.label_before(text[max(until, place.start - 80) : place.start]))
+            places.append(place._replace(label=ref) if ref else place)
+            until = place.end
+        else:
             ref = place["ref"]
-            continue
-        label = ref or names.label_before(text[max(until, place.start - 80) : place.start])
-        until = place.end
-        yield place._replace(label=label) if label else place
+    if sum(label is not None for label in labels) < 2:
+        return places
+    return [place._replace(label=label) if label else place for place, label in zip(places, labels, strict=True)]
