@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from vlmrl import UserError, catalog
-from vlmrl.models.formatting import load_config
+from vlmrl.models.family_config import load_config
 from vlmrl.reading.frames import COORDS
 
 FAMILIES = catalog.names("families")

@@ -14,7 +14,8 @@ from PIL import ExifTags, Image
 
 from vlmrl.config.model import ModelSettings
 from vlmrl.errors import UnreadableError, UserError
-from vlmrl.models.formatting import Formatter, load_config
+from vlmrl.models.family_config import load_config
+from vlmrl.models.formatting import Formatter
 from vlmrl.sample import Media, Message, Sample
 
 

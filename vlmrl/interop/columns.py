@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from vlmrl import catalog
-from vlmrl.data.media import image_size
 from vlmrl.errors import UserError, nearest, one_line
+from vlmrl.interop.places import Writer, image_sizes
 from vlmrl.rewards.calls import CallRunner, check_params, is_group_level
 from vlmrl.rewards.composite import Answered, check_spec, score_groups
-from vlmrl.rewards.frames import decided, has_frame, shown_size
+from vlmrl.rewards.frames import decided, has_frame
 from vlmrl.rewards.workers import Workers
-from vlmrl.sample import Media, RewardSpec, Sample
+from vlmrl.sample import RewardSpec, Sample
 from vlmrl.verdict import Member, Verdict
 
 Specs = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
@@ -124,7 +124,7 @@ class ColumnReward:
         if not framed:
             return [{} for _ in specs]
         if self.writer:
-            sizes = _image_sizes(row)
+            sizes = image_sizes(row)
             if not sizes:
                 raise UserError(f"{framed[0].verifier}: no images in the row; pass the column image or images")
             return decided(specs, sizes, self.writer.coords, [self.writer.shown(size) for size in sizes])
@@ -155,37 +155,6 @@ class _Entry(NamedTuple):
     specs: tuple[RewardSpec, ...]
     frames: list[dict[str, Any]]
     member: Member
-
-
-class Writer(NamedTuple):
-    """How a model writes places: in these coordinates, of an image that its processor has resized."""
-
-    image_processor: Any
-    coords: str
-
-    @classmethod
-    def of(cls, processor: Any) -> Writer:
-        """The writer of a processor of transformers, whose module is named for its family."""
-        family = type(processor).__module__.split(".")[-2]
-        return cls(processor.image_processor, catalog.load("families", family).COORDS)
-
-    def shown(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The size (width, height) in which the model sees an image of this size."""
-        return shown_size(self.image_processor, size)
-
-
-def _image_sizes(row: Row) -> list[tuple[int, int]]:
-    """The sizes of the row's images: of PIL, bytes, paths, or structs of bytes and path as `datasets` has them."""
-    values = [row[name] for name in ("images", "image") if row.get(name) is not None][:1]
-    images = values[0] if values and isinstance(values[0], list | tuple) else values
-    return [_size(image) for image in images]
-
-
-def _size(image: Any) -> tuple[int, int]:
-    if hasattr(image, "size") and isinstance(image.size, tuple):
-        return image.size
-    fields: Any = image if isinstance(image, Mapping) else {"bytes" if isinstance(image, bytes) else "path": image}
-    return image_size(Media(path=fields.get("path"), data=fields.get("bytes")))
 
 
 def _unframed(specs: tuple[RewardSpec, ...], members: Sequence[Member]) -> Answered:

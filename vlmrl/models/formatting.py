@@ -10,23 +10,22 @@ the family computes the positions. So this module has no model-specific arithmet
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 from collections.abc import Callable, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from vlmrl import catalog
 from vlmrl.config.model import ModelSettings
-from vlmrl.data.clips import as_file, check_head, check_video, decoder, decoder_reason
 from vlmrl.data.frames import Frames, Size, check_frames
 from vlmrl.data.media import image_size, load_image
-from vlmrl.errors import UnreadableError, UserError
+from vlmrl.errors import UserError
 from vlmrl.models.chat_template import check_prompt, content_parts, generation_prompt
 from vlmrl.models.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
+from vlmrl.models.family_config import load_config, rope_index
+from vlmrl.models.video import read_video
 from vlmrl.rewards.frames import shown_size
 from vlmrl.sample import Media, Sample
 
@@ -48,7 +47,7 @@ class Formatter:
         self.processor: Any = processor
         self.config: Any = config
         self.settings = settings
-        self._rope = _rope_index(config)
+        self._rope = rope_index(config)
         self._ending = generation_prompt(processor)
         self._merge = self.processor.image_processor.merge_size**2
         size = self.processor.image_processor.size
@@ -113,9 +112,14 @@ class Formatter:
 
     def _shown(self, sample: Sample) -> list[Size]:
         """The same before the prompt is encoded, from image headers; videos are decoded."""
-        images = [shown_size(self.processor.image_processor, image_size(media)) for media in sample.media.images]
+        images = [self._shown_image(media) for media in sample.media.images]
         frames = [self._video(media)[0].shape[-2:] for media in (() if images else sample.media.videos)]
         return images or [(int(width), int(height)) for height, width in frames]
+
+    def _shown_image(self, media: Media) -> Size:
+        size = image_size(media)
+        self._patches(media, size)  # refuses what the processor does
+        return shown_size(self.processor.image_processor, size)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """The text of a response, without special tokens."""
@@ -225,27 +229,8 @@ class Formatter:
             ) from None
 
     def _video(self, media: Media) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Frames [frames, 3, height, width], sampled at `video_fps` and resized, and metadata with their times."""
-        fetch_video = _video_reader()
-        settings = self.settings
-        request: dict[str, Any] = {"fps": settings.video_fps, "max_frames": settings.video_max_frames}
-        if settings.video_max_pixels:
-            request["max_pixels"] = settings.video_max_pixels
-        size = self.processor.video_processor.size
-        request["min_pixels"] = min(size["shortest_edge"], request.get("max_pixels", size["shortest_edge"]))
-        check_head(media, "video")  # decord reads some clips up to where they are cut off, and reports nothing
-        with as_file(media) as path:
-            try:
-                patch = self.config.vision_config.patch_size
-                fetched: Any = fetch_video(
-                    {"video": path, **request}, image_patch_size=patch, return_video_metadata=True
-                )
-                return fetched
-            except Exception as error:  # decord raises bare exceptions of its C++ library
-                check_video(media)
-                # fetch_video then tries a reader that torchvision has dropped; the context is the error of decord.
-                reason = decoder_reason(error.__context__ or error)
-                raise UnreadableError(media.name, f"not a readable video ({reason})") from None
+        shortest = self.processor.video_processor.size["shortest_edge"]
+        return read_video(media, self.settings, shortest, self.config.vision_config.patch_size)
 
     def _split(self, samples: Sequence[Sample], batch: Any) -> list[EncodedPrompt]:
         cursors: dict[str, int] = dict.fromkeys(VISION_KEYS, 0)
@@ -320,53 +305,7 @@ def _mismatch(sample: Sample, kind: str, tokens: int, features: int) -> UserErro
     )
 
 
-def load_config(path: str) -> PreTrainedConfig:
-    """The model's config; `UserError` if there is none or it is of another family."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"model.path {path!r}: cannot be loaded ({reason}); give a folder or hub id of a Qwen-VL model"
-        ) from None
-    known = catalog.names("families")
-    if config.model_type not in known:
-        raise UserError(
-            f"model.path {path!r}: is a {config.model_type!r} model, not a Qwen-VL one; supported: {', '.join(known)}"
-        )
-    return config
-
-
-def _rope_index(config: Any) -> Any:
-    """`get_rope_index` of the family, bound to a one-layer model without weights."""
-    from copy import deepcopy
-
-    from transformers import AutoModelForImageTextToText
-
-    config = deepcopy(config)
-    config.text_config.num_hidden_layers = config.vision_config.depth = 1
-    if getattr(config.text_config, "layer_types", None):
-        config.text_config.layer_types = config.text_config.layer_types[:1]
-    with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(config).model.get_rope_index
-
-
 def _take(batch: Any, key: str, count: int, cursors: dict[str, int]) -> torch.Tensor:
     start = cursors[key]
     cursors[key] += count
     return torch.as_tensor(batch[key][start : start + count])
-
-
-@cache
-def _video_reader() -> Callable[..., Any]:
-    """`fetch_video` with decord, the only reader of qwen-vl-utils that this project depends on."""
-    os.environ.setdefault("FORCE_QWENVL_VIDEO_READER", "decord")
-    decoder()  # makes it quiet
-    from qwen_vl_utils import fetch_video
-
-    # It would print the stack of each failure, which becomes one line here.
-    fallback = "use torchvision as default"
-    logging.getLogger("qwen_vl_utils.vision_process").addFilter(lambda record: fallback not in record.getMessage())
-    return fetch_video

@@ -23,7 +23,8 @@ from vlmrl.models import tiny
 from vlmrl.models.attention.segments import use_batched_segments
 from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
 from vlmrl.models.encoded_prompt import EncodedPrompt
-from vlmrl.models.formatting import Formatter, load_config
+from vlmrl.models.family_config import load_config
+from vlmrl.models.formatting import Formatter
 from vlmrl.models.vision_cache import VisionCache
 from vlmrl.sample import Sample
 
