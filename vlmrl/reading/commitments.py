@@ -101,6 +101,8 @@ def committed(text: str, cued: bool = False, exact: bool = False) -> Amount | No
 
 def _total(text: str, found: list[Amount]) -> int | None:
     """Which of the amounts is the sum of all that follow it, its parts; None if none is."""
+    if len(found) < 3:
+        return None
     rest = sum(amount.value for amount in found)
     for at, amount in enumerate(found[:-2]):
         rest -= amount.value
@@ -133,6 +135,8 @@ def _after_cue(text: str, found: list[Amount]) -> int | None:
 def _heads(text: str, found: list[Amount]) -> bool:
     """Whether the first line is the first amount, with at most what is counted, and an explanation follows."""
     first = found[0]
+    if "\n" not in text:
+        return False
     line, _, rest = text[first.end :].partition("\n")
     alone = not text[: first.start].strip() and _COUNTED.fullmatch(line)
     return bool(alone and re.search(r"[^\W\d_]{3}", rest)) and not _turns(text, found)
@@ -150,7 +154,7 @@ def _is_aside(text: str, amount: Amount) -> bool:
     before, after = text[max(0, amount.start - 30) : amount.start], text[amount.end : amount.end + 30]
     if text[amount.start : amount.end].lower() == "one" and (_PRONOUN.search(before) or _OF_ONE.match(after)):
         return True
-    clock = _CLOCK.search(text[max(0, amount.start - 2) : amount.end + 2])
+    clock = ":" in text and _CLOCK.search(text[max(0, amount.start - 2) : amount.end + 2])
     return bool(clock or _BASE.search(before) or _LABEL.search(before))
 
 
