@@ -24,10 +24,10 @@ _OPEN_GAP = re.compile(
 _BETWEEN = re.compile(r"\bbetween\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
 _OPEN_BEFORE = re.compile(
     r"(?:\b(?:at (?:least|most)|up to|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|over|under|above"
-    r"|below|beyond|exceed(?:s|ing)?|almost|nearly|close to|as (?:many|few) as|upwards? of|(?:min|max)imum of"
+    r"|below|beyond|exceed(?:s|ing)?|almost|nearly|close to|as (?:many|few) as|upwards? of|(?:min|max)(?:imum of|\.)"
     r"|not|no|never|except|either|sqrt|log|ln|sin|cos|tan|or|maybe|perhaps|possibly|(?:could|might|may)(?: \w+)? be)"
     r"|n['’]t(?: be)?|(?<![-=])[<>]=?|[≤≥±√^]|\\(?:sqrt|log|ln|sin|cos|tan|leq?|geq?|pm)|(?<=\S)\s?[+*/×·÷]"
-    r"|超过|不止|不只|多于|少于|不到|不足|至少|至多|最多|最少|接近|将近|可能|也许|不是|没有|几)"
+    r"|超过|大于|小于|高于|低于|不止|不只|多于|少于|不到|不足|至少|至多|最多|最少|接近|将近|可能|也许|不是|没有|几)"
     r"[\s({\"'$€£¥:]*(?:\b(?:about|around|the|equal to|exactly)\s+|[有是])?$",
     re.IGNORECASE,
 )
