@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 from vlmrl.reading import answers
@@ -88,7 +89,7 @@ def verify(
     texts = readings(response)
     if not texts:
         return unparsed("the thinking never ended")
-    truths = {_normal(text, **policies) for text in true_texts(target)}
+    truths = {_normal_truth(text, **policies) for text in true_texts(target)}
     longest = _SLACK + 2 * max(map(len, true_texts(target)))
     asked = any(text.rstrip().endswith(("?", "？")) for text in true_texts(target))
     for said in texts:
@@ -128,6 +129,10 @@ def _normal(text: str, *, case: str, space: str, punctuation: str, articles: str
     if space == "keep":
         return short
     return ("" if space == "ignore" else " ").join(short.split())
+
+
+_normal_truth = lru_cache(maxsize=1024)(_normal)
+"""The same of a target, which is that of all answers of a group."""
 
 
 def _unclosed(text: str) -> str:

@@ -76,23 +76,24 @@ def verify(
         return unparsed("the thinking never ended")
     texts = [_normal(text, case, space, punctuation) for text in true_texts(target)]
     longest = _LONGEST * (50 + max(len(text) for text in texts))
-    scores = {
-        said: max(_similarity(_normal(said, case, space, punctuation), text, metric) for text in texts)
-        for said in read
-        if len(said) <= longest
-    }
-    if not scores:
+    score, best = -1.0, ""
+    for said in read:
+        if len(said) <= longest:
+            normal = _normal(said, case, space, punctuation)
+            similarity = max([_similarity(normal, text, metric) for text in texts])
+            if similarity > score:
+                score, best = similarity, said
+    if score < 0:
         return Verdict(0.0, answer=read[0][:200], why=f"answer of {len(read[0])} characters")
-    said = max(scores, key=lambda text: scores[text])
-    if metric == "anls" and scores[said] <= threshold:
-        return Verdict(0.0, answer=said, why=f"similarity {scores[said]:.2f} is not above {threshold:g}")
-    return Verdict(scores[said], answer=said)
+    if metric == "anls" and score <= threshold:
+        return Verdict(0.0, answer=best, why=f"similarity {score:.2f} is not above {threshold:g}")
+    return Verdict(score, answer=best)
 
 
 def _quoted(text: str) -> str | None:
     """The only text that one sentence quotes, without denying or doubting it: `"STOP" is written on the sign`."""
-    folded = plain(answers.fold(text))
-    quotes = list(_QUOTE.finditer(folded)) if len(folded) < 1000 else []
+    folded = plain(answers.fold(text)) if len(text) < 1000 else ""
+    quotes = list(_QUOTE.finditer(folded))
     if len(quotes) != 1 or _OPEN.search(folded[: quotes[0].start()] + folded[quotes[0].end() :]):
         return None
     return quotes[0][1]

@@ -202,5 +202,7 @@ def _number(text: str) -> tuple[Fraction, bool] | None:
     if match is None:
         word = answers.parse_number(text)
         return None if word is None else (word, False)
-    value = Fraction(match["digits"].replace(",", "")) * Fraction(10) ** int(match["power"] or 0)
+    value = Fraction(match["digits"].replace(",", ""))
+    if match["power"]:
+        value *= Fraction(10) ** int(match["power"])
     return (-value if match["sign"] == "-" else value), bool(match["percent"])

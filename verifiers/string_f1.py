@@ -71,7 +71,7 @@ def verify(response: str, target: Any, *, metric: str = "f1") -> Verdict:
     scores = {said: max(_similarity(said, text, metric) for text in texts) for said in read if len(said) <= longest}
     if not scores:
         return Verdict(0.0, answer=read[0][:200], why=f"answer of {len(read[0])} characters")
-    said = max(scores, key=lambda text: scores[text])
+    said = max(scores, key=scores.__getitem__)
     return Verdict(scores[said], answer=said)
 
 

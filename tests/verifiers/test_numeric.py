@@ -55,6 +55,7 @@ def test_numbers_in_the_forms_of_models(said: str, true: Any) -> None:
 
 @pytest.mark.parametrize("said", [
     "over 42", "almost 42", "nearly 42", "just under 42", "It could be 42.", "Is it 42?", "超过42", "42以上",
+    "大于42", "min. 42",
     "42. Wait, actually 43.",
     "The answer is 42. No, it is 43.", r"\boxed{42} or \boxed{43}", "42: 20 + 23", "41–42",
 ])  # fmt: skip

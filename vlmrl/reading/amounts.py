@@ -58,10 +58,14 @@ _CHINESE = re.compile(
 )
 _CHINESE_DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}
 _CHINESE_POWERS = {"十": 10, "百": 100, "千": 1000}
-_SUPERSCRIPTS = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _PARTS: dict[str, int] = {
     "half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10,
 }  # fmt: skip
+# Whether any of the above, a power of ten or a fraction may be in a text.
+_REWRITTEN = re.compile(
+    rf"[^\x00-\x7f]|[\\{{}}$^*_`/|\t]|\d\s?[ex×]|  |half|dozen|(?:{'|'.join(_PARTS)})s?\b", re.IGNORECASE
+)
+_SUPERSCRIPTS = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _SPOKEN_PART = re.compile(
     rf"\b(an?|one|two|three|four|five|six|seven|eight|nine)[ -]({'|'.join(_PARTS)})s?\b", re.IGNORECASE
 )
@@ -77,6 +81,7 @@ _MAGNITUDE = re.compile(
     re.IGNORECASE,
 )
 _FACTORS = (12, 10**2, 10**3, 10**6, 10**9, 10**12, 10**4, 10**8, 10**3, 10**6, 10**9)
+_SIGN = re.compile(r"(?:^|[^\w\s]\s*|\b(?:is|equals|be)\s)(?:minus|negative)\s$")
 _PERCENT = re.compile(r"\s?(?:%|per ?cent\b|percentage points?\b|pct\b)", re.IGNORECASE)
 _UNIT = re.compile(r"\s?((?:[^\W\d_]|\^-?\d|[/·*-]|\s(?=[^\W\d_/]))*)")
 _EXPONENT = re.compile(r"[^\W\d_]\^$")
@@ -94,6 +99,8 @@ _NO_UNIT = frozenset({
 
 def plain(text: str) -> str:
     """The text without LaTeX and markup, powers of ten written out, and without asides in parentheses."""
+    if not _REWRITTEN.search(text):
+        return without_asides(text)
     text = "".join(vulgar_fraction(char, " {}/{}") for char in text) if not text.isascii() else text
     text = _SUPERSCRIPTS.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
     text = answers.fold(re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text))
@@ -140,10 +147,12 @@ def _written_out(match: re.Match[str]) -> str:
 
 def amounts(text: str) -> list[Amount]:
     """All numbers of a plain text, in order."""
-    numbers = [
-        _signed(text, n) for n in answers.find_numbers(text) if not _EXPONENT.search(text, max(0, n.start - 2), n.start)
-    ]
-    for rule in (_as_fraction, _as_mixed):
+    numbers = answers.find_numbers(text)
+    if "^" in text:
+        numbers = [n for n in numbers if not _EXPONENT.search(text, max(0, n.start - 2), n.start)]
+    if "minus" in text or "negative" in text:
+        numbers = [_signed(text, number) for number in numbers]
+    for rule in (_as_fraction, _as_mixed) if "/" in text else ():
         joined: list[Number] = []
         for number in numbers:
             value = rule(text, joined[-1], number) if joined else None
@@ -154,9 +163,7 @@ def amounts(text: str) -> list[Amount]:
 
 def _signed(text: str, number: Number) -> Number:
     """`negative five` as -5."""
-    sign = re.search(
-        r"(?:^|[^\w\s]\s*|\b(?:is|equals|be)\s)(?:minus|negative)\s$", text[max(0, number.start - 30) : number.start]
-    )
+    sign = _SIGN.search(text[max(0, number.start - 30) : number.start])
     return number._replace(value=-number.value) if sign else number
 
 

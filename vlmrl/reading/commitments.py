@@ -24,10 +24,10 @@ _OPEN_GAP = re.compile(
 _BETWEEN = re.compile(r"\bbetween\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
 _OPEN_BEFORE = re.compile(
     r"(?:\b(?:at (?:least|most)|up to|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|over|under|above"
-    r"|below|beyond|exceed(?:s|ing)?|almost|nearly|close to|as (?:many|few) as|upwards? of|(?:min|max)imum of"
+    r"|below|beyond|exceed(?:s|ing)?|almost|nearly|close to|as (?:many|few) as|upwards? of|(?:min|max)(?:imum of|\.)"
     r"|not|no|never|except|either|sqrt|log|ln|sin|cos|tan|or|maybe|perhaps|possibly|(?:could|might|may)(?: \w+)? be)"
     r"|n['’]t(?: be)?|(?<![-=])[<>]=?|[≤≥±√^]|\\(?:sqrt|log|ln|sin|cos|tan|leq?|geq?|pm)|(?<=\S)\s?[+*/×·÷]"
-    r"|超过|不止|不只|多于|少于|不到|不足|至少|至多|最多|最少|接近|将近|可能|也许|不是|没有|几)"
+    r"|超过|大于|小于|高于|低于|不止|不只|多于|少于|不到|不足|至少|至多|最多|最少|接近|将近|可能|也许|不是|没有|几)"
     r"[\s({\"'$€£¥:]*(?:\b(?:about|around|the|equal to|exactly)\s+|[有是])?$",
     re.IGNORECASE,
 )
@@ -101,6 +101,8 @@ def committed(text: str, cued: bool = False, exact: bool = False) -> Amount | No
 
 def _total(text: str, found: list[Amount]) -> int | None:
     """Which of the amounts is the sum of all that follow it, its parts; None if none is."""
+    if len(found) < 3:
+        return None
     rest = sum(amount.value for amount in found)
     for at, amount in enumerate(found[:-2]):
         rest -= amount.value
@@ -133,6 +135,8 @@ def _after_cue(text: str, found: list[Amount]) -> int | None:
 def _heads(text: str, found: list[Amount]) -> bool:
     """Whether the first line is the first amount, with at most what is counted, and an explanation follows."""
     first = found[0]
+    if "\n" not in text:
+        return False
     line, _, rest = text[first.end :].partition("\n")
     alone = not text[: first.start].strip() and _COUNTED.fullmatch(line)
     return bool(alone and re.search(r"[^\W\d_]{3}", rest)) and not _turns(text, found)
@@ -150,7 +154,7 @@ def _is_aside(text: str, amount: Amount) -> bool:
     before, after = text[max(0, amount.start - 30) : amount.start], text[amount.end : amount.end + 30]
     if text[amount.start : amount.end].lower() == "one" and (_PRONOUN.search(before) or _OF_ONE.match(after)):
         return True
-    clock = _CLOCK.search(text[max(0, amount.start - 2) : amount.end + 2])
+    clock = ":" in text and _CLOCK.search(text[max(0, amount.start - 2) : amount.end + 2])
     return bool(clock or _BASE.search(before) or _LABEL.search(before))
 
 

@@ -38,6 +38,12 @@ _NEGATED = re.compile(
     rf"\s*(?:(?:is|are|was|seems|can\sbe)\s+(?:\w+\s+)?{_WRONG}|isn['’]t|can['’]?t\b|cannot"
     r"|does(?:n['’]t| not)|:\s*(?:no|wrong|false|incorrect)\b|(?:选项)?(?:是错|错误|不正确|不对))"
 )
+# A part of each of these, for a quick look.
+_NEGATION = re.compile(
+    r"no[tr]|neither|n['’]t|never|except|but|than|instead|exclud|elimin|rul|doubt|whether|unsure|wrong|incorrect|false"
+    r"|invalid|impossible|out|: no|[不排错]",
+    re.IGNORECASE,
+)
 _UNSURE = re.compile(
     r"\b(?:(?:could|might|may|can)(?: \w+)? be|maybe|perhaps|possibly)[\s,]*(?:option\s+)?[(\[]?$", re.IGNORECASE
 )
@@ -70,7 +76,7 @@ _LEADING = re.compile(rf"(?:[(\[]{_LETTER}[)\]]|{_LETTER}(?:[.:)*]|{_VERB}|[,，
 
 def without_negated(text: str) -> str:
     """The text without options that it denies: "not A", "B is wrong"."""
-    return _NEGATED.sub(" ", text)
+    return _NEGATED.sub(" ", text) if _NEGATION.search(text) else text
 
 
 def leading(text: str) -> str:

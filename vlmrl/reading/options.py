@@ -25,6 +25,7 @@ Choices = Sequence[str] | Mapping[str, str] | None
 """The options' texts in order, or by letter; None where every letter is an option."""
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ANY_LETTER = dict.fromkeys(_LETTERS, "")
 _LONGEST = 20_000
 """Characters of a response that are read, from its end."""
 
@@ -72,7 +73,7 @@ def letters(target: Any, choices: Choices = None, multiple: bool = False) -> fro
 def _by_letter(choices: Any) -> dict[str, str]:
     """The options' normal texts by letter; no texts where `choices` is not given."""
     if choices is None:
-        return dict.fromkeys(_LETTERS, "")
+        return _ANY_LETTER
     if isinstance(choices, list):
         choices = dict(zip(_LETTERS, choices, strict=False))
     if not isinstance(choices, dict) or not choices:

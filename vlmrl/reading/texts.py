@@ -11,6 +11,7 @@ Every function is total and linear in the length of its text.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from vlmrl.reading import answers
@@ -32,6 +33,7 @@ def check_texts(target: Any) -> None:
             raise ValueError(f"target {text[:60]!r} holds think, answer or box markup; give the plain text")
 
 
+@lru_cache(maxsize=1024)
 def is_unmarked(text: str) -> bool:
     """Whether a response of this text would answer just that."""
     answer = answers.marked(text)
@@ -50,6 +52,7 @@ _STATES = re.compile(
     re.IGNORECASE,
 )
 _STATING = re.compile(r"s\b|\b(?:are|were)\b|[:：是为]", re.IGNORECASE)
+_LEADING = re.compile(r"ans|result|s\b|\b(?:are|were)\b", re.IGNORECASE)
 _REASON = re.compile(r",?\s(?:because|since)\b")
 
 
@@ -63,6 +66,8 @@ def readings(response: str) -> list[str]:
     whole = answers.marked(response)
     if whole is None:
         return []
+    if whole.text.isascii() and whole.text.replace(" ", "").isalnum() and not _LEADING.search(whole.text):
+        return [whole.text]  # bare words, as most answers are
     bare = answers.bare(whole)
     texts = [unfenced(whole.text).strip()]
     if bare.text != texts[0]:
