@@ -6,7 +6,8 @@ punctuation, it
 
 - is a run of words of the caption as shown,
 - covers the whole difference, and
-- is at most `slack` words longer than it, and not the whole caption (unless all of it is the difference).
+- keeps to the wrong phrase of the target, an article before it and `slack` more words aside, and is not the whole
+  caption (unless all of it is the difference).
 
 The answer is also read without what leads to the phrase and encloses it ('The incorrect phrase is "grey cat".'); a
 phrase that is quoted counts if it is the only one of the caption that is.
@@ -84,6 +85,7 @@ _NOTHING = re.compile(
     r"|(?:the|this) (?:caption|description) (?:\w+ly )?(?:matches|describes|reflects) the (?:image|picture)(?: \w+ly)?"
     r"|没有错误|无误|无"
 )
+_ARTICLES = frozenset({"a", "an", "the"})
 # What leads to the wrong phrase, and what may follow it; quotes and dashes are folded.
 _LEAD = re.compile(
     rf"(?:the\s|an?\s)?(?:\w+\s)?(?:{_ERROR}|phrase|words?|part)\b(?:(?!\bnot\b|n't\b)[^\"\n:]){{0,60}}?(?:\bis|:)\s*"
@@ -100,12 +102,14 @@ _AFTER = re.compile(
 )
 
 
-def verify(response: str, target: Any, *, caption: str = "", slack: int = 2) -> Verdict:
+def verify(response: str, target: Any, *, caption: str = "", slack: int | None = None) -> Verdict:
     """1 if the answer points at the difference, else 0. Parts: `exact`: no word more; `echo`: whole caption.
 
     `target`: `{"wrong": phrase as shown, "right": true phrase, "type": one of TYPES}` (type optional), or the wrong
     phrase alone, all of whose words then count as the difference; an empty or null wrong phrase says that nothing
-    is wrong. `caption`: as shown to the model. `slack`: how many words more than the difference are allowed.
+    is wrong. `caption`: as shown to the model. `slack`: how many words outside the wrong phrase are allowed; default:
+    1 for a caption of more than 8 words, 2 of more than 16. Each one pays blind guesses: on captions of 8 words, always
+    answering the last three would earn 0.45 with a slack of 2.
     """
     try:
         check_target(target, caption=caption)
@@ -116,13 +120,17 @@ def verify(response: str, target: Any, *, caption: str = "", slack: int = 2) -> 
     if not texts:
         return unparsed("no answer", (f"type_{kind}",) if kind else ())
     shown = _caption_words(caption)
-    differences = _differences(target, shown) if _phrases(target)[0] else None
-    verdicts = [_judge(text, shown, differences, slack) for text in texts]
+    wrong = _phrases(target)[0]
+    differences = _differences(target, shown) if wrong else None
+    slack = min(2, (len(shown) - 1) // 8) if slack is None else slack
+    verdicts = [_judge(text, shown, wrong, differences, slack) for text in texts]
     best = max(verdicts, key=lambda verdict: (verdict.score or 0, verdict.parts.get("exact", 0)))
     return replace(best, parts=best.parts | {f"type_{kind}": best.score or 0.0}) if kind else best
 
 
-def _judge(text: str, shown: list[str], differences: list[tuple[int, int]] | None, slack: int) -> Verdict:
+def _judge(
+    text: str, shown: list[str], wrong: list[str], differences: list[tuple[int, int]] | None, slack: int
+) -> Verdict:
     """Whether a text points at the difference, or says that there is none."""
     said = _words(text)
     parts = {"echo": float(said == shown)}
@@ -130,8 +138,9 @@ def _judge(text: str, shown: list[str], differences: list[tuple[int, int]] | Non
         right, why = any(_NOTHING.fullmatch(joint.join(said)) for joint in (" ", "")), "nothing is wrong"
     else:
         extra = _fewest_extra_words(said, shown, differences)
-        right = extra is not None and extra <= slack and (extra == 0 or said != shown)
-        why = _why(said, shown) if extra is None else f"{extra} words more than the difference"
+        outside = _words_outside(said, wrong)
+        right = extra is not None and (extra == 0 or (outside <= slack and said != shown))
+        why = _why(said, shown) if extra is None else f"{outside} words outside the wrong phrase"
         parts["exact"] = float(extra == 0)
     return Verdict(float(right), parts=parts, answer=text[:300], why="" if right else why)
 
@@ -241,6 +250,17 @@ def _fewest_extra_words(said: list[str], shown: list[str], differences: list[tup
         if at <= start and end <= at + len(said)
     ]
     return min(extra, default=None)
+
+
+def _words_outside(said: list[str], wrong: list[str]) -> int:
+    """How many words an answer has that do not belong to the wrong phrase, an article before it aside."""
+    article = bool(said) and said[0] in _ARTICLES and said[:1] != wrong[:1]
+    kept = said[article:]
+    longest = max(
+        (n for n in range(len(wrong), -1, -1) for at in range(len(wrong) - n + 1) if _places(wrong[at : at + n], kept)),
+        default=0,
+    )
+    return len(kept) - longest
 
 
 def _why(said: list[str], shown: list[str]) -> str:
