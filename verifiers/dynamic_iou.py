@@ -139,6 +139,11 @@ def check_target(target: Any, *, metric: str = "mixture", frame: Frame, **_: Any
     _true_boxes(target, metric, frame)
 
 
+def caution(metric: str = "mixture", threshold: float = 0.5, **_: Any) -> str:
+    """What a low threshold pays an answer of the whole image."""
+    return detection.caution(metric, threshold)
+
+
 @framed
 def shapes(response: str, target: Any, *, frame: Frame, **_: Any) -> list[Shape]:
     """The true and the answered boxes."""

@@ -23,6 +23,7 @@ may also stand inside the thinking. `wrap` puts an answer into a layout.
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any
 
 from vlmrl.reading import answers
@@ -151,5 +152,10 @@ def _holds(text: str, last: str) -> bool:
     """Whether the text holds a box of the asked kind that is not empty, or, where none is asked, anything."""
     if last in _BOXES:
         box = answers.last_boxed(text) if last == "boxed" else answers.last_box_token(text)
-        return box is not None and bool(box.text.strip())
-    return bool(text.strip())
+        return box is not None and _is_visible(box.text)
+    return _is_visible(text)
+
+
+def _is_visible(text: str) -> bool:
+    """Whether there is anything to see: not only spaces, marks without width, and control characters."""
+    return any(unicodedata.category(char)[0] not in "CMZ" for char in text)

@@ -78,8 +78,8 @@ def verify(response: str, target: Any = None) -> Verdict:
         check_target(target)
     except ValueError as error:
         return bad_target(str(error))
-    if not response.strip():
-        return unparsed("an empty response")
+    if not any(map(str.isalnum, response)):
+        return unparsed("a response without letters and digits")
     if target is not None:
         return _share(response, LANGUAGES[target])
     paragraphs = _BLANK_LINE.split(response)

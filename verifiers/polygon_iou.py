@@ -130,6 +130,11 @@ def check_target(
     _true_polygons(target, metric, _turn(angle_unit, angle_direction), frame)
 
 
+def caution(metric: str = "mixture", threshold: float = 0.5, **_: Any) -> str:
+    """What a low threshold pays an answer of the whole image."""
+    return detection.caution(metric, threshold)
+
+
 @framed
 def shapes(
     response: str,

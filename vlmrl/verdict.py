@@ -19,6 +19,8 @@ All `params` have defaults, so `verify(response, target)` always works. A verifi
     shapes(response, target, **params) -> list[Shape]
                                   where target and answer lie in the image or in time; for the report, and for the
                                   check that both are read in the right coordinates. It may raise ValueError
+    caution(**params) -> str      how these params pay an answer that says nothing; empty where they do not. It is said
+                                  at the start of a run
     RUNS = "thread"               it waits for a server or holds a model, and so runs in threads of the caller's
                                   process; all others run where `vlmrl.rewards.workers` finds best
 """

@@ -76,8 +76,15 @@ def test_a_stream_is_cut_between_groups(tmp_path: Path, monkeypatch: pytest.Monk
     ({"reward": [{"verifier": "counting", "target": "many"}]}, "row: reward.0: counting: target 'many'"),
     ({"messages": "hello"}, "row: messages: not JSON"),
     ({"reward": []}, "row: reward: "),
+    ({"tokens": -5}, "row: tokens: expected a number of tokens, 0 or more, got -5"),
 ])  # fmt: skip
 def test_what_is_wrong_is_named(broken: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError) as caught:
         score_rows([("row", row("3") | broken)], run_calls)
     assert str(caught.value).startswith(says)
+
+
+def test_members_of_a_group_have_a_length() -> None:
+    members = [{"response": "3", "tokens": -1}, {"response": "3", "tokens": 4}]
+    with pytest.raises(UserError, match=r"row: members.0.tokens: expected a number of tokens, 0 or more, got -1"):
+        score_rows([("row", {"id": 1, "verifier": "brevity_bonus", "members": members})], run_calls)

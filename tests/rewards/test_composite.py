@@ -10,7 +10,7 @@ import pytest
 from vlmrl import RewardSpec, Sample, UserError
 from vlmrl.rewards.call_rows import score_file
 from vlmrl.rewards.calls import Call, run_call, run_calls
-from vlmrl.rewards.composite import Answered, check_spec, gold_response, score, score_groups
+from vlmrl.rewards.composite import Answered, caution, check_spec, gold_response, score, score_groups
 from vlmrl.verdict import Member, Verdict
 
 BOXES = [{"bbox_2d": [10, 10, 50, 50], "label": "cat"}]
@@ -194,3 +194,12 @@ def test_score_reads_standard_input(tmp_path, monkeypatch) -> None:
     out = tmp_path / "out.jsonl"
     assert score_file("-", str(out), run_calls) == 1
     assert json.loads(out.read_text())["score"] == 1.0
+
+
+def test_a_threshold_that_pays_the_whole_image_is_said() -> None:
+    def spec(**params: object) -> RewardSpec:
+        return RewardSpec(verifier="dynamic_iou", target=[[1, 2, 3, 4]], params=params)  # pyright: ignore
+
+    assert "pays an answer of the whole image" in caution(spec(metric="share", threshold=0.01))
+    assert caution(spec(metric="iou", threshold=0)) == caution(spec()) == ""
+    assert caution(RewardSpec(verifier="counting", target=3)) == ""

@@ -193,8 +193,11 @@ def test_no_blind_window_pays_more_than_the_best_word_to_guess() -> None:
         return fmean(verify(text, row.target, caption=caption).score or 0.0 for row, caption, text in pairs)
 
     words = {word for caption in captions for word in caption.split()}
-    honest = max(mean([word] * len(rows)) for word in words)
-    last = mean([caption.split()[-1] for caption in captions])  # a shape, which is often the wrong word
+    places = range(min(len(caption.split()) for caption in captions))
+    honest = max(
+        *(mean([word] * len(rows)) for word in words),
+        *(mean([caption.split()[place] for caption in captions]) for place in places),
+    )
     windows = [slice(-n, None) for n in (2, 3, 4)] + [slice(n) for n in (1, 2, 3, 4)]
     for window in windows:
-        assert mean([" ".join(caption.split()[window]) for caption in captions]) <= max(honest, last), window
+        assert mean([" ".join(caption.split()[window]) for caption in captions]) <= honest, window

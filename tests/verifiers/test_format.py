@@ -112,3 +112,11 @@ def test_layouts_that_are_broken(response: str) -> None:
 def test_format_parts_tell_which_tag_is_missing() -> None:
     parts = catalog.load("verifiers", "format").verify("<answer>2</answer>", "think_answer").parts
     assert parts == {"think": 0.0, "answer": 1.0, "skipped_thought": 0.0}
+
+
+@pytest.mark.parametrize("nothing", ["\u200b", "\u2060\ufeff", "\u00a0 \n", "\x07", "\ufe0f"])
+def test_what_cannot_be_seen_is_not_an_answer(nothing: str) -> None:
+    for layout in ("answer", "think_answer", "think_boxed"):
+        module = catalog.load("verifiers", "format")
+        assert module.verify(module.wrap(nothing, layout), layout).score == 0.0
+        assert module.verify(module.wrap("3", layout), layout).score == 1.0

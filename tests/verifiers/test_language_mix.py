@@ -37,3 +37,9 @@ def test_unknown_languages_are_refused() -> None:
     with pytest.raises(ValueError, match=r"english.*en, de"):
         catalog.load("verifiers", "language_mix").check_target("english")
     assert score("The cat", "english") is None
+
+
+@pytest.mark.parametrize("nothing", [".", "...", "\u200b", "?!", "---"])
+def test_a_response_that_says_nothing_earns_nothing(nothing: str) -> None:
+    assert catalog.load("verifiers", "language_mix").verify(nothing).score == 0.0
+    assert catalog.load("verifiers", "language_mix").verify("42").score == 1.0

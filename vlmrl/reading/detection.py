@@ -209,3 +209,10 @@ def _curve(images: list[dict[str, NDArray]], recalls_R: NDArray) -> list[list[fl
         precisions.append(float(best[np.searchsorted(right / real, recalls_R)].mean()))
         found.append(float(right[-1] / real) if len(right) else 0.0)
     return [precisions, found]
+
+
+def caution(metric: str, threshold: float) -> str:
+    """How a metric that counts matches pays an answer of the whole image; empty if the threshold is high enough."""
+    if metric not in ("share", "f1") or threshold >= 0.1:
+        return ""
+    return f"metric {metric!r} with the threshold {threshold:g} pays an answer of the whole image; raise the threshold"

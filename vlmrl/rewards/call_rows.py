@@ -78,7 +78,13 @@ def _member(fields: Any, where: str) -> Member:
         if value is not None:
             _expect(value, _MEMBER_FIELDS[name], f"{where}.{name}: unexpected value")
     _expect(fields["response"], str, f"{where}.response: expected text")
+    _expect_length(fields.get("tokens"), f"{where}.tokens")
     return Member(**fields)
+
+
+def _expect_length(tokens: Any, where: str) -> None:
+    if tokens is not None and (type(tokens) is not int or tokens < 0):
+        raise UserError(f"{where}: expected a number of tokens, 0 or more, got {json.dumps(tokens)[:80]}")
 
 
 def _expect(value: Any, kind: Any, complaint: str) -> None:
@@ -125,6 +131,7 @@ def answered_from_row(row: Any, where: str, root: Path | None = None, frames: Fr
                 raise UserError(f"{where}: {name}: not JSON, got {fields[name]!r:.60}") from None
     _expect(row.get("response"), str, f"{where}: response: expected text")
     sample = sample_from_row(fields, where, root)
+    _expect_length(row.get("tokens"), f"{where}: tokens")
     members = [Member(row["response"], row.get("tokens"))]
     for number, spec in enumerate(sample.reward):
         try:

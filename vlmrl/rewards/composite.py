@@ -194,6 +194,12 @@ def check_spec(spec: RewardSpec) -> None:
         raise UserError(f"{spec.verifier}: {error}") from None
 
 
+def caution(spec: RewardSpec) -> str:
+    """How the parameters of a spec pay an answer that says nothing; empty where they do not."""
+    judge = catalog.load("verifiers", spec.verifier)
+    return f"{spec.verifier}: {line}" if hasattr(judge, "caution") and (line := judge.caution(**spec.params)) else ""
+
+
 def gold_response(sample: Sample) -> str:
     """A response that should earn 1: the demonstration, else the heaviest gold, in the layout of `format`.
 

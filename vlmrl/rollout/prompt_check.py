@@ -8,6 +8,7 @@ from vlmrl.config.run_file import RunConfig
 from vlmrl.errors import UnreadableError, UserError
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.formatting import Formatter
+from vlmrl.rewards.composite import caution
 from vlmrl.rollout import hook
 from vlmrl.rollout.unreadable import encode_each
 from vlmrl.sample import Sample
@@ -28,6 +29,8 @@ class PromptCheck:
         self.needs_demonstration = self.supervised or (training and config.objective.demonstrations)
         self.sampled = 0 if self.supervised else longest_response(config, formatter)
         self.hints = hook.meta_fields(config.rollout) if training and not self.supervised else {}
+        self.cautions: dict[str, str] = {}
+        """By source, how its rewards pay an answer that says nothing."""
         weights = [section.source_weights for section in config.sampler.sections()]
         self.excluded_sources = (
             {name for name in weights[0] if not any(w.get(name) for w in weights)} if training else set()
@@ -44,6 +47,8 @@ class PromptCheck:
                 raise
             return PromptSize(sample.id, 0, 0, 0)
         self._fits(sample, size)
+        for line in filter(None, map(caution, sample.reward)):
+            self.cautions.setdefault(sample.source, line)
         for name, field in self.hints.items():
             self._hint_fits(sample, name, field)
         return size

@@ -61,6 +61,8 @@ def check_run(config: RunConfig) -> int:
                 if split == "train" and missing:
                     missing = {n: f for n, f in missing.items() if not hook.meta_text(sample, f)}
             console.print(f"{name}: {_name(entry)}: {sources.total()} samples checked, {dict(sources)}")
+        for source, line in check.cautions.items():
+            console.print(f"warning: source {source!r}: {line}")
     for name, field in missing.items():
         console.print(f"warning: no checked sample has meta.{field}, so hook {name!r} does nothing")
     rollout = config.rollout
@@ -106,12 +108,16 @@ def _checked_samples(entry: Source, check: PromptCheck) -> Iterator[Sample]:
     check.encode([longest[1]])
 
 
-def check_training_data(config: RunConfig, formatter: Formatter, planner: Planner, data: Dataset) -> None:
-    """`UserError` for a sample that does not fit into the run. It also encodes the longest prompts."""
+def check_training_data(config: RunConfig, formatter: Formatter, planner: Planner, data: Dataset) -> dict[str, str]:
+    """`UserError` for a sample that does not fit into the run. It also encodes the longest prompts.
+
+    Returns, by source, how its rewards pay an answer that says nothing.
+    """
     check = PromptCheck(config, formatter, training=True, fits_memory=planner.require)
     sizes = (check(sample) for sample in _with_progress_bar(data, "measuring prompts", len(data)))
     for index, _ in heapq.nlargest(ENCODED_LONGEST, enumerate(sizes), key=lambda pair: _length_order(pair[1])):
         check.encode([data[index]])
+    return check.cautions
 
 
 def _length_order(size: PromptSize) -> tuple[int, int]:
