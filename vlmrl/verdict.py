@@ -19,6 +19,9 @@ All `params` have defaults, so `verify(response, target)` always works. A verifi
     shapes(response, target, **params) -> list[Shape]
                                   where target and answer lie in the image or in time; for the report, and for the
                                   check that both are read in the right coordinates. It may raise ValueError
+    LOCAL = ("params.model", "target.*.image")
+                                  parameters and fields of the target that name a file, a model or a URL; `*` is any
+                                  key or place in a list. Rows that reach `vlmrl serve` may have none of them
     RUNS = "thread"               it waits for a server or holds a model, and so runs in threads of the caller's
                                   process; all others run where `vlmrl.rewards.workers` finds best
 """

@@ -47,6 +47,17 @@ def verify(response, target):
     return Verdict((zlib.crc32(f"{response}/{target}".encode()) % 999 + 1) / 1000, answer=response)
 '''
 
+OPENER = '''
+"""Opener: a verifier that would open what its target names."""
+from vlmrl.verdict import Verdict
+LOCAL = ("target.files.*.at", "target.url")
+EXAMPLES = []
+def check_target(target=None): pass
+def gold(target=None): return ""
+def verify(response, target=None):
+    return Verdict(1.0)
+'''
+
 
 @pytest.fixture(scope="module")
 def tally(tmp_path_factory) -> Iterator[Path]:
@@ -74,7 +85,10 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 @pytest.fixture(scope="module")
 def service(tally) -> Iterator[Service]:
+    (tally.parent / "more").mkdir()
+    (tally.parent / "more" / "opener.py").write_text(OPENER)
     options = ("--verifiers-path", tally, "--deadline", 1, "--rows", 200, "--body-mb", 1)
+    options += ("--verifiers-path", tally.parent / "more")
     with serving(*options) as running:
         yield running
 
@@ -141,6 +155,36 @@ def test_a_bad_row_is_named(service, body, complaint) -> None:
     assert reply.status_code == 422
     assert complaint in reply.json()["error"]
     assert "\n" not in reply.json()["error"]
+
+
+CLIP = {"id": 1, "verifier": "clip_similarity", "response": "x", "target": {"goal": [1, 0], "baseline": [0, 1]}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"params": {"model": "/a/folder"}}, "params.model"),
+        ({"params": {"model": "hub/id"}}, "params.model"),
+        ({"params": {"model": ["/a"]}}, "params.model"),
+        ({"target": {"goal": {"image": "/dev/zero"}, "baseline": "b"}}, "target.goal.image"),
+        ({"target": {"goal": [1], "baseline": [0], "state": {"image": "data:,"}}}, "target.state.image"),
+        ({"verifier": "opener", "target": {"files": [{"x": 1}, {"at": "a"}]}}, "target.files.1.at"),
+        ({"verifier": "opener", "target": {"files": {"a\nb": {"at": "http://me:word@host"}}}}, "target.files.a b.at"),
+        ({"verifier": "opener", "target": {"url": "http://host"}}, "target.url"),
+    ],
+)
+def test_a_row_that_names_a_file_a_model_or_a_url_is_refused(service, fields, place) -> None:
+    reply = service.post({"rows": [CLIP, CLIP | fields]})
+    assert reply.status_code == 422
+    line = reply.json()["error"]
+    assert line.startswith(f"rows.1: {place}: names a file, a model or a URL")
+    assert "word" not in line
+
+
+def test_the_same_rows_without_names_are_judged(service) -> None:
+    opener = {"id": 1, "verifier": "opener", "response": "a", "target": None}
+    reply = service.post({"rows": [CLIP | {"response": "[1, 0]", "params": {"model": None}}, opener]})
+    assert [verdicts[0]["score"] for verdicts in reply.json()["verdicts"]] == [1.0, 1.0]
 
 
 def test_requests_are_bounded(service) -> None:
@@ -216,6 +260,15 @@ def test_an_address_that_others_reach_needs_a_token() -> None:
 def run_serve(*options: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name != "VLMRL_SERVICE_TOKEN"}
     return subprocess.run([*VLMRL, *options], capture_output=True, text=True, env=clean, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("token", ["   ", "\t", "two words", "s3cret\n", "gr\u00fc\u00df"])
+def test_a_token_that_no_client_can_send_is_refused(token) -> None:
+    environment = os.environ | {"VLMRL_SERVICE_TOKEN": token}
+    done = subprocess.run([*VLMRL, "--port", "0"], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("vlmrl: VLMRL_SERVICE_TOKEN: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_token_is_asked_for(guarded, monkeypatch) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import vlmrl
+from vlmrl import catalog
 from vlmrl.errors import UserError
 from vlmrl.rewards.call_rows import call_from_row
 from vlmrl.rewards.calls import Call
+from vlmrl.rewards.redaction import redact
 from vlmrl.serve.dispatch import fingerprint
 
 RETRY_AFTER = 1
 """Seconds after which a client may ask again."""
+LONGEST_LINE = 1000
+"""Characters of a refusal."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,10 @@ class Limits:
 
 
 class Refused(Exception):
-    """Ends a request with a status code and one line."""
+    """Ends a request with a status code and one line, whatever the request has put into it."""
 
     def __init__(self, code: int, why: str) -> None:
-        super().__init__(why)
+        super().__init__(" ".join(redact(why[:LONGEST_LINE]).split()))
         self.code = code
 
 
@@ -67,13 +71,41 @@ def calls_from(body: bytes, limit: int) -> list[Call]:
         raise Refused(422, 'body: expected {"rows": [...]}')
     try:
         calls = [call_from_row(row, f"rows.{i}") for i, row in enumerate(rows)]
+        for i, call in enumerate(calls):
+            _check_local(call, f"rows.{i}")
     except UserError as error:
         raise Refused(422, str(error)) from None
+    except RecursionError:
+        raise Refused(422, "body: nested too deeply; no verifier takes such rows") from None
     _check_expected(asked.get("expect", {}), calls)
     count = sum(len(call.members) for call in calls)
     if count > limit:
         raise Refused(413, f"rows: {count} responses in one request; send at most {limit}")
     return calls
+
+
+def _check_local(call: Call, where: str) -> None:
+    """Refuses a row that names a file, a model or a URL: whoever sends it would have this machine open it."""
+    fields = {"params": call.params, "target": call.target}
+    for declared in catalog.local_fields(call.verifier):
+        for place in _places(fields, declared.split(".")):
+            raise Refused(
+                422,
+                f"{where}: {place[:80]}: names a file, a model or a URL, which rows sent to a service cannot do; judge "
+                "them without one (`vlmrl score`, or a run without reward.servers)",
+            )
+
+
+def _places(value: Any, path: Sequence[str]) -> Iterator[str]:
+    """The places that a declared path matches, where there is a value."""
+    if not path:
+        if value is not None:
+            yield ""
+        return
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        if path[0] in ("*", str(key)):
+            yield from (f"{key}.{place}".rstrip(".") for place in _places(inner, path[1:]))
 
 
 def _check_expected(expected: Any, calls: Sequence[Call]) -> None:

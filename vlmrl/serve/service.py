@@ -22,6 +22,7 @@ import hmac
 import inspect
 import ipaddress
 import json
+import re
 import signal
 import socket
 import time
@@ -64,6 +65,8 @@ def serve(
     `port` 0 takes a free one; the first line of output says which. `UserError` without a token for an address
     that others can reach, for an address that cannot be had and for a verifier that cannot be loaded.
     """
+    if token and not re.fullmatch("[!-~]+", token):
+        raise UserError(f"{TOKEN}: is blank, or has a character that no header can hold; use visible ASCII only")
     if not token and not _is_loopback(host):
         raise UserError(f"--host {host}: others can reach it, so set {TOKEN} to a secret that clients will send")
     for name in catalog.names("verifiers"):
