@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +28,7 @@ class Limits:
     """What a service takes."""
 
     body_mb: int = 16
-    """Megabytes of one request; all requests in flight may have sixteen times as many."""
+    """Megabytes of one request; all requests in flight may take eight times as much memory."""
     rows: int = 1024
     """Responses in one request."""
     rows_in_flight: int = 8192
@@ -44,23 +46,59 @@ class Refused(Exception):
 
 
 class Room:
-    """Counts what is in flight, up to a bound."""
+    """Counts what is in flight, up to a bound. `alone`: a request that is longer may be the only one."""
 
-    def __init__(self, size: int, what: str) -> None:
+    def __init__(self, size: int, what: str, alone: bool = False) -> None:
         self.size = size
         self.what = what
+        self.alone = alone
         self.taken = 0
 
-    def take(self, amount: int) -> None:
-        if self.taken + amount > self.size:
+    def take(self, held: ExitStack, amount: int) -> None:
+        """Takes room until `held` is closed."""
+        if amount > self.size and not self.alone:
+            raise Refused(413, f"{amount} {self.what} in one request, over {self.size}; send fewer rows at a time")
+        if self.taken + amount > self.size and (self.taken or not self.alone):
             raise Refused(429, f"{self.taken} {self.what} are in flight; try again in {RETRY_AFTER} s")
         self.taken += amount
+        held.callback(self._give, amount)
 
-    def give(self, amount: int) -> None:
+    def _give(self, amount: int) -> None:
         self.taken -= amount
 
 
-def calls_from(body: bytes, limit: int) -> list[Call]:
+class Arriving:
+    """Counts the bytes of bodies that are being read. When they are too many, the oldest of the bodies gives way:
+    others arrive while it does not, and would have to wait for it."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.taken = 0
+        self.bodies: dict[asyncio.Timeout, int] = {}
+        """By the clock that ends their reading, in the order in which they began."""
+
+    def take(self, clock: asyncio.Timeout, amount: int) -> None:
+        """For a piece of the body of that clock; may end the reading of others."""
+        self.bodies[clock] = self.bodies.get(clock, 0) + amount
+        self.taken += amount
+        while self.taken > self.size:
+            oldest = next(iter(self.bodies))
+            self.end(oldest)
+            if not oldest.expired():
+                oldest.reschedule(0.0)
+
+    def end(self, clock: asyncio.Timeout) -> None:
+        """The body is complete, or given up."""
+        self.taken -= self.bodies.pop(clock, 0)
+
+
+def memory_of(body: bytes | bytearray) -> int:
+    """Bytes, about and rather more, that the body takes once it is parsed: an empty list has 56, an object 184."""
+    lists, objects = body.count(b",") + body.count(b"["), body.count(b"{")
+    return 4 * len(body) + 32 * lists + 64 * body.count(b":") + 192 * objects
+
+
+def calls_from(body: bytes | bytearray, limit: int) -> list[Call]:
     """The calls that a body asks for."""
     try:
         asked = json.loads(body)
