@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from helpers.service import TOKEN, VLMRL, Service, serving
+from helpers.service import TOKEN, VLMRL, Service, gone, serving
 
 from vlmrl import catalog
 from vlmrl.errors import UserError
@@ -75,12 +76,6 @@ def ask(response: str, target: int = 0) -> Call:
 
 def rows(*responses: str) -> dict[str, Any]:
     return {"rows": [{"id": i, "verifier": "tally", "response": r, "target": 0} for i, r in enumerate(responses)]}
-
-
-def gone(processes: list[psutil.Process]) -> bool:
-    """Whether all have ended; a zombie has."""
-    _, alive = psutil.wait_procs(processes, timeout=20)
-    return not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +243,68 @@ def test_what_is_in_flight_is_bounded(guarded, monkeypatch) -> None:
     slow.join()
 
 
+# --- soft verifiers, and clients that leave -----------------------------------------------------------------
+
+
+@pytest.fixture
+def soft_service(tally, tmp_path) -> Iterator[Service]:
+    (tmp_path / "hanging.py").write_text(TALLY.replace("import os", 'RUNS = "thread"\nimport os'))
+    options = ("--verifiers-path", tally, "--verifiers-path", tmp_path, "--deadline", 600, "--rows-in-flight", 400)
+    with serving(*options) as running:
+        yield running
+
+
+def soft_rows(count: int) -> dict[str, Any]:
+    return {"rows": [{"id": 1, "verifier": "hanging", "response": "sleep 900", "target": 0}] * count}
+
+
+def asking(service: Service, body: dict[str, Any]) -> socket.socket:
+    """A connection on which the rows were sent."""
+    content = json.dumps(body).encode()
+    connection = socket.create_connection(("127.0.0.1", int(service.port())), timeout=30)
+    head = f"POST /judge HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+    return connection
+
+
+def rows_in_flight(service: Service, count: int) -> None:
+    """Waits until there are so many."""
+    until = time.monotonic() + 30
+    while service.metrics()["vlmrl_rows_in_flight"] != count:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_soft_verifiers_that_hang_hold_back_no_rule(soft_service) -> None:
+    waiting = [asking(soft_service, soft_rows(1)) for _ in range(80)]
+    rows_in_flight(soft_service, 80)
+    for i in range(10):
+        reply = soft_service.post(rows(*(f"answer {i}/{j}" for j in range(30))))
+        assert [verdicts[0]["status"] for verdicts in reply.json()["verdicts"]] == ["ok"] * 30
+    refused = soft_service.post(soft_rows(21))
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    assert "80 rows of soft verifiers are in flight" in refused.json()["error"]
+    for one in waiting:
+        one.close()
+    rows_in_flight(soft_service, 0)
+    fine = soft_service.post({"rows": [soft_rows(1)["rows"][0] | {"response": "fine"}]})
+    assert fine.json()["verdicts"][0][0]["answer"] == "fine"
+
+
+@pytest.mark.parametrize("verifier", ["tally", "hanging"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_client_that_leaves_frees_its_place(soft_service, verifier, begun) -> None:
+    """Before the reply, and after its first space."""
+    row = {"id": 1, "verifier": verifier, "response": "sleep 900", "target": 0}
+    connection = asking(soft_service, {"rows": [row] * 90})
+    rows_in_flight(soft_service, 90)
+    said = b""
+    while begun and not said.endswith(b"\r\n\r\n1\r\n \r\n"):
+        said += connection.recv(1)
+    connection.close()
+    rows_in_flight(soft_service, 0)
+
+
 # --- who may ask ------------------------------------------------------------------------------------------
 
 
@@ -339,7 +396,9 @@ def test_a_stop_finishes_what_is_in_flight_and_leaves_no_process(tally, command,
 def broken_off(service: Service, *responses: str) -> None:
     """A request that gets no verdicts."""
     with suppress(httpx.TransportError):
-        assert service.post(rows(*responses)).status_code == 500
+        reply = service.post(rows(*responses))
+        assert "was stopped" in reply.json()["error"]
+        assert reply.status_code == (200 if reply.text.startswith(" ") else 500)
 
 
 def test_a_stop_does_not_wait_for_ever(tally) -> None:
