@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from helpers import hostile_client
 from helpers.service import TOKEN, VLMRL, Service, gone, serving
 
 from vlmrl import catalog
@@ -561,12 +562,13 @@ def test_a_run_is_judged_by_servers_as_by_itself(service, tmp_path) -> None:
 # --- load -------------------------------------------------------------------------------------------------
 
 
-def load(seconds: float, tally: Path) -> dict[str, Any]:
+def load(seconds: float, tally: Path, hostile: bool = False) -> dict[str, Any]:
     """64 clients ask without pause, a worker is killed every second, the server restarted in the middle.
 
+    `hostile`: instead of the restart, another client does all the harm it can, to the end and beyond it.
     Every answer is compared with what this process gives; the result is what happened, in numbers.
     """
-    options = ("--verifiers-path", tally, "--deadline", 1, "--rows-in-flight", 1024)
+    options = ("--verifiers-path", tally, "--deadline", 1, "--rows-in-flight", 1024, "--grace", 10)
     server = Service(*options)
     over = threading.Event()
     asked = [0] * 64
@@ -589,12 +591,20 @@ def load(seconds: float, tally: Path) -> dict[str, Any]:
     clients = [threading.Thread(target=client, args=(number,)) for number in range(64)]
     for one in clients:
         one.start()
-    kills, restarted = 0, 0.0
+    attacks: list[int] = []
+    attack_over = threading.Event()
+    attacker = threading.Thread(
+        target=lambda: attacks.append(hostile_client.attack(int(server.port()), 16, attack_over, seed=7))
+    )
+    if hostile:
+        attacker.start()
+    kills, restarted, most_mb = 0, 0.0, 0.0
     start = time.monotonic()
     try:
         while time.monotonic() - start < seconds or not all(asked):
             time.sleep(max(0.0, start + kills + 1.0 - time.monotonic()))
-            if not restarted and time.monotonic() - start > seconds / 2:
+            most_mb = max(most_mb, psutil.Process(server.process.pid).memory_info().rss / 1e6)
+            if not hostile and not restarted and time.monotonic() - start > seconds / 2:
                 again = time.monotonic()
                 assert server.stop() == 0
                 server = Service(*options, "--port", server.port())
@@ -610,9 +620,14 @@ def load(seconds: float, tally: Path) -> dict[str, Any]:
     family = server.family()
     assert server.stop() == 0
     assert gone(family)
+    attack_over.set()
+    if hostile:
+        attacker.join()
+        assert server.stderr() == ""
     why = Counter(v.status for v in unscored)
     return {
         "rows": sum(asked), "fewest": min(asked), "wrong": wrong, "unscored": dict(why), "kills": kills,
+        "attacks": sum(attacks), "most_mb": round(most_mb),
         "refused": refused, "restart_seconds": round(restarted, 1), "seconds": round(time.monotonic() - start, 1),
     }  # fmt: skip
 
@@ -628,3 +643,12 @@ def test_every_row_is_answered_once_in_order_and_none_becomes_zero(tally) -> Non
     assert happened["wrong"] == []
     assert happened["kills"] >= 5
     assert 4 <= sum(happened["unscored"].values()) <= 4 + happened["kills"]
+
+
+@pytest.mark.slow
+def test_a_hostile_client_costs_the_others_nothing(tally) -> None:
+    happened = load(15.0, tally, hostile=True)
+    assert happened["wrong"] == []
+    assert happened["attacks"] >= 20
+    assert 4 <= sum(happened["unscored"].values()) <= 4 + happened["kills"]
+    assert happened["most_mb"] < 300

@@ -18,6 +18,7 @@ client nor a proxy takes the silence for the end. The calls of a client that lea
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import hmac
 import inspect
 import ipaddress
@@ -29,7 +30,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -57,7 +58,7 @@ except ImportError as error:
 TOKEN = "VLMRL_SERVICE_TOKEN"
 THREADS = 32
 """Requests judged at one time, and as many with soft verifiers; the others wait."""
-MEMORY_BODIES = 8
+MEMORY_BODIES = 6
 """Memory of all requests in flight, in the largest bodies."""
 SOFT_SHARE = 4
 """One part in so many of the rows and the memory is what requests with soft verifiers may have."""
@@ -65,6 +66,7 @@ STOPPED = "the service was stopped before the verdicts; ask another one"
 HEARTBEAT = 5.0
 """Seconds between the spaces that precede a slow reply."""
 BODY_SECONDS = 60.0
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def serve(
@@ -85,6 +87,7 @@ def serve(
         listener = socket.create_server((host, port), family=_family(host), backlog=2048)
     except (OSError, OverflowError) as error:
         raise UserError(f"--host {host} --port {port}: cannot listen there ({error})") from None
+    _give_memory_back()
     with Workers(workers, deadline, memory_mb) as judging:
         service = _Service(judging, token, limits)
         config = uvicorn.Config(service.app(), lifespan="off", ws="none", log_level="warning")
@@ -96,6 +99,14 @@ def serve(
         print(f"vlmrl serve: http://{shown}:{listener.getsockname()[1]} ({judging.count} processes)", flush=True)
         server.run([listener])
     print("vlmrl serve: stopped", flush=True)
+
+
+def _give_memory_back() -> None:
+    """Makes what a large body took go back to the system: by default, glibc keeps up to 64 MB for each thread."""
+    with suppress(AttributeError, OSError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((_M_MMAP_THRESHOLD, 2**18), (_M_TRIM_THRESHOLD, 2**20), (_M_ARENA_MAX, 2)):
+            mallopt(option, value)
 
 
 def _is_loopback(host: str) -> bool:
