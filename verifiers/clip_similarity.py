@@ -34,6 +34,7 @@ from vlmrl.sample import Media
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 RUNS = "thread"
+LOCAL = ("params.model", "target.*.image")
 
 Vector = NDArray[np.float64]
 

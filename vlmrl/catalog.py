@@ -105,7 +105,7 @@ def _presets(kind: str) -> dict[str, dict[str, Any]]:
 def load(kind: str, name: str) -> ModuleType:
     """The module of that name, for a table of presets one with `PRESET`; `UserError` names the nearest valid one."""
     if name not in names(kind):
-        raise UserError(f"unknown {singular(kind)} {name!r}{nearest(name, names(kind))}")
+        raise UserError(f"unknown {singular(kind)} {name[:100]!r}{nearest(name, names(kind))}")
     if kind == "verifiers" and name in _ADDED:
         return user_verifiers.load(_ADDED[name])
     file = folder(kind) / f"{name}.py"
@@ -155,6 +155,11 @@ def takes_any(verifier: str) -> bool:
 def sample_fields(verifier: str) -> tuple[str, ...]:
     """The fields of a sample that the verifier receives; only a reward function has any."""
     return getattr(load("verifiers", verifier), "SAMPLE_FIELDS", ())
+
+
+def local_fields(verifier: str) -> tuple[str, ...]:
+    """The fields that name a file, a model or a URL, as the verifier declares them in `LOCAL`."""
+    return getattr(load("verifiers", verifier), "LOCAL", ())
 
 
 @cache

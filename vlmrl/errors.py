@@ -31,7 +31,7 @@ class UnreadableError(UserError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown name" message: `; did you mean 'x'?`, or the list of known names."""
-    known = sorted(known)
+    known, name = sorted(known), name[:100]  # the time grows with the length, and so does the line
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -23,6 +23,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,8 @@ MARK = re.compile(rf"(?<!\\)({'|'.join(MARKS.values())})")
 """A mark in the text of a message; with a backslash before it, it is text."""
 MIME = {"images": "image", "videos": "video", "audios": "audio"}
 
+MOST_BYTES = 2**33
+"""Bytes of a medium."""
 _LONGEST_PATH = 4096
 """Characters of a path, as Linux has it."""
 _ELSEWHERE = {
@@ -89,12 +92,20 @@ class Media(_Frozen):
         """Its name in messages."""
         return self.path or f"<{len(self.data or b'')} bytes>"
 
-    def read(self) -> bytes:
-        """Its bytes; `UnreadableError` if the file cannot be read."""
+    def read(self, most: int = MOST_BYTES) -> bytes:
+        """Its bytes; `UnreadableError` if the file cannot be read, is not a regular one or has more than `most` bytes.
+
+        A device or a pipe is never opened: it may have no end, or nobody who writes.
+        """
         if self.data is not None:
             return self.data
         assert self.path is not None
         try:
+            about = os.stat(self.path)
+            if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
+                raise UnreadableError(self.path, "is not a regular file", "fix the path or drop the row")
+            if about.st_size > most:
+                raise UnreadableError(self.path, f"has {about.st_size:,} bytes, more than {most:,}")
             return Path(self.path).read_bytes()
         except OSError as error:
             reason = (error.strerror or str(error)).lower()

@@ -110,6 +110,7 @@ def _load_function(added: Added) -> ModuleType:
 
     made: Any = ModuleType(module.__name__, inspect.getdoc(reward))
     made.__file__, made.EXAMPLES, made.verify, made.check_target = str(added.file), [], verify, check_target
+    made.LOCAL = getattr(module, "LOCAL", ())
     anything = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     made.SAMPLE_FIELDS = tuple(name for name in SAMPLE_FIELDS if anything or name in signature.parameters)
     return made

@@ -21,6 +21,9 @@ All `params` have defaults, so `verify(response, target)` always works. A verifi
                                   check that both are read in the right coordinates. It may raise ValueError
     caution(**params) -> str      how these params pay an answer that says nothing; empty where they do not. It is said
                                   at the start of a run
+    LOCAL = ("params.model", "target.*.image")
+                                  parameters and fields of the target that name a file, a model or a URL; `*` is any
+                                  key or place in a list. Rows that reach `vlmrl serve` may have none of them
     RUNS = "thread"               it waits for a server or holds a model, and so runs in threads of the caller's
                                   process; all others run where `vlmrl.rewards.workers` finds best
 """

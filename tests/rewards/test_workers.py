@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from vlmrl import catalog
+from vlmrl.rewards import soft_threads
 from vlmrl.rewards import workers as workers_module
 from vlmrl.rewards.calls import Call, run_call, run_calls
 from vlmrl.rewards.workers import LONGEST_HERE, STRETCH, Workers
@@ -211,7 +212,8 @@ def judged_here(monkeypatch) -> list[str]:
         names.append(call.verifier)
         return run_call(call)
 
-    monkeypatch.setattr(workers_module, "run_call", spy)
+    for module in (workers_module, soft_threads):
+        monkeypatch.setattr(module, "run_call", spy)
     return names
 
 
@@ -249,3 +251,23 @@ def test_a_soft_verifier_waits_in_threads_of_this_process(workers, judged_here, 
     question = {"question": "Which city?", "answer": "Paris"}
     assert workers([Call("judge", (Member("Lyon"),), question, {})])[0][0].status == "error"
     assert judged_here == ["judge"]
+
+
+@pytest.mark.parametrize("target", ["9" * 30_000, [[1.0] * 4] * 2000])
+def test_a_long_target_does_not_run_here(workers, judged_here, target) -> None:
+    workers.seconds["counting"] = 0.0
+    assert workers([Call("counting", (Member("3"),), target, {})])[0][0].status == "bad_target"
+    assert judged_here == []
+
+
+def test_a_target_that_cannot_be_handed_over_costs_its_own_verdict_only(workers) -> None:
+    deep: list[object] = []
+    for _ in range(900):
+        deep = [deep]
+    calls = [counting(i) for i in range(40)]
+    calls[17] = Call("counting", (Member("3"),), deep, {})
+    workers.seconds["counting"] = 1e-3
+    found = workers(calls)
+    assert found[17][0].score is None
+    del calls[17], found[17]
+    assert found == run_calls(calls)

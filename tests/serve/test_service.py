@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,7 +21,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from helpers.service import TOKEN, VLMRL, Service, serving
+from helpers import hostile_client
+from helpers.service import TOKEN, VLMRL, Service, gone, serving
 
 from vlmrl import catalog
 from vlmrl.errors import UserError
@@ -47,6 +49,17 @@ def verify(response, target):
     return Verdict((zlib.crc32(f"{response}/{target}".encode()) % 999 + 1) / 1000, answer=response)
 '''
 
+OPENER = '''
+"""Opener: a verifier that would open what its target names."""
+from vlmrl.verdict import Verdict
+LOCAL = ("target.files.*.at", "target.url")
+EXAMPLES = []
+def check_target(target=None): pass
+def gold(target=None): return ""
+def verify(response, target=None):
+    return Verdict(1.0)
+'''
+
 
 @pytest.fixture(scope="module")
 def tally(tmp_path_factory) -> Iterator[Path]:
@@ -66,15 +79,12 @@ def rows(*responses: str) -> dict[str, Any]:
     return {"rows": [{"id": i, "verifier": "tally", "response": r, "target": 0} for i, r in enumerate(responses)]}
 
 
-def gone(processes: list[psutil.Process]) -> bool:
-    """Whether all have ended; a zombie has."""
-    _, alive = psutil.wait_procs(processes, timeout=20)
-    return not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
-
-
 @pytest.fixture(scope="module")
 def service(tally) -> Iterator[Service]:
+    (tally.parent / "more").mkdir()
+    (tally.parent / "more" / "opener.py").write_text(OPENER)
     options = ("--verifiers-path", tally, "--deadline", 1, "--rows", 200, "--body-mb", 1)
+    options += ("--verifiers-path", tally.parent / "more")
     with serving(*options) as running:
         yield running
 
@@ -143,6 +153,36 @@ def test_a_bad_row_is_named(service, body, complaint) -> None:
     assert "\n" not in reply.json()["error"]
 
 
+CLIP = {"id": 1, "verifier": "clip_similarity", "response": "x", "target": {"goal": [1, 0], "baseline": [0, 1]}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"params": {"model": "/a/folder"}}, "params.model"),
+        ({"params": {"model": "hub/id"}}, "params.model"),
+        ({"params": {"model": ["/a"]}}, "params.model"),
+        ({"target": {"goal": {"image": "/dev/zero"}, "baseline": "b"}}, "target.goal.image"),
+        ({"target": {"goal": [1], "baseline": [0], "state": {"image": "data:,"}}}, "target.state.image"),
+        ({"verifier": "opener", "target": {"files": [{"x": 1}, {"at": "a"}]}}, "target.files.1.at"),
+        ({"verifier": "opener", "target": {"files": {"a\nb": {"at": "http://me:word@host"}}}}, "target.files.a b.at"),
+        ({"verifier": "opener", "target": {"url": "http://host"}}, "target.url"),
+    ],
+)
+def test_a_row_that_names_a_file_a_model_or_a_url_is_refused(service, fields, place) -> None:
+    reply = service.post({"rows": [CLIP, CLIP | fields]})
+    assert reply.status_code == 422
+    line = reply.json()["error"]
+    assert line.startswith(f"rows.1: {place}: names a file, a model or a URL")
+    assert "word" not in line
+
+
+def test_the_same_rows_without_names_are_judged(service) -> None:
+    opener = {"id": 1, "verifier": "opener", "response": "a", "target": None}
+    reply = service.post({"rows": [CLIP | {"response": "[1, 0]", "params": {"model": None}}, opener]})
+    assert [verdicts[0]["score"] for verdicts in reply.json()["verdicts"]] == [1.0, 1.0]
+
+
 def test_requests_are_bounded(service) -> None:
     too_many = service.post(rows(*["a"] * 201))
     too_long = service.post(rows("a" * 2**20))
@@ -204,6 +244,68 @@ def test_what_is_in_flight_is_bounded(guarded, monkeypatch) -> None:
     slow.join()
 
 
+# --- soft verifiers, and clients that leave -----------------------------------------------------------------
+
+
+@pytest.fixture
+def soft_service(tally, tmp_path) -> Iterator[Service]:
+    (tmp_path / "hanging.py").write_text(TALLY.replace("import os", 'RUNS = "thread"\nimport os'))
+    options = ("--verifiers-path", tally, "--verifiers-path", tmp_path, "--deadline", 600, "--rows-in-flight", 400)
+    with serving(*options) as running:
+        yield running
+
+
+def soft_rows(count: int) -> dict[str, Any]:
+    return {"rows": [{"id": 1, "verifier": "hanging", "response": "sleep 900", "target": 0}] * count}
+
+
+def asking(service: Service, body: dict[str, Any]) -> socket.socket:
+    """A connection on which the rows were sent."""
+    content = json.dumps(body).encode()
+    connection = socket.create_connection(("127.0.0.1", int(service.port())), timeout=30)
+    head = f"POST /judge HTTP/1.1\r\nHost: x\r\nContent-Length: {len(content)}\r\n\r\n"
+    connection.sendall(head.encode() + content)
+    return connection
+
+
+def rows_in_flight(service: Service, count: int) -> None:
+    """Waits until there are so many."""
+    until = time.monotonic() + 30
+    while service.metrics()["vlmrl_rows_in_flight"] != count:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_soft_verifiers_that_hang_hold_back_no_rule(soft_service) -> None:
+    waiting = [asking(soft_service, soft_rows(1)) for _ in range(80)]
+    rows_in_flight(soft_service, 80)
+    for i in range(10):
+        reply = soft_service.post(rows(*(f"answer {i}/{j}" for j in range(30))))
+        assert [verdicts[0]["status"] for verdicts in reply.json()["verdicts"]] == ["ok"] * 30
+    refused = soft_service.post(soft_rows(21))
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    assert "80 rows of soft verifiers are in flight" in refused.json()["error"]
+    for one in waiting:
+        one.close()
+    rows_in_flight(soft_service, 0)
+    fine = soft_service.post({"rows": [soft_rows(1)["rows"][0] | {"response": "fine"}]})
+    assert fine.json()["verdicts"][0][0]["answer"] == "fine"
+
+
+@pytest.mark.parametrize("verifier", ["tally", "hanging"])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_client_that_leaves_frees_its_place(soft_service, verifier, begun) -> None:
+    """Before the reply, and after its first space."""
+    row = {"id": 1, "verifier": verifier, "response": "sleep 900", "target": 0}
+    connection = asking(soft_service, {"rows": [row] * 90})
+    rows_in_flight(soft_service, 90)
+    said = b""
+    while begun and not said.endswith(b"\r\n\r\n1\r\n \r\n"):
+        said += connection.recv(1)
+    connection.close()
+    rows_in_flight(soft_service, 0)
+
+
 # --- who may ask ------------------------------------------------------------------------------------------
 
 
@@ -216,6 +318,15 @@ def test_an_address_that_others_reach_needs_a_token() -> None:
 def run_serve(*options: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name != "VLMRL_SERVICE_TOKEN"}
     return subprocess.run([*VLMRL, *options], capture_output=True, text=True, env=clean, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("token", ["   ", "\t", "two words", "s3cret\n", "gr\u00fc\u00df"])
+def test_a_token_that_no_client_can_send_is_refused(token) -> None:
+    environment = os.environ | {"VLMRL_SERVICE_TOKEN": token}
+    done = subprocess.run([*VLMRL, "--port", "0"], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("vlmrl: VLMRL_SERVICE_TOKEN: ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_token_is_asked_for(guarded, monkeypatch) -> None:
@@ -286,7 +397,9 @@ def test_a_stop_finishes_what_is_in_flight_and_leaves_no_process(tally, command,
 def broken_off(service: Service, *responses: str) -> None:
     """A request that gets no verdicts."""
     with suppress(httpx.TransportError):
-        assert service.post(rows(*responses)).status_code == 500
+        reply = service.post(rows(*responses))
+        assert "was stopped" in reply.json()["error"]
+        assert reply.status_code == (200 if reply.text.startswith(" ") else 500)
 
 
 def test_a_stop_does_not_wait_for_ever(tally) -> None:
@@ -449,12 +562,13 @@ def test_a_run_is_judged_by_servers_as_by_itself(service, tmp_path) -> None:
 # --- load -------------------------------------------------------------------------------------------------
 
 
-def load(seconds: float, tally: Path) -> dict[str, Any]:
+def load(seconds: float, tally: Path, hostile: bool = False) -> dict[str, Any]:
     """64 clients ask without pause, a worker is killed every second, the server restarted in the middle.
 
+    `hostile`: instead of the restart, another client does all the harm it can, to the end and beyond it.
     Every answer is compared with what this process gives; the result is what happened, in numbers.
     """
-    options = ("--verifiers-path", tally, "--deadline", 1, "--rows-in-flight", 1024)
+    options = ("--verifiers-path", tally, "--deadline", 1, "--rows-in-flight", 1024, "--grace", 10)
     server = Service(*options)
     over = threading.Event()
     asked = [0] * 64
@@ -477,12 +591,20 @@ def load(seconds: float, tally: Path) -> dict[str, Any]:
     clients = [threading.Thread(target=client, args=(number,)) for number in range(64)]
     for one in clients:
         one.start()
-    kills, restarted = 0, 0.0
+    attacks: list[int] = []
+    attack_over = threading.Event()
+    attacker = threading.Thread(
+        target=lambda: attacks.append(hostile_client.attack(int(server.port()), 16, attack_over, seed=7))
+    )
+    if hostile:
+        attacker.start()
+    kills, restarted, most_mb = 0, 0.0, 0.0
     start = time.monotonic()
     try:
         while time.monotonic() - start < seconds or not all(asked):
             time.sleep(max(0.0, start + kills + 1.0 - time.monotonic()))
-            if not restarted and time.monotonic() - start > seconds / 2:
+            most_mb = max(most_mb, psutil.Process(server.process.pid).memory_info().rss / 1e6)
+            if not hostile and not restarted and time.monotonic() - start > seconds / 2:
                 again = time.monotonic()
                 assert server.stop() == 0
                 server = Service(*options, "--port", server.port())
@@ -498,9 +620,14 @@ def load(seconds: float, tally: Path) -> dict[str, Any]:
     family = server.family()
     assert server.stop() == 0
     assert gone(family)
+    attack_over.set()
+    if hostile:
+        attacker.join()
+        assert server.stderr() == ""
     why = Counter(v.status for v in unscored)
     return {
         "rows": sum(asked), "fewest": min(asked), "wrong": wrong, "unscored": dict(why), "kills": kills,
+        "attacks": sum(attacks), "most_mb": round(most_mb),
         "refused": refused, "restart_seconds": round(restarted, 1), "seconds": round(time.monotonic() - start, 1),
     }  # fmt: skip
 
@@ -516,3 +643,12 @@ def test_every_row_is_answered_once_in_order_and_none_becomes_zero(tally) -> Non
     assert happened["wrong"] == []
     assert happened["kills"] >= 5
     assert 4 <= sum(happened["unscored"].values()) <= 4 + happened["kills"]
+
+
+@pytest.mark.slow
+def test_a_hostile_client_costs_the_others_nothing(tally) -> None:
+    happened = load(15.0, tally, hostile=True)
+    assert happened["wrong"] == []
+    assert happened["attacks"] >= 20
+    assert 4 <= sum(happened["unscored"].values()) <= 4 + happened["kills"]
+    assert happened["most_mb"] < 300

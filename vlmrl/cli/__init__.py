@@ -21,6 +21,7 @@ import vlmrl
 from vlmrl import catalog
 from vlmrl.cli.arguments import Parser, add_module, examples, split_settings
 from vlmrl.errors import UserError
+from vlmrl.rewards.redaction import redact
 
 # Importing vlmrl.cli.list makes `list` a module in this namespace: the builtin is not used in this file.
 COMMANDS = ("train", "score", "check", "data", "serve", "report", "bench", "list", "settings", "doctor")
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"vlmrl: {error}", file=sys.stderr)
+        print(f"vlmrl: {redact(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MOST_PIXELS = 89_478_485
 """Pixels above which Pillow warns of a decompression bomb; an RGB image of so many takes 256 MiB."""
 
+MOST_BYTES = 2**30
+"""Bytes of an image file, about what MOST_PIXELS take without compression at 32 bits a channel."""
+
 
 def load_image(media: Media) -> Image:
     """The fully decoded image in RGB. `UnreadableError` for a missing or broken file, or one that is not an image."""
@@ -58,7 +61,7 @@ def _opened(media: Media) -> Iterator[tuple[Any, bytes]]:
 
     data = None
     try:
-        data = media.read()
+        data = media.read(MOST_BYTES)
         with warnings.catch_warnings():
             # What is wrong becomes an error with the file's name; a warning of Pillow names nothing.
             warnings.simplefilter("ignore")

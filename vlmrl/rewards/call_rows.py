@@ -12,6 +12,7 @@ a list. The file is a stream of any size; answers are judged in worker processes
 from __future__ import annotations
 
 import json
+import reprlib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -89,7 +90,9 @@ def _expect_length(tokens: Any, where: str) -> None:
 
 def _expect(value: Any, kind: Any, complaint: str) -> None:
     if not isinstance(value, kind):
-        raise UserError(f"{complaint}, got {json.dumps(value)[:80]}")
+        # Of a row that comes over the network, the value may be huge, or too deep for `json`.
+        shown = reprlib.repr(value) if isinstance(value, list | dict | str) else json.dumps(value)
+        raise UserError(f"{complaint}, got {shown[:80]}")
 
 
 def row_from_call(call: Call) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from vlmrl import catalog
 from vlmrl.errors import UserError, nearest
+from vlmrl.rewards.redaction import redact, redacted
 from vlmrl.verdict import Member, Verdict
 
 
@@ -42,14 +43,14 @@ def run_call(call: Call) -> list[Verdict]:
             verdicts = [module.verify(call.members[0].response, call.target, **call.params)]
         if len(verdicts) != len(call.members) or not all(isinstance(v, Verdict) for v in verdicts):
             raise TypeError(f"returned {verdicts!r:.80}, not a Verdict for each response")
-        return verdicts
+        return verdicts if catalog.is_bounded(call.verifier) else [redacted(verdict) for verdict in verdicts]
     except Exception as error:
         return [failure(call.verifier, error)] * len(call.members)
 
 
 def failure(what: str, error: Exception) -> Verdict:
     """The verdict of a response that could not be judged: what failed, and the exception."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    reason = " ".join(redact(f"{type(error).__name__}: {error}").split())
     return Verdict(None, "error", why=f"{what} failed: {reason[:200]}")
 
 
@@ -68,4 +69,4 @@ def check_params(verifier: str, params: Iterable[str]) -> None:
     known = catalog.parameters(verifier)
     for name in params:
         if name not in known and not catalog.takes_any(verifier):
-            raise UserError(f"params.{name}: unknown parameter of {verifier}{nearest(name, known)}")
+            raise UserError(f"params.{name[:100]}: unknown parameter of {verifier}{nearest(name, known)}")

@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl.reading import answers
+from vlmrl.rewards.redaction import hide, redact, without_login
 
 FIRST_WAIT = 0.5
 """Seconds before the second try; they double with each further one, less up to a half by chance."""
@@ -94,7 +95,7 @@ def verdict_line(reply: str, values: Mapping[str, float]) -> float | None:
 class Settings:
     """What the environment says."""
 
-    url: str
+    url: str = field(repr=False)
     model: str
     key: str = field(repr=False)
     max_requests: int
@@ -110,7 +111,7 @@ class Settings:
         if not url or not model:
             raise EndpointError("no endpoint: set VLMRL_ENDPOINT_URL and VLMRL_ENDPOINT_MODEL")
         if not url.startswith(("http://", "https://")):
-            raise EndpointError(f"VLMRL_ENDPOINT_URL: {url!r} does not start with http:// or https://")
+            raise EndpointError(f"VLMRL_ENDPOINT_URL: {redact(url)!r} does not start with http:// or https://")
         return cls(
             url=url.rstrip("/"),
             model=model,
@@ -146,11 +147,14 @@ class Endpoint:
         self.requests = self.tokens = 0
         self.lock = threading.Lock()
         headers = {"Content-Type": "application/json"}
+        hide(settings.key)
+        # No message and no log of the client then shows a password in the URL.
+        self.url, login = without_login(settings.url)
         if settings.key:
             headers["Authorization"] = f"Bearer {settings.key}"
         # As many connections as the caller has threads: none waits for another.
         limits = httpx.Limits(max_connections=None)
-        self.client = httpx.Client(headers=headers, timeout=settings.timeout, limits=limits)
+        self.client = httpx.Client(headers=headers, auth=login, timeout=settings.timeout, limits=limits)
 
     def ask(self, prompt: str, temperature: float, seed: int) -> str:
         """The reply, from the cache if it is there."""
@@ -194,7 +198,7 @@ class Endpoint:
         deadline = time.monotonic() + self.settings.timeout
         content = bytearray()
         try:
-            with self.client.stream("POST", f"{self.settings.url}/chat/completions", content=body) as response:
+            with self.client.stream("POST", f"{self.url}/chat/completions", content=body) as response:
                 for piece in response.iter_bytes():
                     content += piece
                     if len(content) > _LONGEST_BODY:
@@ -203,7 +207,7 @@ class Endpoint:
                     if time.monotonic() > deadline:
                         raise _TryLater(f"endpoint: no whole reply in {self.settings.timeout} s")
         except httpx.InvalidURL as error:
-            raise EndpointError(f"VLMRL_ENDPOINT_URL: {self.settings.url!r}: {error}") from None
+            raise EndpointError(redact(f"VLMRL_ENDPOINT_URL: {self.url!r}: {error}")) from None
         except httpx.RequestError as error:
             raise _TryLater(f"endpoint: {type(error).__name__}: {_line(str(error))}") from None
         status = response.status_code
@@ -239,7 +243,8 @@ class Endpoint:
             raise EndpointError(f"endpoint: the reply was cut at {tokens} tokens; raise VLMRL_ENDPOINT_REPLY_TOKENS")
         if not isinstance(text, str):
             raise EndpointError("endpoint: a chat completion without text")
-        return text
+        # A server may repeat the key that it was sent; what it says goes into verdicts and the cache.
+        return redact(text)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -249,7 +254,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _line(text: str) -> str:
-    return " ".join(text[:2000].split())[:200]
+    return " ".join(redact(text)[:2000].split())[:200]
 
 
 # --- the cache --------------------------------------------------------------------------------------------

@@ -13,11 +13,12 @@ What runs where is measured. Each verifier starts in the processes, to which cal
 work. One of the toolkit's own rules that takes less than `CHEAP` a response judges responses of common length in this
 process, for as long as it stays that fast. Our rules need bounded time for any answer, which
 tests/rewards/audit/test_check.py proves with hostile ones; a verifier file that the user names may hang, and never runs
-here. Soft verifiers wait for their servers in threads. Verdicts come back in the order of the calls.
+here. Soft verifiers wait for their servers in threads of their own. Verdicts come back in the order of the calls.
 """
 
 from __future__ import annotations
 
+import marshal
 import math
 import os
 import queue
@@ -25,13 +26,14 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
 from vlmrl import catalog
 from vlmrl.rewards.calls import Call, run_call
+from vlmrl.rewards.soft_threads import SoftThreads
 from vlmrl.rewards.worker_process import LostError, Worker
 from vlmrl.verdict import Status, Verdict
 
@@ -42,9 +44,9 @@ CHEAP = 150e-6
 STRETCH = 32
 """Calls that this process judges between two looks at the clock, which is slow itself."""
 LONGEST_HERE = 20_000
-"""Characters of a response that this process judges itself."""
-THREADS = 32
-"""Calls of verifiers that wait for a server, at one time."""
+"""Characters of a response, and bytes of its target and parameters, that this process judges itself."""
+SOFT_DEADLINES = 24
+"""The deadline of a soft verifier, in deadlines of the others: all tries of a server have to fit into it."""
 
 ATTEMPTS = 5
 """Times a chunk is judged again because its process died before it began."""
@@ -54,6 +56,7 @@ _POLL = 0.02
 class Workers:
     """A `CallRunner`. `deadline` in seconds and `memory_mb` above what a fresh process holds are per response.
 
+    A soft verifier has `SOFT_DEADLINES` times as long, and no memory limit.
     Safe to call from several threads. Use as a context manager, or `close()`.
     """
 
@@ -66,22 +69,23 @@ class Workers:
         self.closed = False
         self.queue: queue.SimpleQueue[tuple[Future[Any], list[Any]] | None] = queue.SimpleQueue()
         self._seats = [_Seat(self) for _ in range(self.count)]
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="verifier")
+        self._soft = SoftThreads(SOFT_DEADLINES * deadline)
 
-    def __call__(self, calls: Sequence[Call]) -> list[list[Verdict]]:
-        """The verdicts of each call, in order."""
+    def __call__(self, calls: Sequence[Call], dropped: threading.Event | None = None) -> list[list[Verdict]]:
+        """The verdicts of each call, in order. Once `dropped` is set, what is not judged yet is unscored."""
         by_verifier: defaultdict[str, list[int]] = defaultdict(list)
         for i, call in enumerate(calls):
             by_verifier[call.verifier].append(i)
         soft = [i for name, own in by_verifier.items() if catalog.is_soft(name) for i in own]
-        waiting = {i: self._threads.submit(run_call, calls[i]) for i in soft}
+        tasks = self._soft.submit([calls[i] for i in soft])
         verdicts: dict[int, list[Verdict]] = {}
         for name, own in by_verifier.items():
             if catalog.is_bounded(name):
                 verdicts |= self._judge_here(name, calls, own)
+        waiting = set(soft)
         isolated = [i for i in range(len(calls)) if i not in verdicts and i not in waiting]
-        verdicts |= _Batch(self, calls, isolated).run()
-        verdicts |= {i: future.result() for i, future in waiting.items()}
+        verdicts |= _Batch(self, calls, isolated, dropped).run()
+        verdicts |= zip(soft, self._soft.collect(tasks, dropped), strict=True)
         return [verdicts[i] for i in range(len(calls))]
 
     def __enter__(self) -> Self:
@@ -97,7 +101,7 @@ class Workers:
             self.queue.put(None)
         for seat in self._seats:
             seat.end()
-        self._threads.shutdown(cancel_futures=True)
+        self._soft.close()
 
     def measure(self, verifier: str, seconds: float) -> None:
         """Adds the seconds of a response to the running mean of its verifier."""
@@ -106,7 +110,7 @@ class Workers:
     def _judge_here(self, verifier: str, calls: Sequence[Call], indices: Sequence[int]) -> dict[int, list[Verdict]]:
         """The verdicts of those calls of a verifier that this process judges itself."""
         verdicts: dict[int, list[Verdict]] = {}
-        short = [i for i in indices if sum(len(m.response) for m in calls[i].members) <= LONGEST_HERE]
+        short = [i for i in indices if _is_short(calls[i])]
         for at in range(0, len(short), STRETCH):
             if self.seconds[verifier] >= CHEAP:
                 break
@@ -124,6 +128,15 @@ class Workers:
         return future
 
 
+def _is_short(call: Call) -> bool:
+    """Whether it is so short that this process may judge it."""
+    try:
+        asked = marshal.dumps((call.target, dict(call.params)), 2)  # later versions keep what occurs twice once
+    except ValueError:  # nested deeply, or no JSON
+        return False
+    return len(asked) <= LONGEST_HERE >= sum(len(member.response) for member in call.members)
+
+
 # --- batches ----------------------------------------------------------------------------------------------
 
 
@@ -136,17 +149,21 @@ class _Chunk:
 class _Batch:
     """One use of the workers: the verdicts of the calls at `indices`."""
 
-    def __init__(self, workers: Workers, calls: Sequence[Call], indices: Sequence[int]) -> None:
-        self.workers, self.calls = workers, calls
+    def __init__(
+        self, workers: Workers, calls: Sequence[Call], indices: Sequence[int], dropped: threading.Event | None
+    ) -> None:
+        self.workers, self.calls, self.dropped = workers, calls, dropped
         self.verdicts: dict[int, list[Verdict]] = {}
         self.waiting = deque(self._chunks(indices))
         self.running: dict[Future[Any], _Chunk] = {}
 
     def run(self) -> dict[int, list[Verdict]]:
         while self.waiting or self.running:
-            if self.workers.closed:
-                for chunk in (*self.waiting, *self.running.values()):
-                    self._give_up(chunk.indices, "error", "the workers were closed")
+            if self.workers.closed or (self.dropped and self.dropped.is_set()):
+                for future, chunk in (*((None, chunk) for chunk in self.waiting), *self.running.items()):
+                    if future:
+                        future.cancel()  # of those that are judged now, the process is left to its deadline
+                    self._give_up(chunk.indices, "error", "it was stopped before its verdict")
                 break
             while self.waiting and len(self.running) < 2 * self.workers.count:
                 chunk = self.waiting.popleft()
@@ -180,6 +197,11 @@ class _Batch:
                 self.waiting.appendleft(_Chunk(chunk.indices, chunk.attempts + 1))
             else:
                 self._give_up(chunk.indices, "error", "no process lived long enough to judge it")
+        except Exception as error:  # what cannot be pickled, as it is nested too deeply
+            if len(chunk.indices) > 1:
+                self.waiting.extend(_Chunk([i]) for i in chunk.indices)
+            else:
+                self._give_up(chunk.indices, "error", f"cannot be handed to a process ({type(error).__name__})")
         else:
             self._fill(chunk.indices, verdicts, seconds)
 
@@ -232,6 +254,8 @@ class _Seat:
             self.worker = self._start()  # while the caller does other things
         while (item := self.workers.queue.get()) and not self.workers.closed:
             future, calls = item
+            if not future.set_running_or_notify_cancel():
+                continue
             try:
                 future.set_result(self._judge(calls))
             except LostError as lost:

@@ -20,6 +20,7 @@ from typing import Self
 
 from vlmrl.errors import UserError
 from vlmrl.rewards.calls import Call
+from vlmrl.rewards.redaction import hide, redact, without_login, without_secrets
 from vlmrl.serve.dispatch import FIRST_PAUSE, Batch, Job, Server, TooLong, Unanswered
 from vlmrl.verdict import Verdict
 
@@ -43,9 +44,10 @@ class Remote:
         token = token or os.environ.get("VLMRL_SERVICE_TOKEN")
         for url in servers:
             if not url.startswith(("http://", "https://")):
-                raise UserError(f"reward.servers: {url!r} is not a URL; write http://HOST:PORT")
+                raise UserError(f"reward.servers: {redact(url)!r} is not a URL; write http://HOST:PORT")
         self.seconds = seconds
-        self.servers = [Server(url.rstrip("/")) for url in servers]
+        hide(token)
+        self.servers = [Server(*without_login(url.rstrip("/"))) for url in servers]
         self.client = httpx.Client(
             headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(SILENCE, connect=5.0),
@@ -80,11 +82,11 @@ class Remote:
         while True:
             for server in self.servers:
                 try:
-                    response = self.client.get(f"{server.url}/verifiers")
+                    response = self.client.get(f"{server.url}/verifiers", auth=server.login)
                 except httpx.InvalidURL as error:
-                    raise UserError(f"reward.servers: {server.url!r}: {error}") from None
+                    raise UserError(redact(f"reward.servers: {server.url!r}: {error}")) from None
                 except httpx.RequestError as error:
-                    why = f"{type(error).__name__}: {error}"
+                    why = redact(f"{type(error).__name__}: {error}")
                 else:
                     if response.status_code == 200:
                         return
@@ -123,7 +125,8 @@ class Remote:
 
         content = bytearray()
         try:
-            with self.client.stream("POST", f"{server.url}/judge", content=batch.body()) as response:
+            posting = self.client.stream("POST", f"{server.url}/judge", content=batch.body(), auth=server.login)
+            with posting as response:
                 for piece in response.iter_bytes():
                     content += piece
                     if job.over:
@@ -135,7 +138,8 @@ class Remote:
         if response.status_code != 200:
             raise _refusal(server.url, response.status_code, bytes(content), response.headers)
         try:
-            found = [[Verdict(**fields) for fields in one] for one in json.loads(content)["verdicts"]]
+            reply = json.loads(without_secrets(content.decode()))
+            found = [[Verdict(**fields) for fields in one] for one in reply["verdicts"]]
         except (ValueError, LookupError, TypeError, AssertionError):
             raise Unanswered(f"{server.url}: not the reply of a verifier service", counts=True) from None
         if [len(one) for one in found] != batch.sizes:
@@ -148,8 +152,8 @@ def _refusal(url: str, code: int, content: bytes, headers: Mapping[str, str]) ->
     try:
         said = str(json.loads(content)["error"])
     except (ValueError, LookupError, TypeError):
-        said = content[:200].decode("utf-8", "replace")
-    why = f"{url}: HTTP {code}: {' '.join(said.split())}"
+        said = content.decode("utf-8", "replace")
+    why = f"{url}: HTTP {code}: {' '.join(redact(said).split())[:400]}"
     asked = headers.get("Retry-After", "")
     wait = min(60.0, float(asked)) if asked.isascii() and asked.isdigit() else None
     if code == 413:

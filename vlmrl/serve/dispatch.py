@@ -25,6 +25,7 @@ import vlmrl
 from vlmrl import catalog
 from vlmrl.rewards.call_rows import row_from_call
 from vlmrl.rewards.calls import Call
+from vlmrl.rewards.redaction import redact
 from vlmrl.verdict import Verdict
 
 BATCH = 128
@@ -53,7 +54,7 @@ class Unanswered(Exception):
     """Why a batch has to be sent again. `wait`: seconds the server asked for; `counts`: judging may have begun."""
 
     def __init__(self, why: str, wait: float | None = None, counts: bool = False) -> None:
-        super().__init__(why)
+        super().__init__(redact(why))
         self.wait = wait
         self.counts = counts
 
@@ -65,8 +66,9 @@ class TooLong(Exception):
 class Server:
     """One address, and until when it is left out."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, login: tuple[str, str] | None = None) -> None:
         self.url = url
+        self.login = login
         self.failures = 0
         self.failed_at = 0.0
         self.out_until = 0.0
