@@ -32,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from vlmrl import catalog
 from vlmrl.errors import UnreadableError, UserError, one_line
+from vlmrl.files import check_regular
 
 MARKS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
 BOX_MARK = "<bbox>"
@@ -39,6 +40,8 @@ MARK = re.compile(rf"(?<!\\)({'|'.join(MARKS.values())})")
 """A mark in the text of a message; with a backslash before it, it is text."""
 MIME = {"images": "image", "videos": "video", "audios": "audio"}
 
+MOST_BYTES = 1 << 31
+"""Bytes of a medium, at most: it is read whole into memory."""
 _LONGEST_PATH = 4096
 """Characters of a path, as Linux has it."""
 _ELSEWHERE = {
@@ -89,16 +92,35 @@ class Media(_Frozen):
         """Its name in messages."""
         return self.path or f"<{len(self.data or b'')} bytes>"
 
+    def size(self) -> int:
+        """Its bytes in number. `UnreadableError` for a file that is missing, too large, or not a regular one."""
+        if self.data is not None:
+            return len(self.data)
+        assert self.path is not None
+        try:
+            size = check_regular(self.path)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        if size > MOST_BYTES:
+            why = f"has {size:,} bytes, and a medium may have {MOST_BYTES:,}"
+            raise UnreadableError(self.path, why, "make it smaller (fewer pixels, a shorter cut) or drop the row")
+        return size
+
     def read(self) -> bytes:
-        """Its bytes; `UnreadableError` if the file cannot be read."""
+        """Its bytes; `UnreadableError` as in `size`, or if the file cannot be read."""
         if self.data is not None:
             return self.data
         assert self.path is not None
+        size = self.size()
         try:
-            return Path(self.path).read_bytes()
+            with open(self.path, "rb") as file:
+                return file.read(size)  # no more than that: some files of /proc have size 0 and no end
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UnreadableError(self.path, reason, "fix the path or drop the row") from None
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: OSError) -> UnreadableError:
+        reason = error.strerror or str(error)
+        return UnreadableError(self.name, reason[:1].lower() + reason[1:], "fix the path or drop the row")
 
 
 class MediaSet(_Frozen):
