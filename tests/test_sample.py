@@ -120,6 +120,7 @@ def test_key_is_of_the_content_not_of_the_place(tmp_path) -> None:
         ({"reward": []}, "reward: "),
         ({"reward": {"verifier": "counting"}}, "reward: expected a list"),
         ({"reward": [{"verifier": "counting", "target": 3, "weight": 0}]}, "reward.0.weight: "),
+        ({"reward": [{"verifier": "counting", "target": 3, "weight": 1e308}] * 2}, "reward: the sum of the weights is"),
         ({"reward": [{"verifier": "counting", "target": 3, "wieght": 1}]}, "did you mean 'weight'?"),
         ({"sorce": "s"}, "sorce: unknown field; did you mean 'source'?"),
         ({"messages": [{"role": "usr", "content": "?"}]}, "messages.0.role: "),

@@ -21,6 +21,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Callable
@@ -191,6 +192,13 @@ class Sample(_Frozen):
     """Those of the marks `<bbox>` in the messages, in order; without any, `<bbox>` is text like any other."""
     reward: tuple[RewardSpec, ...] = Field(min_length=1)
     meta: dict[str, JsonValue] = {}
+
+    @field_validator("reward")
+    @classmethod
+    def _adds_up(cls, value: tuple[RewardSpec, ...]) -> tuple[RewardSpec, ...]:
+        if not math.isfinite(sum(spec.weight for spec in value)):
+            raise ValueError("the sum of the weights is too large for a number; make them smaller")
+        return value
 
     @model_validator(mode="after")
     def _coherent(self) -> Sample:
