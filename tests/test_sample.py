@@ -1,6 +1,7 @@
 """Samples: validation messages, round trips, media paths, streaming, files written whole or not at all."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -119,6 +120,7 @@ def test_key_is_of_the_content_not_of_the_place(tmp_path) -> None:
         ({"reward": []}, "reward: "),
         ({"reward": {"verifier": "counting"}}, "reward: expected a list"),
         ({"reward": [{"verifier": "counting", "target": 3, "weight": 0}]}, "reward.0.weight: "),
+        ({"reward": [{"verifier": "counting", "target": 3, "weight": 1e308}] * 2}, "reward: the sum of the weights is"),
         ({"reward": [{"verifier": "counting", "target": 3, "wieght": 1}]}, "did you mean 'weight'?"),
         ({"sorce": "s"}, "sorce: unknown field; did you mean 'source'?"),
         ({"messages": [{"role": "usr", "content": "?"}]}, "messages.0.role: "),
@@ -150,6 +152,8 @@ def test_unreadable_files_are_named(tmp_path) -> None:
     (tmp_path / "a.parquet").write_bytes(b"PAR1 no")
     (tmp_path / "a.csv").write_text("x")
     (tmp_path / "a.jsonl").write_bytes(b'{"id": "\xff"}')
+    (tmp_path / "folder.jsonl").mkdir()
+    os.mkfifo(tmp_path / "pipe.jsonl")
     pq.write_table(pa.table({"problem": ["1+1"]}), tmp_path / "foreign.parquet")
     complaints = {
         "a.parquet": "not a readable parquet file",
@@ -157,6 +161,8 @@ def test_unreadable_files_are_named(tmp_path) -> None:
         "a.jsonl": "a.jsonl:1: not valid JSON",
         "foreign.parquet": "not a row of samples",
         "none.jsonl": "no such file",
+        "folder.jsonl": "is a folder",
+        "pipe.jsonl": "is a pipe",
     }
     for name, complaint in complaints.items():
         with pytest.raises(UserError, match=complaint):

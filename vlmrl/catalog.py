@@ -59,7 +59,7 @@ def add_verifiers(*paths: str | Path) -> list[str]:
             kind = "function" if one.function else "file"
             raise UserError(f"{one}: there is a verifier {one.name!r} already; rename the {kind}")
         _ADDED[one.name] = one
-    for cached in (load, function, parameters, takes_any, default_target):
+    for cached in (load, function, parameters, parameter_types, takes_any, default_target):
         cached.cache_clear()  # in a notebook, a file that is added again may have been edited
     for one in added:
         if one.function:
@@ -143,6 +143,17 @@ def parameters(verifier: str) -> tuple[str, ...]:
     """The names of a verifier's parameters, after response and target."""
     parameters = inspect.signature(load("verifiers", verifier).verify).parameters.values()
     return tuple(p.name for p in parameters if p.kind is not p.VAR_KEYWORD)[2:]
+
+
+@cache
+def parameter_types(verifier: str) -> dict[str, tuple[str, ...]]:
+    """The types that each parameter of a verifier is annotated with, by their names: ("float", "None")."""
+    found = {}
+    for name, parameter in inspect.signature(load("verifiers", verifier).verify).parameters.items():
+        annotation = parameter.annotation
+        text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
+        found[name] = tuple(text.split(" | "))
+    return found
 
 
 @cache

@@ -1,8 +1,13 @@
-"""UserError, the exception for wrong input: the command prints it as one line and exits with 2."""
+"""UserError, the exception for wrong input: the command prints it as one line and exits with 2.
+
+Names, ids and paths come from data of others. `escaped` shows them so that they cannot forge a line, move the cursor
+or reverse what stands beside them.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +15,28 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 
+MOST_CHARACTERS = 500
+"""Characters of a message; in a longer one, the middle is left out: it begins with the place and ends with the fix."""
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, line separators, marks of writing direction, and halves of characters."""
+
+
+def escaped(text: str, keep: str = "") -> str:
+    """The text with control characters written as in Python's source, but for those in `keep`."""
+    return _CONTROLS.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text)
+
+
 class UserError(ValueError):
-    """One line that says what is wrong (file, row, field, value) and how to fix it."""
+    """One line that says what is wrong (file, row, field, value) and how to fix it.
+
+    Control characters of the message are escaped, and it is cut to `MOST_CHARACTERS`.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = escaped(message)
+        if len(line) > MOST_CHARACTERS:
+            line = f"{line[: MOST_CHARACTERS // 2]} ... {line[5 - MOST_CHARACTERS // 2 :]}"
+        super().__init__(line)
 
     def at(self, where: str) -> UserError:
         """The same error with the place (row, field) before its line."""

@@ -1,4 +1,4 @@
-"""Files of rows: reads JSONL and parquet as streams, and writes a file whole or not at all.
+"""Files: reads rows of JSONL and parquet as streams and media whole, and writes a file whole or not at all.
 
 for where, row in read_rows("train.parquet"): ...    where = "train.parquet row 17", for messages
 with whole_file("scored.jsonl") as partial: ...      write to `partial`, which is renamed at the end
@@ -6,8 +6,10 @@ with whole_file("scored.jsonl") as partial: ...      write to `partial`, which i
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +28,38 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, Any]]:
     """
     path = Path(path)
     try:
-        if not path.is_file():
-            raise UserError(f"{path}: no such file")
+        check_regular(path)
         if path.suffix not in (".jsonl", ".parquet"):
             raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use .jsonl or .parquet")
         with path.open("rb") as file:
             yield from read_jsonl(file, str(path)) if path.suffix == ".jsonl" else _read_parquet(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def check_regular(path: str | Path) -> int:
+    """The size of a regular file in bytes. `OSError` for a folder, device, pipe or socket, which may never end.
+
+    Call it before opening: a pipe without a writer blocks, and some devices act on being opened.
+    """
+    try:
+        found = os.stat(path)
+    except ValueError as error:  # a NUL, or half a character
+        raise OSError(errno.EINVAL, f"not a path: {error}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, f"is {_KINDS.get(stat.S_IFMT(found.st_mode), 'not a regular file')}")
+    return found.st_size
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
 
 
 def read_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:

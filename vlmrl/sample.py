@@ -21,9 +21,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import re
-import stat
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from vlmrl import catalog
 from vlmrl.errors import UnreadableError, UserError, one_line
+from vlmrl.files import check_regular
 
 MARKS = {"images": "<image>", "videos": "<video>", "audios": "<audio>"}
 BOX_MARK = "<bbox>"
@@ -40,8 +41,8 @@ MARK = re.compile(rf"(?<!\\)({'|'.join(MARKS.values())})")
 """A mark in the text of a message; with a backslash before it, it is text."""
 MIME = {"images": "image", "videos": "video", "audios": "audio"}
 
-MOST_BYTES = 2**33
-"""Bytes of a medium."""
+MOST_BYTES = 1 << 31
+"""Bytes of a medium, at most: it is read whole into memory."""
 _LONGEST_PATH = 4096
 """Characters of a path, as Linux has it."""
 _ELSEWHERE = {
@@ -92,24 +93,35 @@ class Media(_Frozen):
         """Its name in messages."""
         return self.path or f"<{len(self.data or b'')} bytes>"
 
-    def read(self, most: int = MOST_BYTES) -> bytes:
-        """Its bytes; `UnreadableError` if the file cannot be read, is not a regular one or has more than `most` bytes.
+    def size(self, most: int = MOST_BYTES) -> int:
+        """Its bytes in number; `UnreadableError` for a file that is missing, not regular, or has more than `most`."""
+        if self.data is not None:
+            return len(self.data)
+        assert self.path is not None
+        try:
+            size = check_regular(self.path)
+        except OSError as error:
+            raise self._unreadable(error) from None
+        if size > most:
+            why = f"has {size:,} bytes, and it may have {most:,}"
+            raise UnreadableError(self.path, why, "make it smaller (fewer pixels, a shorter cut) or drop the row")
+        return size
 
-        A device or a pipe is never opened: it may have no end, or nobody who writes.
-        """
+    def read(self, most: int = MOST_BYTES) -> bytes:
+        """Its bytes; `UnreadableError` as in `size`, or if the file cannot be read."""
         if self.data is not None:
             return self.data
         assert self.path is not None
+        size = self.size(most)
         try:
-            about = os.stat(self.path)
-            if not stat.S_ISREG(about.st_mode) and not stat.S_ISDIR(about.st_mode):
-                raise UnreadableError(self.path, "is not a regular file", "fix the path or drop the row")
-            if about.st_size > most:
-                raise UnreadableError(self.path, f"has {about.st_size:,} bytes, more than {most:,}")
-            return Path(self.path).read_bytes()
+            with open(self.path, "rb") as file:
+                return file.read(size)  # no more than that: some files of /proc have size 0 and no end
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise UnreadableError(self.path, reason, "fix the path or drop the row") from None
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: OSError) -> UnreadableError:
+        reason = error.strerror or str(error)
+        return UnreadableError(self.name, reason[:1].lower() + reason[1:], "fix the path or drop the row")
 
 
 class MediaSet(_Frozen):
@@ -180,6 +192,13 @@ class Sample(_Frozen):
     """Those of the marks `<bbox>` in the messages, in order; without any, `<bbox>` is text like any other."""
     reward: tuple[RewardSpec, ...] = Field(min_length=1)
     meta: dict[str, JsonValue] = {}
+
+    @field_validator("reward")
+    @classmethod
+    def _adds_up(cls, value: tuple[RewardSpec, ...]) -> tuple[RewardSpec, ...]:
+        if not math.isfinite(sum(spec.weight for spec in value)):
+            raise ValueError("the sum of the weights is too large for a number; make them smaller")
+        return value
 
     @model_validator(mode="after")
     def _coherent(self) -> Sample:

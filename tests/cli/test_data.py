@@ -122,3 +122,41 @@ def test_show_prints_rows_as_they_are(tmp_path, capsys) -> None:
     assert "row-0" not in out
     assert main(["data", "show", file, "--source", "othr"]) == 2
     assert "did you mean 'other'?" in capsys.readouterr().err
+
+
+FORGED = "x\nvlmrl: all is well\x1b[2J\u202e"
+"""A name that would forge a line, clear the screen and reverse the rest of its line."""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": FORGED, "reward": [{"verifier": "counting", "target": "many"}]},
+        {"media": {"images": [f"{FORGED}.png"]}},
+        {FORGED: 1},
+        {"reward": [{"verifier": FORGED, "target": 3}]},
+        {"reward": [{"verifier": "counting", "target": FORGED}]},
+        {"reward": [{"verifier": "counting", "target": 3, "params": {FORGED: 3}}]},
+    ],
+    ids=["id", "path", "field", "verifier", "target", "parameter"],
+)
+def test_a_message_is_one_line_without_control_characters(tmp_path, capsys, change) -> None:
+    done = run(capsys, "data", "check", write(tmp_path, row(0, **change)))
+    complains(done, r"rows.jsonl:1: ")
+    assert not any(character in done.err[:-1] for character in FORGED if not character.isprintable())
+
+
+def test_a_message_has_a_bounded_length(tmp_path, capsys) -> None:
+    done = run(capsys, "data", "check", write(tmp_path, row(0, media={"images": ["x/" * 2000 + "a.png"]})))
+    complains(done, "rows.jsonl:1: media.images.0: ", " ... ", "; fix the path or drop the row")
+    assert len(done.err) < 520
+
+
+@pytest.mark.parametrize("action", ["check", "show"])
+def test_what_is_printed_of_a_row_has_no_control_characters(tmp_path, capsys, action) -> None:
+    asked = [{"role": "user", "content": f"<image>how many?\n{FORGED}"}]
+    file = write(tmp_path, row(0, id=FORGED, source=FORGED, task=FORGED, messages=asked))
+    done = run(capsys, "data", action, file)
+    assert (done.code, done.err) == (0, "")
+    assert r"x\nvlmrl: all is well\x1b[2J\u202e" in done.out
+    assert not any(character in done.out for character in "\x1b\u202e")

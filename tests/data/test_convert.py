@@ -254,7 +254,7 @@ def v_triune(**model: object) -> tuple[str, dict]:
             *v_triune(verifier="detection", answer="[]", verifier_parm={"det_reward_ratio": 3}),
             "reward_model.verifier_parm.det_reward_ratio: expected an object, got 3",
         ),
-        (*v_triune(verifier="detection", answer="[]"), "not a readable image (embedded null "),
+        (*v_triune(verifier="detection", answer="[]"), "not a path: embedded null byte"),
     ],
 )
 def test_an_odd_value_is_one_line(tmp_path, capsys, schema, row, complaint) -> None:

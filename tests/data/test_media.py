@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import struct
 import warnings
 import zlib
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 from transformers.image_utils import load_image as load_in_transformers
 
+from vlmrl.data.clips import check_audio, check_video, video_size
 from vlmrl.data.media import _rgb, encode_png, image_size, load_image
 from vlmrl.errors import UnreadableError
 from vlmrl.sample import Media
@@ -402,3 +404,27 @@ def test_a_huge_file_is_not_read(tmp_path) -> None:
 def test_a_missing_file_is_unreadable(tmp_path) -> None:
     with pytest.raises(UnreadableError, match="no such file or directory; fix the path or drop the row"):
         image_size(Media(path=str(tmp_path / "gone.png")))
+
+
+@pytest.mark.parametrize("read", [load_image, image_size, check_video, check_audio, video_size])
+def test_what_is_not_a_regular_file_is_not_read(tmp_path, read: Callable[[Media], Any]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+    kinds = {"/dev/zero": "a device", "pipe": "a pipe", "socket": "a socket", ".": "a folder"}
+    for name, kind in kinds.items():
+        with pytest.raises(UnreadableError, match=f"is {kind}; fix the path or drop the row"):
+            read(Media(path=str(tmp_path / name)))
+
+
+@pytest.mark.parametrize("path", ["a\0.png", "a\ud800.png"])
+def test_a_path_that_no_system_takes_is_unreadable(path: str) -> None:
+    with pytest.raises(UnreadableError, match="not a path: "):
+        load_image(Media(path=path))
+
+
+def test_a_medium_that_is_too_large_is_not_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("vlmrl.sample.MOST_BYTES", 1000)
+    (tmp_path / "large.mp4").write_bytes(bytes(1001))
+    with pytest.raises(UnreadableError, match=r"has 1,001 bytes, and it may have 1,000; make it smaller"):
+        check_video(Media(path=str(tmp_path / "large.mp4")))

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import sys
 from collections.abc import Sequence
 
@@ -121,6 +122,17 @@ def test_a_demonstration_is_the_gold() -> None:
         ({"verifier": "countin", "target": 3}, "did you mean 'counting'"),
         ({"verifier": "counting", "target": 3, "params": {"tolerence": 1}}, "did you mean 'tolerance'"),
         ({"verifier": "counting", "target": "many"}, "'many'"),
+        *(
+            ({"verifier": verifier, "target": target, "params": {name: value}}, f"params.{name}: expected {kind}")
+            for verifier, target, name, value, kind in (
+                *(("counting", 3, "tolerance", odd, "a finite number, got ") for odd in ("1e999", None, True, [1])),
+                *(("math", "3", "tolerance", odd, "a finite number, got ") for odd in (math.inf, math.nan, 10**400)),
+                ("repetition", None, "n", 2.5, "a whole number, got 2.5"),
+                ("math", "[1]", "ordered", "no", "true or false, got 'no'"),
+                ("ocr", "a", "case", 1, "text, got 1"),
+                ("temporal_iou", [0, 1], "duration", "long", "a finite number or null, got 'long'"),
+            )
+        ),
         (
             {"verifier": "dynamic_iou", "target": [[0, 0, 99, 9]], "params": {"image_size": [50, 50]}},
             "outside the image",
@@ -168,6 +180,10 @@ def test_score_file_adds_the_verdict_to_each_row(tmp_path) -> None:
         (
             '{"id": 1, "verifier": "counting", "response": "3", "target": 3, "params": {"x": 1}}',
             "params.x: unknown",
+        ),
+        (
+            '{"id": 1, "verifier": "counting", "response": "7", "target": 3, "params": {"tolerance": "1e999"}}',
+            "params.tolerance: expected a finite number, got '1e999'",
         ),
         ('{"id": 1, "verifier"', "rows.jsonl:2: not valid JSON"),
         ('{"id": ' + "9" * 5000 + "}", "rows.jsonl:2: not valid JSON"),

@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        print(f"vlmrl: {error.filename or 'the system refuses'}: {error.strerror or error}", file=sys.stderr)
+        line = UserError(f"{error.filename or 'the system refuses'}: {error.strerror or error}")
+        print(f"vlmrl: {line}", file=sys.stderr)
         _discard_refused_output()
         return 2
 

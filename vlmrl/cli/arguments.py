@@ -24,7 +24,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"vlmrl: {' '.join(message.split())}; see `{self.prog} --help`\n")
+        line = UserError(f"{' '.join(message.split())}; see `{self.prog} --help`")
+        self.exit(2, f"vlmrl: {line}\n")
 
 
 def add_command(commands: Commands, run: Run) -> Parser:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from vlmrl.cli import data_convert, data_mix
 from vlmrl.cli.arguments import Parser, add_command, add_module, add_run_file, add_verifiers_path, count, seed
-from vlmrl.errors import UserError, nearest
+from vlmrl.errors import UserError, escaped, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -99,7 +99,7 @@ def check(options: argparse.Namespace) -> int:
         print(f"vlmrl: {error}", file=sys.stderr)
         errors += 1
     if errors == MAX_ERRORS:
-        print(f"vlmrl: {options.file}: stopped after {MAX_ERRORS} errors", file=sys.stderr)
+        print(f"vlmrl: {UserError(options.file)}: stopped after {MAX_ERRORS} errors", file=sys.stderr)
         return 2
     _print_counts(checker.counts)
     if decoder() is None and any("video" in name or "audio" in name for name in checker.counts["modality"]):
@@ -112,7 +112,7 @@ def _print_counts(counts: Mapping[str, Counter[str]]) -> None:
     for title, counter in counts.items():
         if not counter:
             continue
-        print(f"{title:<9} " + ", ".join(f"{name} {n}" for name, n in counter.most_common()))
+        print(f"{title:<9} " + ", ".join(f"{escaped(name)} {n}" for name, n in counter.most_common()))
 
 
 # --- show -------------------------------------------------------------------------------------------------
@@ -160,17 +160,17 @@ def _show_sample(console: Console, sample: Sample) -> None:
 
     text = Text()
     for message in sample.messages:
-        text.append(f"{message.role}  ", "bold").append(f"{message.content}\n")
+        text.append(f"{message.role}  ", "bold").append(escaped(f"{message.content}\n", keep="\n\t"))
     for kind in MARKS:
         for media in getattr(sample.media, kind):
-            text.append(f"{kind.removesuffix('s')}  ", "bold").append(f"{_describe(kind, media)}\n")
+            text.append(f"{kind.removesuffix('s')}  ", "bold").append(f"{escaped(_describe(kind, media))}\n")
     for spec in sample.reward:
-        params = f" {json.dumps(spec.params, ensure_ascii=False)}" if spec.params else ""
+        params = f" {escaped(json.dumps(spec.params, ensure_ascii=False))}" if spec.params else ""
         weight = f" (weight {spec.weight:g})" if spec.weight != 1.0 else ""
         text.append(f"{spec.verifier}  ", "bold green")
-        text.append(f"{json.dumps(spec.target, ensure_ascii=False)}{params}{weight}\n")
+        text.append(f"{escaped(json.dumps(spec.target, ensure_ascii=False))}{params}{weight}\n")
     text.rstrip()
-    heading = Text(f"{sample.id}   {sample.source}   {sample.task}".rstrip())
+    heading = Text(escaped(f"{sample.id}   {sample.source}   {sample.task}".rstrip()))
     console.print(Panel(text, title=heading, title_align="left"))
 
 

@@ -15,7 +15,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from vlmrl.cli.arguments import Parser, add_verifiers_path
-from vlmrl.errors import UserError
+from vlmrl.errors import UserError, escaped
 
 if TYPE_CHECKING:
     from vlmrl.data.foreign.wanted import Wanted
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"{options.out}: {write_samples(options.out, rows)} samples")
     for title, counter in counts.items():
         if counter:
-            print(f"{title:<9} " + ", ".join(f"{name} {n}" for name, n in counter.most_common()))
+            print(f"{title:<9} " + ", ".join(f"{escaped(name)} {n}" for name, n in counter.most_common()))
     if counts["coords"]["pixels"] and not said.get("coords"):
         print("pixels are those of the image file; --coords says so if the boxes have other coordinates")
 

@@ -104,9 +104,10 @@ def decoder_reason(error: BaseException) -> str:
 
 @contextmanager
 def as_file(media: Media) -> Iterator[str]:
-    """A path of the clip."""
+    """A path of the clip; `UnreadableError` as in `Media.size`."""
     if media.data is None:
         assert media.path is not None
+        media.size()  # the decoder would wait for a pipe
         yield media.path
         return
     with tempfile.NamedTemporaryFile(suffix=".mp4") as file:

@@ -81,8 +81,10 @@ def _check(sample: Sample) -> None:
             raise UserError(f"sample {sample.id!r}: {error}") from None
     for kind in MARKS:
         for media in getattr(sample.media, kind):
-            if media.path is not None and not Path(media.path).is_file():
-                raise UserError(f"sample {sample.id!r}: {media.path}: no such file; fix the path or drop the row")
+            try:
+                media.size()
+            except UserError as error:
+                raise error.at(f"sample {sample.id!r}") from None
 
 
 def entry_samples(entry: Source) -> Iterator[Sample]:

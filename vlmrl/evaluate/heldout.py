@@ -17,7 +17,7 @@ from rich.progress import track
 from vlmrl import evaluate
 from vlmrl.config.run_file import RunConfig
 from vlmrl.data.dataset import open_dataset
-from vlmrl.errors import UserError
+from vlmrl.errors import UserError, escaped
 from vlmrl.files import read_rows
 from vlmrl.models import seeding
 from vlmrl.models.policy import Policy
@@ -72,5 +72,5 @@ def evaluate_model(config: RunConfig) -> Table:
             rollouter.close()
         if rollouter.judge.path.exists():
             failed = [row["why"] for _, row in read_rows(rollouter.judge.path)]
-            print(f"{len(failed)} answers could not be judged; the first: {failed[0]}", file=sys.stderr)
+            print(f"{len(failed)} answers could not be judged; the first: {escaped(failed[0])}", file=sys.stderr)
     return table

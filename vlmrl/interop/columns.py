@@ -24,7 +24,7 @@ from pydantic import Field, ValidationError, model_validator
 from vlmrl import catalog
 from vlmrl.errors import UserError, nearest, one_line
 from vlmrl.interop.places import Writer, image_sizes
-from vlmrl.rewards.calls import CallRunner, check_params, is_group_level
+from vlmrl.rewards.calls import CallRunner, check_param_names, check_params, is_group_level
 from vlmrl.rewards.composite import Answered, check_spec, score_groups
 from vlmrl.rewards.frames import decided, has_frame
 from vlmrl.rewards.workers import Workers
@@ -206,7 +206,8 @@ def _template(spec: Any) -> _Template:
 
 def _check(template: _Template) -> None:
     """`UserError` for what no row could correct."""
-    check_params(template.verifier, [*template.params, *(name for name in template.columns if name != "target")])
+    check_param_names(template.verifier, (name for name in template.columns if name != "target"))
+    check_params(template.verifier, template.params)
     if template.target is not None and not template.columns:
         check_spec(template)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from vlmrl.errors import UserError
+from vlmrl.errors import UserError, escaped
 from vlmrl.monitor.summary import PHASES, heldout_tables, metrics_line, source_names
 
 
@@ -131,7 +131,7 @@ def _heldout_rewards(row: Mapping[str, float]) -> str:
 def _rewards_text(rewards: Mapping[str, float]) -> str:
     """`reward 0.531  counting 0.612  ...`: the reward of all sources, then of each."""
     ordered = sorted(rewards.items(), key=lambda item: (item[0] != "all", item[0]))
-    return "  ".join(f"{'reward' if name == 'all' else name} {value:.3f}" for name, value in ordered)
+    return "  ".join(f"{'reward' if name == 'all' else escaped(name)} {value:.3f}" for name, value in ordered)
 
 
 SINKS: dict[str, Callable[[Path, int], Sink]] = {

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmrl.errors import UserError
+from vlmrl.errors import UserError, escaped
 from vlmrl.monitor.metrics import Figures, mean
 
 Table = dict[str, dict[str, Figures]]
@@ -117,7 +117,7 @@ def print_summary(summary: Mapping[str, Any]) -> None:
         cells = (_with_interval(before), _with_interval(after), _change_text(before, after))
         means = (greedy.get(when, {}).get("mean") for when in ("before", "after"))
         plain = " to ".join("-" if value is None else f"{value:.2f}" for value in means)
-        table.add_row(escape(source), *cells, plain, end_section=position == len(entries) - 1)
+        table.add_row(escape(escaped(source)), *cells, plain, end_section=position == len(entries) - 1)
     get_console().print(table)
     get_console().print("* the intervals do not overlap", style="dim")
 

@@ -9,6 +9,7 @@ A call holds one response; of a group-level verifier, the responses of a group. 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from vlmrl import catalog
@@ -64,9 +65,42 @@ def is_group_level(verifier: str) -> bool:
     return hasattr(catalog.load("verifiers", verifier), "verify_group")
 
 
-def check_params(verifier: str, params: Iterable[str]) -> None:
+def check_param_names(verifier: str, names: Iterable[str]) -> None:
     """`UserError` for a parameter that the verifier does not have, or for an unknown verifier."""
     known = catalog.parameters(verifier)
-    for name in params:
+    for name in names:
         if name not in known and not catalog.takes_any(verifier):
             raise UserError(f"params.{name[:100]}: unknown parameter of {verifier}{nearest(name, known)}")
+
+
+def check_params(verifier: str, params: Mapping[str, Any]) -> None:
+    """`UserError` as in `check_param_names`, and for a value that is not of the type in the verifier's signature."""
+    check_param_names(verifier, params)
+    types = catalog.parameter_types(verifier)
+    for name, value in params.items():
+        kinds = types.get(name, ())
+        if kinds and not any(kind not in _IS or _IS[kind](value) for kind in kinds):
+            expected = " or ".join(_WORDS[kind] for kind in kinds)
+            raise UserError(f"params.{name}: expected {expected}, got {value!r:.80}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= _LARGEST
+
+
+_LARGEST = 1e15
+"""Numbers up to here are exact to the unit as floats."""
+_IS: dict[str, Callable[[Any], bool]] = {
+    "float": _is_number,
+    "int": lambda value: _is_number(value) and isinstance(value, Integral),
+    "bool": lambda value: isinstance(value, bool),
+    "str": lambda value: isinstance(value, str),
+    "None": lambda value: value is None,
+}
+_WORDS = {
+    "float": "a finite number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "text",
+    "None": "null",
+}

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from vlmrl.errors import UnreadableError, UserError
+from vlmrl.errors import UnreadableError, UserError, escaped
 from vlmrl.files import json_line, whole_file
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
@@ -70,7 +70,7 @@ class SampleReader:
             name = self.path.parent.name
             print(
                 f"[{name}] source {sample.source!r}: left out, as all that cannot be read (unreadable.jsonl lists "
-                f"them): {error.where}{error.file}: {error.why}",
+                f"them): {escaped(f'{error.where}{error.file}: {error.why}')}",
                 file=sys.stderr,
                 flush=True,
             )

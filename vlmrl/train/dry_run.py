@@ -23,7 +23,7 @@ from vlmrl.config.data import Source
 from vlmrl.config.run_file import RunConfig
 from vlmrl.data.check import check_media, check_reward
 from vlmrl.data.dataset import Dataset, entry_samples
-from vlmrl.errors import UnreadableError, UserError
+from vlmrl.errors import UnreadableError, UserError, escaped
 from vlmrl.models.encoded_prompt import PromptSize
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.policy import choose_device, resolve
@@ -43,7 +43,7 @@ ENCODED_LONGEST = 32
 
 def check_run(config: RunConfig) -> int:
     """A dry run: prints what the run would do; `UserError` for the first error that would stop it."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for section in config.sampler.sections():
         catalog.load("samplers", section.name)
     catalog.load("engines", config.rollout.engine)
@@ -60,7 +60,7 @@ def check_run(config: RunConfig) -> int:
                 sources[sample.source] += 1
                 if split == "train" and missing:
                     missing = {n: f for n, f in missing.items() if not hook.meta_text(sample, f)}
-            console.print(f"{name}: {_name(entry)}: {sources.total()} samples checked, {dict(sources)}")
+            console.print(f"{name}: {escaped(_name(entry))}: {sources.total()} samples checked, {dict(sources)}")
         for source, line in check.cautions.items():
             console.print(f"warning: source {source!r}: {line}")
     for name, field in missing.items():

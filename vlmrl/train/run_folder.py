@@ -15,7 +15,7 @@ import tomli_w
 
 from vlmrl.config.moved import translated
 from vlmrl.config.run_file import RunConfig, validated
-from vlmrl.errors import UserError
+from vlmrl.errors import UserError, escaped
 from vlmrl.files import whole_file
 
 MAY_CHANGE = {
@@ -80,7 +80,7 @@ class RunFolder:
 
     def say(self, line: str) -> None:
         """Prints one line for the user."""
-        print(f"[{self.path.name}] {line}", file=sys.stderr, flush=True)
+        print(f"[{self.path.name}] {escaped(line)}", file=sys.stderr, flush=True)
 
 
 def _flat(config: RunConfig) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vlmrl.errors import UserError
-from vlmrl.files import read_jsonl, read_rows
+from vlmrl.files import check_regular, read_jsonl, read_rows
 
 SUFFIXES = (".jsonl", ".json", ".parquet", ".tsv", ".csv")
 LONGEST_REFERENCE = 64
@@ -56,7 +56,7 @@ def shards(path: str) -> list[Path]:
         return files
     if not whole.is_dir():
         try:
-            whole.stat()
+            check_regular(whole)
         except OSError as error:
             reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
             raise UserError(f"{path}: {reason}") from None

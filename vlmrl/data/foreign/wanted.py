@@ -27,6 +27,7 @@ from typing import Any
 
 from vlmrl.data.foreign.places import FORMS
 from vlmrl.errors import UserError, nearest
+from vlmrl.files import check_regular
 from vlmrl.reading.frames import COORDS
 
 AUTO = "auto"
@@ -72,6 +73,7 @@ NOTHING = Wanted()
 def read_map_file(path: str) -> dict[str, Any]:
     """The settings of a --map-file, by the names of the flags; `UserError` names one that is unknown or of no use."""
     try:
+        check_regular(path)
         settings = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None

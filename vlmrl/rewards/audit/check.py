@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from vlmrl import catalog
+from vlmrl.errors import UserError, escaped
 from vlmrl.rewards.audit import blind_tasks, contract, hostile_text, probes
 from vlmrl.rewards.audit.contract import shown
 from vlmrl.rewards.audit.probes import Result
@@ -71,7 +72,7 @@ def run(name_or_path: str) -> bool:
         failures.append(str(lost))
     _show(results, speed)
     for failure in failures:
-        print(f"vlmrl: {name}: {failure}", file=sys.stderr)
+        print(f"vlmrl: {UserError(f'{name}: {failure}')}", file=sys.stderr)
     if not failures:
         print(f"{name}: {_praise(name, results)}")
     return not failures
@@ -203,11 +204,11 @@ def _show(results: Sequence[Result], speed: Speed | None) -> None:
 
         table = Table(*heads, box=None)
         for row in rows:
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(escaped(cell)) for cell in row))
         Console().print(table)
     else:
         for row in [heads, *rows] if rows else []:
-            print("\t".join(row))
+            print("\t".join(map(escaped, row)))
     for result in results:
         if result.task.open:
             print(f"not safe as a reward ({result.task.about}): {result.task.open}")
