@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from vlmrl import catalog, user_verifiers
 from vlmrl.config.run_file import RunConfig, load_run
-from vlmrl.data.frames import missing
+from vlmrl.data.frames import answered
 from vlmrl.errors import UserError
 from vlmrl.rewards.call_rows import score_rows
 from vlmrl.rewards.calls import Call, check_params, run_call
@@ -121,7 +121,7 @@ def score(
     """
     catalog.add_verifiers(*map(_path, verifiers))
     numbered = [(f"row {number}", {"id": str(number)} | dict(row)) for number, row in enumerate(rows)]
-    frames = missing
+    frames = answered
     if model is not None:
         from vlmrl.models.policy import answer_frames
 

@@ -29,7 +29,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from vlmrl import catalog
 from vlmrl.errors import UnreadableError, UserError, one_line
@@ -172,12 +181,20 @@ class RewardSpec(_Frozen):
 class TextBox(_Frozen):
     """A box that a text of the sample speaks of; the model reads it in the coordinates in which it writes boxes.
 
-    `coords` and `image` are those of a target's frame, see `vlmrl.reading.frames.declared`.
+    [x1, y1, x2, y2], or a point [x, y], or a polygon [x, y, x, y, ...]. `coords` and `image` are those of a target's
+    frame, see `vlmrl.reading.frames.declared`.
     """
 
-    bbox_2d: tuple[float, float, float, float]
+    bbox_2d: tuple[FiniteFloat, ...] = Field(min_length=2)
     coords: Literal["pixels", "relative_1000", "relative_100", "relative_1"] | None = None
     image: int | None = None
+
+    @model_validator(mode="after")
+    def _is_place(self) -> TextBox:
+        corners = self.bbox_2d
+        if len(corners) % 2 or (len(corners) == 4 and not (corners[0] < corners[2] and corners[1] < corners[3])):
+            raise ValueError(f"bbox_2d: {list(corners)} is not [x1, y1, x2, y2] with x1 < x2 and y1 < y2; correct it")
+        return self
 
 
 class Sample(_Frozen):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers.command import run
+from helpers.command import complains, run
 from helpers.replay_run import write_replay_run
 from helpers.service import serving
 from PIL import Image, ImageDraw
@@ -174,6 +174,14 @@ def test_score_with_the_model(trained, folder: Path, tmp_path: Path, capsys) -> 
     done = run(capsys, "score", tmp_path / "asked.jsonl", "--model", model, "--max-pixels", 56448, "--workers", 1)
     scores = [json.loads(line)["score"] for line in done.out.splitlines()]
     assert scores == [pytest.approx(1.0, abs=0.02), 0.0] * len(rows)
+
+
+def test_score_refuses_places_in_coordinates_that_nobody_states(folder: Path, tmp_path: Path, capsys) -> None:
+    (_, row), *_ = read_rows(folder / "rows.jsonl")
+    row |= {"response": WRONG, "media": {"images": [str(folder / "p.png")]}}
+    (tmp_path / "asked.jsonl").write_text(json.dumps(row) + "\n")
+    done = run(capsys, "score", tmp_path / "asked.jsonl", "--workers", 1)
+    complains(done, "asked.jsonl:1: nothing says in which coordinates the answer is; name the model that wrote it")
 
 
 def test_the_service(trained) -> None:

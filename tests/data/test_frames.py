@@ -127,6 +127,7 @@ def test_marks_become_boxes_as_the_model_writes_them() -> None:
     ([{"bbox_2d": [84, 112, 336, 561]}], "boxes.0: .* outside the image"),
     ([{"bbox_2d": [0.1, 0.1, 0.2, 0.2]}], "boxes.0: coords: missing"),
     ([{"bbox_2d": BOX, "image": 1}], "boxes.0: image: 1 is not the index"),
+    ([{"bbox_2d": [9000, 1]}], "boxes.0: .* outside the image"),
 ])  # fmt: skip
 def test_a_box_of_a_text_that_cannot_be_is_named(boxes, says) -> None:
     with pytest.raises(UserError, match=says):
@@ -242,3 +243,26 @@ def test_nothing_is_asked_of_rows_without_places() -> None:
     one = sample(reward=[{"verifier": "counting", "target": 3}], media={"images": [{"path": "/nowhere.png"}]})
     assert PIXELS.decided(one) == [{}]
     assert decided(one.reward, []) == [{}]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_right_demonstration_with_marks_is_good(seed) -> None:
+    x1, y1, x2, y2 = np.random.default_rng(seed).uniform(0, 1, 4).round(3)
+    box = [float(v) for v in (min(x1, x2), min(y1, y2), max(x1, x2) + 0.001, max(y1, y2) + 0.001)]
+    box = [min(value, 1.0) for value in box]
+    for coords, side in (("relative_1", 1), ("relative_1000", 1000), ("relative_100", 100)):
+        place = [side * value for value in box]
+        boxes = [{"bbox_2d": place, "coords": coords}]
+        check_reward("row", demonstrated("It is <bbox>.", boxes=boxes, target=[place], params={"coords": coords}))
+
+
+def test_a_box_of_a_text_without_an_image_is_named() -> None:
+    boxes = [{"bbox_2d": BOX}]
+    one = sample(messages=[{"role": "user", "content": "What is <bbox>?"}], media={}, boxes=boxes)
+    with pytest.raises(UserError, match=r"boxes.0: the sample has no image"):
+        PER_MILLE.filled(one)
+
+
+def test_a_point_may_stand_in_a_text() -> None:
+    one = sample(messages=[{"role": "user", "content": "<image>What is at <bbox>?"}], boxes=[{"bbox_2d": [84, 112]}])
+    assert PER_MILLE.filled(one).messages[0].content == "<image>What is at [100, 200]?"

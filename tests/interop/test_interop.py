@@ -1,6 +1,7 @@
 """Interop: real GRPO steps of TRL, the call signatures of the toolkits that are not installed, groups, isolation."""
 
 import asyncio
+import base64
 import io
 import json
 import math
@@ -236,7 +237,7 @@ def test_a_missing_column_is_named() -> None:
 @pytest.mark.parametrize(
     ("family", "right"), [("qwen2_5_vl", "[28, 34, 112, 101]"), ("qwen3_vl", "[100, 200, 400, 600]")]
 )
-@pytest.mark.parametrize("stored", ["pil", "struct", "bytes", "path"])
+@pytest.mark.parametrize("stored", ["pil", "struct", "bytes", "path", "array", "uri"])
 def test_boxes_are_judged_as_the_model_that_the_trainer_loads_writes_them(
     family, right, stored, model_folder, tmp_path
 ) -> None:
@@ -248,6 +249,7 @@ def test_boxes_are_judged_as_the_model_that_the_trainer_loads_writes_them(
     image.save(tmp_path / "p.png")
     data = (tmp_path / "p.png").read_bytes()
     forms = {"pil": image, "struct": {"bytes": data, "path": None}, "bytes": data, "path": str(tmp_path / "p.png")}
+    forms |= {"array": np.asarray(image), "uri": "data:image/png;base64," + base64.b64encode(data).decode()}
     reward = interop.trl("dynamic_iou", processor=processor, run=run_calls)
     columns = {"solution": [[[84, 112, 336, 336]]] * 2, "images": [[forms[stored]]] * 2}
     scores = ask(reward, [right, "[84, 112, 336, 336]"], **columns)
@@ -262,6 +264,11 @@ def test_boxes_whose_coordinates_nobody_states_are_refused() -> None:
     stated = {"verifier": "dynamic_iou", "params": {"answer_coords": "relative_1000", "image_size": [840, 560]}}
     scores = ask(interop.trl(stated, run=run_calls), ["[100, 200, 400, 600]"], solution=[[84, 112, 336, 336]])
     assert scores == [pytest.approx(1.0)]
+
+
+def test_what_is_not_a_processor_is_named() -> None:
+    with pytest.raises(UserError, match="processor: a object has no image processor; pass what AutoProcessor"):
+        interop.trl("point", processor=object(), run=run_calls)
 
 
 def test_a_row_without_its_images_is_named(model_folder) -> None:

@@ -119,9 +119,13 @@ def test_the_size_comes_from_the_image_and_the_numbers_are_its_pixels() -> None:
 
 
 @pytest.mark.parametrize(("params", "target", "sizes", "says"), [
-    ({}, [[0.1, 0.2, 0.4, 0.6]], [(840, 560)], "params.coords: missing, and no number of the target .* is above 1"),
+    ({}, [[0.1, 0.2, 0.4, 0.6]], [(840, 560)], "params.coords: missing, and all numbers of .* are below 2"),
     ({}, {"point_2d": [0.5, 1]}, [], "params.coords: missing"),
     ({}, "[0.1, 0.2, 0.4, 0.6]", [(840, 560)], "params.coords: missing"),
+    ({}, [["0.1", "0.2", "0.4", "0.6"]], [(840, 560)], "params.coords: missing"),
+    ({}, [[0.25, 0.4, 0.3, 0.4, 30]], [(840, 560)], "params.coords: missing"),
+    ({}, [[0.1, 0.2, 0.4, 1.0004]], [(840, 560)], "params.coords: missing"),
+    ({"coords": "relative_1000"}, [[0.1, 0.2, 0.4, 0.6]], [(840, 560)], "is it relative_1?"),
     ({}, [[9, 9, 20, 20]], [(40, 30), (40, 30)], "params.image: missing; the prompt has 2 images"),
     ({"image": 2}, [[9, 9, 20, 20]], [(40, 30), (40, 30)], "params.image: 2 is not the index"),
     ({"image": "0"}, [[9, 9, 20, 20]], [(40, 30)], "params.image: '0' is not the index"),
@@ -169,6 +173,7 @@ def test_a_text_is_rewritten_where_it_holds_coordinates() -> None:
         '3 of [{"bbox_2d": [28, 34, 112, 101], "label": "red"}], (28, 34), [[28, 34], [112, 101]], [1, 2, 3]'
     )
     assert Frame("pixels", [840, 560]).rewritten(text) == text
+    assert frame.rewritten("in (2019, 2020) at [84, 112]") == "in (2019, 2020) at [28, 34]"
     assert frame._replace(answer_coords="relative_1").rewritten("[84, 112]") == "[0.100, 0.200]"
 
 

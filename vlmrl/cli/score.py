@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from vlmrl.data.frames import missing
+    from vlmrl.data.frames import answered
     from vlmrl.rewards.call_rows import score_file
     from vlmrl.rewards.workers import Workers
 
-    frames = missing
+    frames = answered
     if options.model:
         from vlmrl.models.policy import answer_frames
 

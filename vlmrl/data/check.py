@@ -26,6 +26,9 @@ from vlmrl.rewards.composite import Answered, as_judged, check_spec, gold_respon
 from vlmrl.rewards.frames import has_frame
 from vlmrl.sample import MARKS, Media, Sample
 
+_ROUNDING = 1e-6
+"""What boxes that are written in other coordinates may cost."""
+
 
 class Checker:
     """What is known of the rows so far.
@@ -115,11 +118,11 @@ def check_reward(where: str, sample: Sample) -> None:
     try:
         for model in (Frames("relative_1000", media_sizes), Frames("pixels", _halved)):
             check_frames(sample, model)
+        own = Frames("pixels", media_sizes, exact=True)
+        frames = own.decided(sample) if sample.boxes else stated(sample)
+        sample = own.filled(sample)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-    own = Frames("pixels", media_sizes, exact=True)
-    frames = own.decided(sample) if sample.boxes else stated(sample)
-    sample = own.filled(sample)
     sample = sample.model_copy(update={"reward": as_judged(Answered(sample, (), frames))})
     by_rule = tuple(spec for spec in sample.reward if is_by_rule(spec.verifier))
     if not by_rule:
@@ -127,7 +130,7 @@ def check_reward(where: str, sample: Sample) -> None:
     sample = sample.model_copy(update={"reward": by_rule})
     gold = gold_response(sample)
     verdict = score(sample, gold)
-    if verdict.score != 1.0:
+    if verdict.score is None or verdict.score < 1 - _ROUNDING:
         kind = "demonstration" if sample.demonstration is not None else "gold response"
         earned = "is unscored" if verdict.score is None else f"scores {verdict.score:.3g}, not 1"
         reason = f" ({verdict.why})" if verdict.why else ""

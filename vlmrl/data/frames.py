@@ -20,7 +20,7 @@ from vlmrl.data.media import image_size
 from vlmrl.errors import UserError
 from vlmrl.reading.frames import Frame, declared
 from vlmrl.rewards.frames import check_gold, decided, has_frame, shapes
-from vlmrl.sample import BOX_MARK, Message, RewardSpec, Sample
+from vlmrl.sample import BOX_MARK, MediaSet, Message, RewardSpec, Sample
 
 Size = tuple[int, int]
 """Width and height in pixels."""
@@ -89,12 +89,14 @@ class Frames:
         box = sample.boxes[number]
         stated = box.model_dump(include={"coords", "image"}, exclude_none=True)
         try:
+            if not sizes:
+                raise ValueError("the sample has no image or video that it could be in; add it to media")
             frame = declared(stated, list(box.bbox_2d), sizes)
-            frame.check_inside(f"{list(box.bbox_2d)} reaches", box.bbox_2d[:2], box.bbox_2d[2:])
+            frame.check_inside(f"{list(box.bbox_2d)} reaches", *zip(box.bbox_2d[::2], box.bbox_2d[1::2], strict=True))
         except ValueError as error:
             reason = str(error).replace("params.", "")
             raise UserError(f"boxes.{number}: {reason}") from None
-        frame = frame._replace(answer_coords=self.coords, answer_size=list(shown[frame.image]) if shown else None)
+        frame = frame._replace(answer_coords=self.coords, answer_size=list(shown[frame.image]))
         return f"[{frame.written(box.bbox_2d, self.exact)}]"
 
 
@@ -107,9 +109,18 @@ def stated(sample: Sample, reward: Sequence[RewardSpec] = ()) -> list[dict[str, 
     return decided(reward, media_sizes(sample) if any(map(has_frame, reward)) else [])
 
 
-def missing(sample: Sample) -> list[dict[str, Any]]:
-    """As `stated`, but without a look at the media where the row states all, as stored rollouts do."""
-    if all({"coords", "image_size"} <= spec.params.keys() for spec in sample.reward if has_frame(spec)):
+def answered(sample: Sample) -> list[dict[str, Any]]:
+    """As `stated`, for an answer that exists; `UserError` where nothing says in which coordinates it is.
+
+    The media are not looked at where the row states all, as stored rollouts do.
+    """
+    framed = [spec.params.keys() for spec in sample.reward if has_frame(spec)]
+    if sample.media != MediaSet() and not all("answer_coords" in params for params in framed):
+        raise UserError(
+            "nothing says in which coordinates the answer is; name the model that wrote it (--model), or state "
+            "answer_coords (and answer_size, for pixels of a resized image) in params"
+        )
+    if all({"coords", "image_size", "answer_coords"} <= params for params in framed):
         return decided(sample.reward, [])
     return stated(sample)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self, TypeVar
@@ -33,6 +34,8 @@ from vlmrl.verdict import Shape
 _SIDE = {"relative_1000": 1000.0, "relative_100": 100.0, "relative_1": 1.0}
 COORDS = ("pixels", *_SIDE)
 BOX_FORMS = ("xyxy", "xywh")
+_SMALLEST = 2
+"""Places in pixels reach at least so far: below it the numbers are shares of the image, perhaps rounded."""
 _DECIMALS = {"pixels": 0, "relative_1000": 0, "relative_100": 1, "relative_1": 3}
 """Digits after the point with which models write coordinates."""
 # A list of an even number of numbers, without lists in it.
@@ -147,14 +150,19 @@ class Frame(NamedTuple):
     def rewritten(self, text: str) -> str:
         """The text with each list of coordinates in it, `[x, y]`, `(x, y)` or `[x1, y1, x2, y2]`, as the answer has it.
 
-        Other ways to write a place, such as x=3 and y=4, stay as they are.
+        Other ways to write a place, such as x=3 and y=4, stay as they are, and so does a list that reaches outside the
+        image, such as a pair of years.
         """
         if self.scale == (1.0, 1.0):
             return text
-        return _COORDINATES.sub(lambda match: match[0][0] + self._moved(match[0]) + match[0][-1], text)
+        return _COORDINATES.sub(self._moved, text)
 
-    def _moved(self, coordinates: str) -> str:
-        return self.written([float(number) for number in re.findall(structures.NUMBER, coordinates)])
+    def _moved(self, match: re.Match[str]) -> str:
+        coords = [float(number) for number in re.findall(structures.NUMBER, match[0])]
+        limit = self.extent or (math.inf, math.inf)
+        if not (min(coords) >= 0 and max(coords[::2]) <= limit[0] and max(coords[1::2]) <= limit[1]):
+            return match[0]
+        return match[0][0] + self.written(coords) + match[0][-1]
 
     def shape(self, kind: str, coords: NDArray[np.float64], label: str | None, true: bool) -> Shape:
         """A place to draw: coordinates x, y, x, y, ... [2k] of the target if it is `true`, else of the answer.
@@ -226,18 +234,21 @@ def declared(params: Mapping[str, Any], target: Any, sizes: Sequence[Corner]) ->
     """
     frame = Frame.of(params)
     values = list(_numbers(literal(target)))
-    if "coords" not in params and values and max(values) <= 1:
+    shown = str(target)[:60]
+    if "coords" not in params and values and max(values) < _SMALLEST:
+        known = ", ".join(COORDS)
         raise ValueError(
-            f"params.coords: missing, and no number of the target {str(target)[:60]} is above 1; say which it has, "
-            f"{', '.join(COORDS)}"
+            f"params.coords: missing, and all numbers of {shown} are below {_SMALLEST}; say which: {known}"
         )
+    if frame.coords in ("relative_1000", "relative_100") and values and 0 < max(values) <= 1:
+        raise ValueError(f"params.coords: {frame.coords!r}, but no number of {shown} is above 1; is it relative_1?")
     if not sizes:
         return frame
     if "image" not in params and len(sizes) > 1:
         raise ValueError(
             f"params.image: missing; the prompt has {len(sizes)} images, say which one the target is of (from 0)"
         )
-    if not isinstance(frame.image, int) or not 0 <= frame.image < len(sizes):
+    if type(frame.image) is not int or not 0 <= frame.image < len(sizes):
         raise ValueError(f"params.image: {frame.image!r} is not the index of an image; the prompt has {len(sizes)}")
     size = sizes[frame.image]
     if frame.image_size is not None and tuple(extent("pixels", frame.image_size)) != tuple(size):
@@ -254,11 +265,10 @@ def _numbers(value: Any) -> Iterator[float]:
         for item in value.values():
             yield from _numbers(item)
     elif isinstance(value, list):
-        for item in value:
-            if structures.finite(item):
-                yield float(item)
-            else:
-                yield from _numbers(item)
+        if (coords := structures.numbers(value)) is not None:
+            yield from coords[:4] if len(coords) == 5 else coords  # the fifth is the angle of a rotated box
+        for item in value if coords is None else ():
+            yield from _numbers(item)
 
 
 # --- answers as JSON ----------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def _filled(text: str, values: dict[str, list[Any]], row: Row, boxes: list[list[
         if not values[match[0]]:
             raise UserError(f"{row.where}: messages: more {match[0]} than values in objects; correct the row")
         value = values[match[0]].pop(0)
-        if match[0] == "<bbox>" and isinstance(value, list) and len(value) == 4:
+        if match[0] == "<bbox>" and isinstance(value, list) and len(value) % 2 == 0:
             boxes.append(value)
         return str(value)
 
