@@ -32,14 +32,15 @@ class DataFiles:
         return self.folder.path / self.name
 
     def state_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "files": self.files}
+        return {"name": self.name, "files": {path: list(known) for path, known in self.files.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Compares the files with those of the checkpoint; `UserError` if one has changed and nothing says what then.
 
         A file that is gone does not count as changed: the run has its copy.
         """
-        changed = [path for path, now in self.files.items() if state["files"].get(path) != now]
+        known = {path: tuple(fingerprint) for path, fingerprint in state["files"].items()}
+        changed = [path for path, now in self.files.items() if known.get(path) != now]
         if changed and self.folder.changed_data is None:
             raise UserError(
                 f"{self.folder.path}: {changed[0]} has changed since the run started; put the earlier file back, or go "
@@ -49,7 +50,7 @@ class DataFiles:
             content = json.dumps(self.files, sort_keys=True).encode()
             self.name, self.reloaded = f"data_{hashlib.sha256(content).hexdigest()[:8]}", True
         else:
-            self.name, self.files = state["name"], state["files"]
+            self.name, self.files = state["name"], known
 
 
 def _fingerprint(path: str) -> tuple[int, str]:

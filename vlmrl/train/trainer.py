@@ -22,6 +22,7 @@ from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum.memory import PromptMemory, content_keys
 from vlmrl.data.dataset import open_dataset
+from vlmrl.errors import UserError
 from vlmrl.evaluate.heldout import Evaluator
 from vlmrl.models import seeding
 from vlmrl.models.policy import Policy
@@ -84,7 +85,7 @@ class Trainer:
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         self.config = config
         self.folder = folder
-        self.step, self._stored = checkpoint.load_latest(folder.checkpoints) or (0, None)
+        self.step, self._stored = checkpoint.load_latest(folder.checkpoints, folder.say) or (0, None)
         self._stateful: dict[str, Stateful] = {}
         seeding.seed_everything(config.run.seed)
         self.policy = Policy.load(config.model)
@@ -114,19 +115,32 @@ class Trainer:
         self.starvation = StarvationWatch(folder.say)
         self.evaluator = Evaluator(config, self.rollouter, self.ledger, self.files.copy)
         self._restored("rng", seeding.Generators())
+        self._stored = None  # it holds the weights and the optimizer a second time
 
     def _restored(self, name: str, part: S) -> S:
-        """Adds a part to the checkpoints, and restores its state from the latest one."""
+        """Adds a part to the checkpoints, and restores its state from the latest one; None there: it starts anew."""
         self._stateful[name] = part
-        if self._stored is not None and name in self._stored:
-            part.load_state_dict(self._stored[name])
+        if self._stored is None:
+            return part
+        try:
+            state = self._stored[name]
+            if state is not None:
+                part.load_state_dict(state)
+        except UserError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"{self.folder.checkpoints}/step_{self.step:06d}: is of another run: its {name} does not fit "
+                f"({type(error).__name__} {reason:.80}); put the checkpoint of this run back"
+            ) from None
         return part
 
     def _carry_memory_over(self) -> None:
         """What is known of prompts goes to the new rows by content; a sampler knows only places and starts anew."""
         assert self._stored is not None
-        known = self.memory.carry_over(self._stored.pop("memory"), content_keys(self.train_data))
-        del self._stored["sampler"]
+        known = self.memory.carry_over(self._stored["memory"], content_keys(self.train_data))
+        self._stored |= {"memory": None, "sampler": None}
         rows = f"{len(self.train_data)} training rows are read anew, {known} of them were visited before"
         self.folder.say(f"{rows}; the sampler starts a new epoch")
 
