@@ -60,12 +60,12 @@ def main(
 
 def run(config: RunConfig, resume: bool, changed_data: ChangedData | None = None) -> int:
     """Trains with the verifiers of the config known; the exit code is that of `main`."""
-    folder = RunFolder.open(config, resume, changed_data)
-    trainer = Trainer(config, folder)
-    try:
-        return trainer.train()
-    finally:
-        trainer.close()
+    with RunFolder.open(config, resume, changed_data) as folder:
+        trainer = Trainer(config, folder)
+        try:
+            return trainer.train()
+        finally:
+            trainer.close()
 
 
 class Stateful(Protocol):
@@ -91,6 +91,8 @@ class Trainer:
         self.policy = Policy.load(config.model)
         self.files = self._restored("data", DataFiles(config.data, folder))
         self.train_data = open_dataset(config.data.train, self.files.copy / "train")
+        heldout = open_dataset(config.data.heldout, self.files.copy / "heldout") if config.data.heldout else None
+        self.files.seal()
         self.memory = PromptMemory(*self.train_data.sources(), config.sampler.pass_score)
         if self.files.reloaded:
             self._carry_memory_over()
@@ -107,15 +109,43 @@ class Trainer:
         if self._stored is None and not config.sft:
             check_positions(config, self.rollouter, self.train_data)
         self.schedules = self._restored("schedules", self.rollouter.judge.schedules)
-        self.ledger = Ledger(folder.path, sinks=config.run.sinks, total_steps=config.run.steps)
-        # Steps after the checkpoint will be recorded again; without a checkpoint those are all steps.
-        self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
-        self.rollouter.truncate(self.step or -1)
         self.rollouter.encode_pending(self.sampler.pending, self.step)
-        self.starvation = StarvationWatch(folder.say)
-        self.evaluator = Evaluator(config, self.rollouter, self.ledger, self.files.copy)
         self._restored("rng", seeding.Generators())
         self._stored = None  # it holds the weights and the optimizer a second time
+        # Up to here an error changes nothing of an earlier run.
+        self.ledger = self._begin()
+        self.evaluator = Evaluator(config, self.rollouter, self.ledger, heldout)
+        self.starvation = StarvationWatch(folder.say)
+
+    def _begin(self) -> Ledger:
+        """Takes the folder back to the checkpoint: what was recorded after it will be recorded again."""
+        config, folder = self.config.run, self.folder
+        if self.step > config.steps:
+            raise UserError(f"run.steps = {config.steps}: {folder.path} has done {self.step} already; write more")
+        if self.step and config.steps != folder.earlier_steps:
+            folder.say(f"run.steps is {config.steps} now, {folder.earlier_steps} before{self._rescaled()}")
+        ledger = Ledger(folder.path, sinks=config.sinks, total_steps=config.steps)
+        # Without a checkpoint all steps will be.
+        ledger.truncate(self.step or -1, finished=self.step == config.steps)
+        self.rollouter.truncate(self.step or -1)
+        checkpoint.tidy(folder.checkpoints, self.step, config.keep_checkpoints)
+        folder.begin()
+        return ledger
+
+    def _rescaled(self) -> str:
+        """What follows the share of the steps that is done, and so another course when there are more steps."""
+        config, objective = self.config, self.config.objective
+        of_learner = config.learner.schedule != "constant" and config.learner.schedule_updates is None
+        of_sampler = any(section.name == "pcurl_stages" for section in config.sampler.sections())
+        cosine = objective.own("visionary_r1").kl_schedule == "cosine" and objective.kl_coef > 0
+        follows = {
+            f"the {config.learner.schedule} learning rate": of_learner,
+            "the stages of the sampler": of_sampler or bool(config.sampler.stages),
+            "reward.schedules": bool(config.reward.schedules),
+            "the objective": cosine or objective.group_weight == "pcurl",
+        }
+        names = [name for name, does in follows.items() if does]
+        return f"; from here on as in a run of {config.run.steps}: {', '.join(names)}" if names else ""
 
     def _restored(self, name: str, part: S) -> S:
         """Adds a part to the checkpoints, and restores its state from the latest one; None there: it starts anew."""
