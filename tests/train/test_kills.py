@@ -1,0 +1,82 @@
+"""A run that is killed before any of its file operations, and resumed, ends as if nothing had happened.
+
+VLMRL_EVERY_KILL=1 pytest tests/train/test_kills.py       every operation; otherwise a few, drawn anew each time
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.forks import Forks
+from helpers.replay_run import write_replay_run
+from helpers.samples import prompt_sample
+
+from vlmrl.data.sample_files import write_samples
+
+SAMPLED = 6
+"""Operations that are tried, unless all are."""
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as forks:
+        yield forks
+
+
+@pytest.fixture
+def run_file(tmp_path: Path, model_folder) -> Path:
+    """Two steps, each with a checkpoint of which one is kept, and an evaluation before, between and after."""
+    samples = [prompt_sample(f"s{number}", f"what is {number} + 1?") for number in range(4)]
+    write_samples(tmp_path / "rows.jsonl", samples)
+    data = {split: [str(tmp_path / "rows.jsonl")] for split in ("train", "heldout")}
+    return write_replay_run(
+        tmp_path,
+        {sample.id: ["3", "0", "none", "1"] for sample in samples},
+        run={"steps": 2, "checkpoint_every": 1, "keep_checkpoints": 1},
+        eval={"every": 1},
+        model={"path": str(model_folder("qwen2_5_vl"))},
+        data=data,
+        rollout={"prompts": 2, "group": 4},
+    )
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """What a run left, by path: all but the times, the page that shows them, and the number of the run."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    found: dict[str, Any] = {name: path.read_bytes() for name, path in files.items()}
+    found |= dict.fromkeys(("report.html", "run.json"))
+    rows = [json.loads(line) for line in found["metrics.jsonl"].splitlines()]
+    found["metrics.jsonl"] = [{k: v for k, v in row.items() if not k.startswith("seconds/")} for row in rows]
+    found["summary.json"] = json.loads(found["summary.json"]) | {"seconds": None}
+    return found
+
+
+def test_a_run_killed_before_any_file_operation_ends_as_if_it_had_not_been(forks: Forks, run_file: Path):
+    folder = run_file.parent / "runs" / "x"
+    whole = forks.run(["train", run_file], folder)
+    assert whole.code == 0, whole.errors
+    expected, total = content(folder), len(whole.operations)
+    assert total > 50, whole.operations
+    seed = int(os.environ.get("VLMRL_TEST_SEED") or random.randrange(2**32))
+    print(f"VLMRL_TEST_SEED={seed} kills at the same places again; {total} operations")
+    places = range(1, total + 1)
+    if not os.environ.get("VLMRL_EVERY_KILL"):
+        places = sorted(random.Random(seed).sample(places, SAMPLED))
+    for place in places:
+        shutil.rmtree(folder)
+        killed = forks.run(["train", run_file], folder, place)
+        where = f"operation {place}, {whole.operations[place - 1]}"
+        assert killed.code == -9, f"{where}: not killed: {killed.errors}"
+        # Before the first operation there is no folder, and so nothing to resume.
+        resumed = forks.run(["train", run_file, *(["--resume"] if folder.exists() else [])], folder)
+        assert resumed.code == 0, f"{where}: {resumed.errors}"
+        now = content(folder)
+        assert now.keys() == expected.keys(), where
+        assert [name for name in now if now[name] != expected[name]] == [], where
