@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,32 @@ def test_a_run_killed_before_any_file_operation_ends_as_if_it_had_not_been(forks
         now = content(folder)
         assert now.keys() == expected.keys(), where
         assert [name for name in now if now[name] != expected[name]] == [], where
+
+
+STOPPED = {
+    "data/train": "stopped at once; add --resume to go on",
+    "heldout/.step_000000": "stopped at once; add --resume to go on",
+    "rollouts/.step_000001": "stopped after step 1; add --resume to go on",
+    "rollouts/.step_000002": "stopped after step 2; add --resume to go on",
+    "heldout/.step_000002": "stopped at once; add --resume to go on",
+    ".summary.json": "stopped at once; add --resume to go on",
+}
+"""A file that is being written when the signal comes: while the run loads, evaluates, trains, and ends."""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=str)
+def test_a_signal_stops_a_run_in_a_line_wherever_it_is(forks: Forks, run_file: Path, number: signal.Signals):
+    folder = run_file.parent / "runs" / "x"
+    whole = forks.run(["train", run_file], folder)
+    expected = content(folder)
+    for name, said in STOPPED.items():
+        place = next(n for n, done in enumerate(whole.operations, 1) if f"{folder}/{name}" in done)
+        shutil.rmtree(folder)
+        stopped = forks.run(["train", run_file], folder, place, number)
+        assert stopped.code == 130, (name, stopped)
+        assert stopped.errors.splitlines()[-1] == f"[x] {said}", name
+        assert "Traceback" not in stopped.errors
+        resumed = forks.run(["train", run_file, "--resume"], folder)
+        assert resumed.code == 0, (name, resumed)
+        now = content(folder)
+        assert [path for path in now.keys() | expected.keys() if now.get(path) != expected.get(path)] == [], name

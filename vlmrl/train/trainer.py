@@ -11,6 +11,7 @@ data, learner, checkpoints and evaluation stay the same.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
@@ -39,7 +40,7 @@ from vlmrl.train.canary import check_positions
 from vlmrl.train.clock import Clock, Pace, time_is_over
 from vlmrl.train.data_files import DataFiles
 from vlmrl.train.dry_run import check_run, check_training_data
-from vlmrl.train.interrupts import stop_signals
+from vlmrl.train.interrupts import Stop, stop_signals
 from vlmrl.train.learner import Learner
 from vlmrl.train.run_folder import ChangedData, RunFolder
 from vlmrl.train.sft import Supervisor
@@ -60,12 +61,16 @@ def main(
 
 def run(config: RunConfig, resume: bool, changed_data: ChangedData | None = None) -> int:
     """Trains with the verifiers of the config known; the exit code is that of `main`."""
-    with RunFolder.open(config, resume, changed_data) as folder:
-        trainer = Trainer(config, folder)
-        try:
-            return trainer.train()
-        finally:
-            trainer.close()
+    try:
+        with stop_signals() as stop, RunFolder.open(config, resume, changed_data) as folder:
+            trainer = Trainer(config, folder)
+            try:
+                return trainer.train(stop)
+            finally:
+                trainer.close()
+    except KeyboardInterrupt:
+        print(f"[{config.run.name}] stopped at once; add --resume to go on", file=sys.stderr, flush=True)
+        return 130
 
 
 class Stateful(Protocol):
@@ -201,32 +206,32 @@ class Trainer:
 
     # --- the loop -----------------------------------------------------------------------------------------
 
-    def train(self) -> int:
+    def train(self, stop: Stop | None = None) -> int:
         """Runs to the last step, the time limit or an interrupt; then saves, evaluates and reports."""
-        config, started = self.config.run, time.monotonic()
+        config, started, stop = self.config.run, time.monotonic(), stop or Stop()
         pace = Pace(config, started, self.folder.say)
         if self.step == 0:
             self.evaluator.run(0, "before training")
-        with stop_signals() as stop:
-            while self.step < config.steps:
-                self.step += 1
-                if self.config.sft:
-                    self.supervised_step()
-                else:
-                    self.reinforcement_step()
-                minutes = (time.monotonic() - started) / 60
-                pace.observe(self.step)
-                last = self.step == config.steps or minutes > (config.max_minutes or float("inf"))
-                every = self.config.eval.every
-                if not last and every and self.step % every == 0:
-                    self.evaluator.run(self.step, f"step {self.step}")
-                if last or stop.requested or self.step % config.checkpoint_every == 0:
-                    self.save()
-                if stop.requested and not last:
-                    self.folder.say(f"stopped after step {self.step}; add --resume to go on")
-                    return 130
-                if last:
-                    break
+        last = False
+        while self.step < config.steps and not last:
+            stop.waits = True
+            self.step += 1
+            if self.config.sft:
+                self.supervised_step()
+            else:
+                self.reinforcement_step()
+            minutes = (time.monotonic() - started) / 60
+            pace.observe(self.step)
+            last = self.step == config.steps or minutes > (config.max_minutes or float("inf"))
+            every = self.config.eval.every
+            if not last and every and self.step % every == 0:
+                self.evaluator.run(self.step, f"step {self.step}")
+            if last or stop.requested or self.step % config.checkpoint_every == 0:
+                self.save()
+            if stop.requested:
+                self.folder.say(f"stopped after step {self.step}; add --resume to go on")
+                return 130
+        stop.waits = False
         return self._finish()
 
     def reinforcement_step(self) -> None:
