@@ -10,6 +10,7 @@ thread, so that a fork loses none and sums are the same everywhere.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -22,6 +23,11 @@ from typing import Any, NamedTuple, Self
 
 EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate")
 """Audit events that change a folder, beside `open` for writing; `os.fsync` has none and is wrapped."""
+LOADED = (
+    *("vlmrl.train.trainer", "datasets", "jinja2", "plotly.offline"),
+    *("vlmrl.verifiers.counting", "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"),
+)
+"""What a run imports when it needs it."""
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 
@@ -71,9 +77,14 @@ def serve() -> None:
     """Runs the commands that arrive on standard input."""
     import torch
 
-    from vlmrl.train import trainer  # noqa: F401 - loaded here, for all forks
+    from vlmrl.config.model import ModelSettings
+    from vlmrl.models.formatting import Formatter
+    from vlmrl.models.policy import resolve
 
     torch.set_num_threads(1)
+    for name in LOADED:
+        importlib.import_module(name)
+    Formatter.load(resolve("tiny"), ModelSettings())  # most of what it loads are modules
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     for line in sys.stdin:
