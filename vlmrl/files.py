@@ -49,6 +49,21 @@ def read_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
         yield where, row
 
 
+def lines_until(path: Path, step: int) -> bytes:
+    """The lines of a JSONL file whose `step` is at most this one, without a half-written last line; empty if there is
+    no file. `UserError` for a line that has no step.
+    """
+    lines = path.read_bytes().splitlines(True) if path.exists() else []
+    kept = b""
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.endswith(b"\n") and json.loads(line)["step"] <= step:
+                kept += line
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise UserError(f"{path}:{number}: not a JSON object with a step; delete the line") from None
+    return kept
+
+
 def json_line(row: Any) -> bytes:
     """A row as a line of JSONL. A lone surrogate is written as its escape."""
     return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
@@ -60,7 +75,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 for row in batch.to_pylist():
                     number += 1

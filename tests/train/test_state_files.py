@@ -43,6 +43,7 @@ def test_what_json_has_not_comes_back(tmp_path: Path):
         "text": "\ud800 \u2028",
         "columns": {"half": np.array([0.1, np.nan], np.float16), "key": np.array([2**64 - 1], np.uint64)},
         "view": torch.arange(6).reshape(2, 3).T,
+        "one": np.broadcast_to(np.uint64(3), (1,)),
     }
     again = round_trip(tmp_path, state)
     for name in ("keys", "dollar", "bytes", "text"):

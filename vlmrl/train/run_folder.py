@@ -25,6 +25,7 @@ from vlmrl.config.moved import translated
 from vlmrl.config.run_file import RunConfig, validated
 from vlmrl.errors import UserError
 from vlmrl.files import whole_file
+from vlmrl.monitor.records import verify
 from vlmrl.train.run_lock import LOCK, RunLock
 
 MARKER, CONFIG = "run.json", "config.toml"
@@ -157,6 +158,7 @@ class RunFolder:
     def _take_up(self, resume: bool) -> None:
         """Marks the folder. What a run without a checkpoint has copied goes: it starts anew, from the rows of today."""
         marker, self._starts = self._marker(), not self.has_begun()
+        verify(self.path)
         if resume and not self.checkpoints.exists():
             self.say("there is no checkpoint yet, so the run starts from its first step")
         if marker is None:

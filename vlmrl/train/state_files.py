@@ -75,7 +75,8 @@ def _safetensors(tensors: dict[str, torch.Tensor]) -> Iterator[Any]:
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for name in names:
-        yield tensors[name].detach().reshape(-1).contiguous().view(torch.uint8).cpu().numpy().data
+        flat = tensors[name].detach().cpu().contiguous().as_strided((tensors[name].numel(),), (1,))
+        yield flat.view(torch.uint8).numpy().data
 
 
 def _to_json(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:

@@ -28,6 +28,7 @@ from vlmrl.evaluate.heldout import Evaluator
 from vlmrl.models import seeding
 from vlmrl.models.policy import Policy
 from vlmrl.monitor.ledger import Ledger
+from vlmrl.monitor.records import Records
 from vlmrl.monitor.report import write_report
 from vlmrl.monitor.starvation import StarvationWatch
 from vlmrl.monitor.summary import heldout_tables, print_summary, read_metrics, summarise
@@ -118,6 +119,7 @@ class Trainer:
         self._restored("rng", seeding.Generators())
         self._stored = None  # it holds the weights and the optimizer a second time
         # Up to here an error changes nothing of an earlier run.
+        self.records = Records(folder.path)
         self.ledger = self._begin()
         self.evaluator = Evaluator(config, self.rollouter, self.ledger, heldout)
         self.starvation = StarvationWatch(folder.say)
@@ -129,6 +131,7 @@ class Trainer:
             raise UserError(f"run.steps = {config.steps}: {folder.path} has done {self.step} already; write more")
         if self.step and config.steps != folder.earlier_steps:
             folder.say(f"run.steps is {config.steps} now, {folder.earlier_steps} before{self._rescaled()}")
+        self.records.forget()
         ledger = Ledger(folder.path, sinks=config.sinks, total_steps=config.steps)
         # Without a checkpoint all steps will be.
         ledger.truncate(self.step or -1, finished=self.step == config.steps)
@@ -292,6 +295,7 @@ class Trainer:
         """Saves the checkpoint of this step."""
         state = {name: part.state_dict() for name, part in self._stateful.items()}
         checkpoint.save(self.folder.checkpoints, self.step, state, self.config.run.keep_checkpoints)
+        self.records.write()
 
     # --- the end ------------------------------------------------------------------------------------------
 
@@ -302,6 +306,7 @@ class Trainer:
         metrics = read_metrics(self.folder.path)
         summary = summarise(heldout_tables(metrics).get(0, {}), after, metrics)
         self.folder.write("summary.json", json.dumps(summary, indent=2) + "\n")
+        self.records.write(finished=True)
         self.ledger.close()
         print_summary(summary)
         if self.rollouter.judge.path.exists():
