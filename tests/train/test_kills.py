@@ -75,6 +75,7 @@ def some(cases: Sequence[T]) -> list[T]:
 
 def test_a_run_killed_before_any_file_operation_ends_as_if_it_had_not_been(forks: Forks, run_file: Path):
     folder = run_file.parent / "runs" / "x"
+    folder.parent.mkdir()  # otherwise the first run has operations more
     whole = forks.run(["train", run_file], folder)
     assert whole.code == 0, whole.errors
     expected, total = content(folder), len(whole.operations)
@@ -106,6 +107,7 @@ STOPPED = {
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=str)
 def test_a_signal_stops_a_run_in_a_line_wherever_it_is(forks: Forks, run_file: Path, number: signal.Signals):
     folder = run_file.parent / "runs" / "x"
+    folder.parent.mkdir()
     whole = forks.run(["train", run_file], folder)
     expected = content(folder)
     for name, said in STOPPED.items():

@@ -206,3 +206,36 @@ def test_another_version_is_said(tmp_path: Path, capsys) -> None:
     (tmp_path / "x" / "run.json").write_text(json.dumps(marker | {"vlmrl": "0.0.1"}))
     RunFolder.open(config(tmp_path), resume=True).close()
     assert "was started with vlmrl 0.0.1 and goes on with" in capsys.readouterr().err
+
+
+def test_a_processor_that_has_changed_is_refused(run_file: Path, capsys, model_folder) -> None:
+    model = run_file.parent / "model"
+    shutil.copytree(model_folder("qwen2_5_vl"), model)
+    assert run(capsys, "train", run_file, "--model.path", model).code == 0
+    processor = model / "preprocessor_config.json"
+    if not processor.exists():
+        processor = model / "processor_config.json"
+    processor.write_text(processor.read_text() + "\n")
+    done = run(capsys, "train", run_file, "--model.path", model, "--resume")
+    assert done.code == 2
+    assert f"{processor}: has changed since the run started; put the earlier model folder back" in done.err
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_a_finished_run_can_be_extended(run_file: Path, capsys, schedule: str) -> None:
+    flags = ("--learner.schedule", schedule)
+    assert run(capsys, "train", run_file, *flags).code == 0
+    done = run(capsys, "train", run_file, *flags, "--resume", "--run.steps", "3")
+    assert done.code == 0
+    assert "[x] run.steps is 3 now, 1 before" in done.err
+    assert ("as in a run of 3: the linear learning rate" in done.err) == (schedule == "linear")
+    assert run(capsys, "train", run_file, *flags, "--run.name", "whole", "--run.steps", "3").code == 0
+    rows = [
+        [json.loads(line) for line in (run_file.parent / "runs" / name / "metrics.jsonl").read_text().splitlines()]
+        for name in ("x", "whole")
+    ]
+    rates = [[row["all/learning_rate"] for row in one] for one in rows]
+    assert rates[0][1:] == rates[1][1:], "from there on as in a run of three steps"
+    files = [run_file.parent / "runs" / name / "model" / "model.safetensors" for name in ("x", "whole")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    complains(run(capsys, "train", run_file, *flags, "--resume"), "run.steps = 1", "has done 3 already")

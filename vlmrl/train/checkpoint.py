@@ -130,7 +130,7 @@ def _load_earlier(path: Path) -> dict[str, Any]:
             if archive.testzip():
                 raise DamagedError(f"{path}: is damaged")
         with torch.serialization.safe_globals([core._reconstruct, core.scalar, np.ndarray, np.dtype, *kinds]):
-            return {"data": None} | torch.load(path, map_location="cpu", weights_only=True)
+            return {"model": None, "data": None} | torch.load(path, map_location="cpu", weights_only=True)
     except zipfile.BadZipFile:
         raise DamagedError(f"{path}: is damaged") from None
     except Exception as error:

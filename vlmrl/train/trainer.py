@@ -43,6 +43,7 @@ from vlmrl.train.data_files import DataFiles
 from vlmrl.train.dry_run import check_run, check_training_data
 from vlmrl.train.interrupts import Stop, stop_signals
 from vlmrl.train.learner import Learner
+from vlmrl.train.model_files import ModelFiles
 from vlmrl.train.run_folder import ChangedData, RunFolder
 from vlmrl.train.sft import Supervisor
 
@@ -95,6 +96,7 @@ class Trainer:
         self._stateful: dict[str, Stateful] = {}
         seeding.seed_everything(config.run.seed)
         self.policy = Policy.load(config.model)
+        self._restored("model", ModelFiles(self.policy.path, getattr(self.policy.core.config, "_commit_hash", None)))
         self.files = self._restored("data", DataFiles(config.data, folder))
         self.train_data = open_dataset(config.data.train, self.files.copy / "train")
         heldout = open_dataset(config.data.heldout, self.files.copy / "heldout") if config.data.heldout else None
