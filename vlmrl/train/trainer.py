@@ -303,7 +303,7 @@ class Trainer:
 
     def _finish(self) -> int:
         after = self.evaluator.run(self.step, "after training")
-        self.policy.save(self.folder.path / "model", torch.bfloat16)
+        self._export()
         self.memory.export(self.folder.path / "history.parquet")
         metrics = read_metrics(self.folder.path)
         summary = summarise(heldout_tables(metrics).get(0, {}), after, metrics)
@@ -318,6 +318,17 @@ class Trainer:
             self.folder.say(time_is_over(self.step, self.config.run))
         return 0
 
+    def _export(self) -> None:
+        from safetensors import SafetensorError
+
+        path = self.folder.path / "model"
+        try:
+            self.policy.save(path, torch.bfloat16)
+        except (OSError, SafetensorError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+            raise UserError(f"{path}: cannot write the model ({reason}); make room and add --resume") from None
+
     def close(self) -> None:
         self.ledger.close()
         self.rollouter.close()
+        self.folder.close()
