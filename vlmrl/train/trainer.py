@@ -41,6 +41,7 @@ from vlmrl.train.canary import check_positions
 from vlmrl.train.clock import Clock, Pace, time_is_over
 from vlmrl.train.data_files import DataFiles
 from vlmrl.train.dry_run import check_run, check_training_data
+from vlmrl.train.extension import following_progress
 from vlmrl.train.interrupts import Stop, stop_signals
 from vlmrl.train.learner import Learner
 from vlmrl.train.model_files import ModelFiles
@@ -132,7 +133,9 @@ class Trainer:
         if self.step > config.steps:
             raise UserError(f"run.steps = {config.steps}: {folder.path} has done {self.step} already; write more")
         if self.step and config.steps != folder.earlier_steps:
-            folder.say(f"run.steps is {config.steps} now, {folder.earlier_steps} before{self._rescaled()}")
+            names = ", ".join(following_progress(self.config))
+            course = f"; from here on as in a run of {config.steps}: {names}" if names else ""
+            folder.say(f"run.steps is {config.steps} now, {folder.earlier_steps} before{course}")
         self.records.forget()
         ledger = Ledger(folder.path, sinks=config.sinks, total_steps=config.steps)
         # Without a checkpoint all steps will be.
@@ -141,21 +144,6 @@ class Trainer:
         checkpoint.tidy(folder.checkpoints, self.step, config.keep_checkpoints)
         folder.begin()
         return ledger
-
-    def _rescaled(self) -> str:
-        """What follows the share of the steps that is done, and so another course when there are more steps."""
-        config, objective = self.config, self.config.objective
-        of_learner = config.learner.schedule != "constant" and config.learner.schedule_updates is None
-        of_sampler = any(section.name == "pcurl_stages" for section in config.sampler.sections())
-        cosine = objective.own("visionary_r1").kl_schedule == "cosine" and objective.kl_coef > 0
-        follows = {
-            f"the {config.learner.schedule} learning rate": of_learner,
-            "the stages of the sampler": of_sampler or bool(config.sampler.stages),
-            "reward.schedules": bool(config.reward.schedules),
-            "the objective": cosine or objective.group_weight == "pcurl",
-        }
-        names = [name for name, does in follows.items() if does]
-        return f"; from here on as in a run of {config.run.steps}: {', '.join(names)}" if names else ""
 
     def _restored(self, name: str, part: S) -> S:
         """Adds a part to the checkpoints, and restores its state from the latest one; None there: it starts anew."""
