@@ -147,8 +147,8 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(uninterrupted
 
 
 def test_a_killed_run_continues_as_if_it_had_not_been(uninterrupted: Path, run_file: Path):
-    """SIGKILL before a random file operation, twice, then to the end. There are 93 operations until the third
-    checkpoint, and more than 50 after the second."""
+    """SIGKILL before a random file operation, twice, then to the end. There are more than 90 operations until the
+    third checkpoint, and more than 50 after the second. The first ones, before there is a run: test_kills.py."""
     seed = int(os.environ.get("VLMRL_TEST_SEED") or random.randrange(2**32))
     print(f"VLMRL_TEST_SEED={seed} kills at the same places again")
     chance = random.Random(seed)
