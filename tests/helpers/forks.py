@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -132,6 +133,8 @@ def _run(order: dict[str, Any], about: Path) -> None:
     try:
         code = main(order["arguments"])
         (about / "operations.json").write_text(json.dumps(operations))
+    except Exception:
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
