@@ -24,6 +24,7 @@ import torch
 
 import vlmrl
 from vlmrl.errors import UserError
+from vlmrl.files import remove
 from vlmrl.train.state_files import STATE, TENSORS, read_state, write_file, write_state
 
 FORMAT = 1
@@ -46,7 +47,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         digests = write_state(partial, about | {"state": state})
         write_file(partial / SUMS, [f"{digest}  {name}\n".encode() for name, digest in digests.items()])
         _sync_folder(partial)
-        _remove(target)
+        remove(target)
         partial.rename(target)
         _sync_folder(folder)
     except OSError as error:
@@ -55,7 +56,7 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         raise UserError(f"{target}: cannot save the checkpoint ({reason}); older ones are untouched") from None
     for later in _steps(folder):
         if later > step:  # damaged, or this run would have gone on from it
-            _remove(folder / f"step_{later:06d}")
+            remove(folder / f"step_{later:06d}")
     tidy(folder, step, keep)
     return target
 
@@ -63,9 +64,9 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
 def tidy(folder: Path, step: int, keep: int) -> None:
     """Drops all but the newest `keep` up to a step, and what a killed process left half written."""
     for old in [other for other in sorted(_steps(folder)) if other <= step][:-keep]:
-        _remove(folder / f"step_{old:06d}")
+        remove(folder / f"step_{old:06d}")
     for partial in folder.glob(".step_*.partial"):
-        _remove(partial)
+        remove(partial)
 
 
 def load_latest(folder: Path, say: Callable[[str], None]) -> tuple[int, dict[str, Any]] | None:
@@ -144,13 +145,6 @@ def _load_earlier(path: Path) -> dict[str, Any]:
 
 def _steps(folder: Path) -> list[int]:
     return [int(m[1]) for path in folder.glob("step_*") if (m := _NAME.fullmatch(path.name))]
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -24,7 +24,7 @@ import vlmrl
 from vlmrl.config.moved import translated
 from vlmrl.config.run_file import RunConfig, validated
 from vlmrl.errors import UserError
-from vlmrl.files import whole_file
+from vlmrl.files import remove, whole_file
 from vlmrl.monitor.records import verify
 from vlmrl.train.run_lock import LOCK, RunLock
 
@@ -91,7 +91,7 @@ class RunFolder:
         if not stored.exists() or stored.read_bytes() != text.encode():
             self.write(CONFIG, text)
         for partial in self.path.glob(".*.partial"):
-            partial.unlink()
+            remove(partial)
         self._starts = False
 
     def write(self, name: str, text: str) -> None:

@@ -25,6 +25,7 @@ from vlmrl.curriculum.memory import PromptMemory, content_keys
 from vlmrl.data.dataset import open_dataset
 from vlmrl.errors import UserError
 from vlmrl.evaluate.heldout import Evaluator
+from vlmrl.files import remove
 from vlmrl.models import seeding
 from vlmrl.models.policy import Policy
 from vlmrl.monitor.ledger import Ledger
@@ -307,11 +308,16 @@ class Trainer:
         return 0
 
     def _export(self) -> None:
+        """Writes `model/`, whole or not at all."""
         from safetensors import SafetensorError
 
         path = self.folder.path / "model"
+        partial = path.with_name(".model.partial")
         try:
-            self.policy.save(path, torch.bfloat16)
+            remove(partial)
+            self.policy.save(partial, torch.bfloat16)
+            remove(path)
+            partial.rename(path)
         except (OSError, SafetensorError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
             raise UserError(f"{path}: cannot write the model ({reason}); make room and add --resume") from None
