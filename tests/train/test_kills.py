@@ -171,5 +171,7 @@ def test_a_damaged_run_is_not_believed(forks: Forks, run_file: Path):
                 assert (folder / "report.html").read_bytes() == page, where
                 continue
             now = content(folder)
-            differ = [name for name in expected if now.get(name) != expected[name]]
+            # A run deletes its oldest rollouts, and so may its user.
+            gone = {str(file)} if damage == "gone" and file.parts[0] == "rollouts" else set()
+            differ = [name for name in expected.keys() - gone if now.get(name) != expected[name]]
             assert not differ or len(said) > 1, f"{where}: {differ} differ, and nothing was said"
