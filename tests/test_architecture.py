@@ -66,7 +66,7 @@ SPANNING = {
     "curriculum": ("training",),
     "models": ("suffixes",),
     "objectives": ("objective_edges", "objective_gradients", "objective_methods"),
-    "train": ("thought_dropout",),
+    "train": ("kills", "thought_dropout"),
     "verifiers": ("conformance", "every_verifier", "known_bugs"),
 }
 """Test files that are about a whole folder; all others have the name of their module."""

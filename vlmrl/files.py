@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -75,6 +76,21 @@ def read_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[str, Any]]:
         yield where, row
 
 
+def lines_until(path: Path, step: int) -> bytes:
+    """The lines of a JSONL file whose `step` is at most this one, without a half-written last line; empty if there is
+    no file. `UserError` for a line that has no step.
+    """
+    lines = path.read_bytes().splitlines(True) if path.exists() else []
+    kept = b""
+    for number, line in enumerate(lines, 1):
+        try:
+            if line.endswith(b"\n") and json.loads(line)["step"] <= step:
+                kept += line
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise UserError(f"{path}:{number}: not a JSON object with a step; delete the line") from None
+    return kept
+
+
 def json_line(row: Any) -> bytes:
     """A row as a line of JSONL. A lone surrogate is written as its escape."""
     return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
@@ -86,14 +102,22 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
 
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path} row {number}", row
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable parquet file after row {number} ({reason})") from None
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -247,7 +247,7 @@ def test_a_checkpoint_has_no_pixels(run_file: Path) -> None:
     trainer = open_trainer(run_file, "lean", *REFILL)
     run_steps(trainer, 2)
     trainer.save()
-    found = checkpoint.load_latest(trainer.folder.checkpoints)
+    found = checkpoint.load_latest(trainer.folder.checkpoints, print)
     assert found
     assert all(set(group) == {"sample", "rollouts", "verdicts", "index"} for group in found[1]["sampler"]["pending"])
     trainer.close()

@@ -71,7 +71,7 @@ def test_a_reloaded_run_goes_on_with_the_new_rows_and_knows_the_old_ones(stopped
     assert main(["train", stopped, "--resume", "--changed-data", "reload", *ONE_STEP]) == 0
     said = f"12 training rows are read anew, {len(visited)} of them were visited before; the sampler starts a new epoch"
     assert said in capsys.readouterr().err
-    step, state = checkpoint.load_latest(tmp_path / "runs" / "x" / "checkpoints") or (0, {})
+    step, state = checkpoint.load_latest(tmp_path / "runs" / "x" / "checkpoints", print) or (0, {})
     assert step == 2
     assert visited
     assert visited <= set(state["memory"]["index"].tolist())

@@ -11,6 +11,7 @@ The run folder, runs/<name>/, holds metrics, every response with its verdict, ch
 from __future__ import annotations
 
 import argparse
+import sys
 
 from vlmrl.cli.arguments import add_run_file
 
@@ -28,9 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from vlmrl.config.run_file import load_run
+    from vlmrl.train.interrupts import stop_signals
 
     load_run(options.files, options.overrides)  # a mistake in it is reported before torch is loaded
 
-    from vlmrl.train import trainer
-
+    try:
+        with stop_signals():
+            from vlmrl.train import trainer
+    except KeyboardInterrupt:
+        print("vlmrl: stopped before the run was opened", file=sys.stderr)
+        return 130
     return trainer.main(options.files, options.overrides, options.resume, options.dry_run, options.changed_data)

@@ -16,7 +16,7 @@ class RunSettings(Section):
     """[run]: what it is called, how long it lasts, what it keeps."""
 
     name: str = Field(
-        min_length=1, pattern=r"^[\w.\-]+$", description="name of the run, and of its folder inside `folder`"
+        min_length=1, pattern=r"^[\w\-][\w.\-]*$", description="name of the run, and of its folder inside `folder`"
     )
     folder: str = Field(default="runs", description="folder in which run folders are created")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of every random draw of the run")

@@ -16,13 +16,17 @@ their number in the data set, and what the run knows of them in the `PromptMemor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from vlmrl import catalog
 from vlmrl.curriculum.memory import PromptMemory
+from vlmrl.rollout import Rollout
 from vlmrl.rollout.group import Group
+from vlmrl.sample import Sample
+from vlmrl.verdict import Verdict
 
 if TYPE_CHECKING:  # config.sampler loads the files of samplers/
     from vlmrl.config.sampler import SamplerSections, SamplerSettings
@@ -84,10 +88,33 @@ def create_one(settings: SamplerSections, memory: PromptMemory, seed: Seed, name
 
 
 def pack_groups(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Groups for a checkpoint: without their encoded prompts, whose pixels would swell it."""
-    return [{"sample": g.sample, "rollouts": g.rollouts, "verdicts": g.verdicts, "index": g.index} for g in groups]
+    """Groups for a checkpoint, as plain values: without their encoded prompts, whose pixels would swell it."""
+    return [
+        {
+            "sample": group.sample.model_dump(),
+            "rollouts": [asdict(rollout) for rollout in group.rollouts],
+            "verdicts": [asdict(verdict) for verdict in group.verdicts],
+            "index": group.index,
+        }
+        for group in groups
+    ]
 
 
 def unpack_groups(packed: Sequence[dict[str, Any]]) -> list[Group]:
     """Groups of a checkpoint, their prompts yet to be encoded."""
-    return [Group(prompt=None, **fields) for fields in packed]  # pyright: ignore[reportArgumentType]
+    return [
+        Group(
+            Sample.model_validate(group["sample"]),
+            None,  # pyright: ignore[reportArgumentType]
+            [_rollout(fields) for fields in group["rollouts"]],
+            [Verdict(**fields) for fields in group["verdicts"]],
+            index=group["index"],
+        )
+        for group in packed
+    ]
+
+
+def _rollout(fields: dict[str, Any]) -> Rollout:
+    """The rollout of its fields, whose sequences may be lists."""
+    plain: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return Rollout(**plain)

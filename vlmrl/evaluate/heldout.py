@@ -16,7 +16,7 @@ from rich.progress import track
 
 from vlmrl import evaluate
 from vlmrl.config.run_file import RunConfig
-from vlmrl.data.dataset import open_dataset
+from vlmrl.data.dataset import Dataset, open_dataset
 from vlmrl.errors import UserError, escaped
 from vlmrl.files import read_rows
 from vlmrl.models import seeding
@@ -27,11 +27,10 @@ from vlmrl.rollout.rollouter import Rollouter
 
 
 class Evaluator:
-    """Runs the evaluations of a run; `copy` is the folder of its copy of the data."""
+    """Runs the evaluations of a run; `data` are its held-out samples, None if it has none."""
 
-    def __init__(self, config: RunConfig, rollouter: Rollouter, ledger: Ledger, copy: Path) -> None:
-        self.config, self.rollouter, self.ledger = config, rollouter, ledger
-        self.data = open_dataset(config.data.heldout, copy / "heldout") if config.data.heldout else None
+    def __init__(self, config: RunConfig, rollouter: Rollouter, ledger: Ledger, data: Dataset | None) -> None:
+        self.config, self.rollouter, self.ledger, self.data = config, rollouter, ledger, data
         # A notebook would show a warning in place of the bar, a log an empty line.
         self.quiet = "console" not in config.run.sinks or not get_console().is_terminal
 
@@ -66,7 +65,8 @@ def evaluate_model(config: RunConfig) -> Table:
         ledger = Ledger(folder, sinks=sinks, total_steps=config.run.steps)
         rollouter = Rollouter(config, policy, folder)
         try:
-            table = Evaluator(config, rollouter, ledger, folder / "data").run(0, config.model.path)
+            data = open_dataset(config.data.heldout, folder / "heldout")
+            table = Evaluator(config, rollouter, ledger, data).run(0, config.model.path)
         finally:
             ledger.close()
             rollouter.close()

@@ -21,7 +21,8 @@ class Generators:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        random.setstate(state["python"])
+        version, words, gauss = state["python"]
+        random.setstate((version, tuple(words), gauss))
         np.random.set_state(state["numpy"])
         torch.set_rng_state(state["torch"])
         if torch.cuda.is_available():

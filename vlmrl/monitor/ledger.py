@@ -264,5 +264,7 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> int:
 
     fields = [(name, pa.type_for_alias(_COLUMNS.get(name, "string"))) for name in rows[0]]
     with whole_file(path) as partial:
-        pq.write_table(pa.Table.from_pylist(rows, pa.schema(fields)), partial, compression="zstd")
+        pq.write_table(
+            pa.Table.from_pylist(rows, pa.schema(fields)), partial, compression="zstd", write_page_checksum=True
+        )
     return path.stat().st_size

@@ -24,6 +24,7 @@ from vlmrl.files import read_rows, whole_file
 from vlmrl.monitor.curves import Rows, charts
 from vlmrl.monitor.ledger import PICTURES_PER_SOURCE
 from vlmrl.monitor.metrics import PERFECT
+from vlmrl.monitor.records import verify
 from vlmrl.monitor.summary import change, heldout_tables, read_metrics, source_names, summarise
 from vlmrl.rewards.frames import drawn_image, has_frame, shapes
 from vlmrl.sample import MARK, RewardSpec
@@ -41,16 +42,18 @@ def write_report(run_dir: Path) -> Path:
     config = run_dir / "config.toml"
     if not config.exists() and not (run_dir / "metrics.jsonl").exists():
         raise UserError(f"{run_dir}: holds no run (neither config.toml nor metrics.jsonl); give a run folder")
-    rows = _metrics(run_dir)
+    verify(run_dir)
+    rows = read_metrics(run_dir)
+    settings = _text(config) if config.exists() else ""
     summary, finished = _summary(run_dir, rows)
     sources = _sources(rows, summary)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
     page = template.render(
         name=run_dir.resolve().name,
-        config=config.read_text(encoding="utf-8") if config.exists() else "",
+        config=settings,
         finished=finished,
-        steps=_planned_steps(config) if finished else 0,
+        steps=_planned_steps(config, settings) if finished else 0,
         summary=summary,
         evaluations=sorted(heldout_tables(rows)),
         verdict=_verdict(summary["sources"]),
@@ -67,21 +70,17 @@ def write_report(run_dir: Path) -> Path:
     return path
 
 
-def _metrics(run_dir: Path) -> Rows:
-    rows = read_metrics(run_dir)
-    for number, row in enumerate(rows, 1):
-        numbers = isinstance(row, dict) and all(isinstance(value, int | float) for value in row.values())
-        if not numbers or "step" not in row:
-            where = f"{run_dir / 'metrics.jsonl'}:{number}"
-            raise UserError(f"{where}: expected a step and its numbers, got {row!r:.80}; delete the line")
-    return rows
-
-
 def _summary(run_dir: Path, rows: Rows) -> tuple[dict[str, Any], bool]:
     """The summary, and whether the run has finished. If not, it compares the first and the last evaluation so far."""
     path = run_dir / "summary.json"
     if path.exists():
-        return json.loads(path.read_text(encoding="utf-8")), True
+        try:
+            summary = json.loads(_text(path))
+        except (ValueError, RecursionError):
+            summary = None
+        if not isinstance(summary, dict) or not {"sources", "all", "seconds"} <= summary.keys():
+            raise UserError(f"{path}: not the summary of a run; delete it to report the run as unfinished")
+        return summary, True
     tables = heldout_tables(rows)
     steps = sorted(tables)
     before = tables[steps[0]] if steps else {}
@@ -89,10 +88,25 @@ def _summary(run_dir: Path, rows: Rows) -> tuple[dict[str, Any], bool]:
     return summarise(before, after, rows), False
 
 
-def _planned_steps(config: Path) -> int:
+def _planned_steps(config: Path, settings: str) -> int:
     """The steps that the run file asks for, 0 if unknown. A run that its time limit ended has fewer."""
-    table = tomllib.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
-    return table.get("run", {}).get("steps", 0)
+    try:
+        steps = tomllib.loads(settings).get("run", {}).get("steps", 0)
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{config}: not the settings of a run ({_reason(error)}); put it back") from None
+    return steps if isinstance(steps, int) else 0
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({_reason(error)}); put it back") from None
+
+
+def _reason(error: Exception) -> str:
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return f"{' '.join(text.split()):.120}"
 
 
 def _sources(rows: Rows, summary: Mapping[str, Any]) -> list[str]:
@@ -122,6 +136,15 @@ def _gallery(folder: Path) -> list[dict[str, Any]]:
     files = sorted(folder.glob("step_*.parquet"))
     if not files:
         return []
+    try:
+        return _cards(files)
+    except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder}: not the evaluations of a run ({_reason(error)}); put its files back") from None
+
+
+def _cards(files: list[Path]) -> list[dict[str, Any]]:
     last = [row for _, row in read_rows(files[-1])]
     mode = "sampled" if any(row["mode"] == "sampled" for row in last) else "greedy"
     by_source: dict[str, list[dict[str, Any]]] = defaultdict(list)

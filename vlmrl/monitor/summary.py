@@ -25,13 +25,19 @@ PHASES = ("rollout", "reward", "update", "sync", "eval")
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The lines of a run's `metrics.jsonl`, without a half-written last one; empty if there is no file."""
     path = folder / "metrics.jsonl"
-    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    try:
+        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); put it back") from None
     rows = []
     for number, line in enumerate(lines[:-1], 1):
         try:
-            rows.append(json.loads(line))
-        except ValueError as error:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: not valid JSON ({error}); delete the line") from None
+        if not isinstance(row, dict) or "step" not in row or not all(isinstance(v, int | float) for v in row.values()):
+            raise UserError(f"{path}:{number}: expected a step and its numbers, got {row!r:.80}; delete the line")
+        rows.append(row)
     return rows
 
 

@@ -7,7 +7,6 @@ to the policy. What could not be judged is kept in `unscored.jsonl`, rows that `
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 from vlmrl import catalog
 from vlmrl.config.reward import RewardSettings
-from vlmrl.files import json_line, whole_file
+from vlmrl.files import json_line, lines_until, whole_file
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.call_rows import row_from_call
@@ -190,10 +189,9 @@ class Judge:
         """Drops what was kept after a step that will be done again, and a half-written last line."""
         if not self.path.exists():
             return
-        lines = [line for line in self.path.read_bytes().splitlines(True) if line.endswith(b"\n")]
-        rows = [line for line in lines if json.loads(line)["step"] <= step]
+        kept = lines_until(self.path, step)
         with whole_file(self.path) as partial:
-            partial.write_bytes(b"".join(rows))
+            partial.write_bytes(kept)
 
 
 def _asking(sample: Sample) -> list[tuple[int, RewardSpec]]:

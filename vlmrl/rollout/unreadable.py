@@ -10,7 +10,6 @@ is smaller by it. What a run draws does not depend on it, so that a resumed run 
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from vlmrl.errors import UnreadableError, UserError, escaped
-from vlmrl.files import json_line, whole_file
+from vlmrl.files import json_line, lines_until, whole_file
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
 from vlmrl.sample import Sample
@@ -83,9 +82,10 @@ class SampleReader:
 
     def truncate(self, step: int) -> None:
         """Drops what was listed after a step that will be done again, and a half-written last line."""
-        if lines := self._lines():
+        if self.path.exists():
+            kept = lines_until(self.path, step)
             with whole_file(self.path) as partial:
-                partial.write_bytes(b"".join(line for line in lines if json.loads(line)["step"] <= step))
+                partial.write_bytes(kept)
 
     def _lines(self) -> list[bytes]:
         lines = self.path.read_bytes().splitlines(True) if self.path.exists() else []

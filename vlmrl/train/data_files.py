@@ -1,14 +1,15 @@
 """The data files of a run: whether they have changed since it started, and which rows it goes on with.
 
 A run trains on its own copy of the rows. Size and content hash of the files that it was made of are in every
-checkpoint, beside the folder of the copy. So `--resume` notices a changed file, and a reload that is killed before the
-next checkpoint leaves the earlier copy in force.
+checkpoint, beside the folder of the copy and the hashes of what it holds. So `--resume` notices a changed file or a
+damaged copy, and a reload that is killed before the next checkpoint leaves the earlier copy in force.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,22 @@ class DataFiles:
         self.files = {path: _fingerprint(path) for path in paths if Path(path).is_file()}
         self.name = "data"
         self.reloaded = False
+        self._sealed: dict[str, str] = {}  # hashes of the files of the copy, by their paths in it
 
     @property
     def copy(self) -> Path:
         return self.folder.path / self.name
 
     def state_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "files": self.files}
+        return {"name": self.name, "files": self.files, "copy": self._sealed}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Compares the files with those of the checkpoint; `UserError` if one has changed and nothing says what then.
 
         A file that is gone does not count as changed: the run has its copy.
         """
-        changed = [path for path, now in self.files.items() if state["files"].get(path) != now]
+        known = {path: tuple(fingerprint) for path, fingerprint in state["files"].items()}
+        changed = [path for path, now in self.files.items() if known.get(path) != now]
         if changed and self.folder.changed_data is None:
             raise UserError(
                 f"{self.folder.path}: {changed[0]} has changed since the run started; put the earlier file back, or go "
@@ -49,10 +52,46 @@ class DataFiles:
             content = json.dumps(self.files, sort_keys=True).encode()
             self.name, self.reloaded = f"data_{hashlib.sha256(content).hexdigest()[:8]}", True
         else:
-            self.name, self.files = state["name"], state["files"]
+            self.name, self.files = state["name"], known
+            self._sealed = state.get("copy", {})
+            self._check_copy(changed)
+
+    def seal(self) -> None:
+        """Takes note of what the copy holds, once it is complete; `UserError` if rows read again are others."""
+        sealed = _hashes(self.copy)
+        if any(sealed.get(name) != digest for name, digest in self._sealed.items() if name.endswith(".arrow")):
+            raise UserError(
+                f"{self.copy}: was damaged, and the rows that were read again are not those that the run has seen; go "
+                "on with those of today: --resume --changed-data reload"
+            )
+        self._sealed = sealed
+
+    def _check_copy(self, changed: list[str]) -> None:
+        """Removes a damaged copy, so that the rows are read again; `UserError` if the files are not the same."""
+        now = _hashes(self.copy)
+        damaged = next((name for name, digest in self._sealed.items() if now.get(name) != digest), None)
+        if damaged is None:
+            return
+        if changed:
+            raise UserError(
+                f"{self.copy / damaged}: is damaged or gone, and {changed[0]} has changed since the run started; put "
+                "one of them back, or go on with the rows of today (--resume --changed-data reload)"
+            )
+        self.folder.say(f"{self.copy / damaged}: is damaged or gone; the rows are read again")
+        shutil.rmtree(self.copy, ignore_errors=True)
 
 
 def _fingerprint(path: str) -> tuple[int, str]:
     """Size in bytes, and hash of the content."""
-    with open(path, "rb") as file:
-        return Path(path).stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    return Path(path).stat().st_size, _hash(Path(path))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    """The hash of each file in a folder, by its path there; locks, which hold nothing, left out."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock")
+    return {str(path.relative_to(folder)): _hash(path) for path in files}
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

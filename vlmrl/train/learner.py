@@ -192,6 +192,12 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        # The run may be longer now than when the rate was stored, which the schedule then spans.
+        scheduler = self.scheduler
+        rules = zip(scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+        scheduler._last_lr = [base * factor(scheduler.last_epoch) for base, factor in rules]
+        for group, rate in zip(self.optimizer.param_groups, scheduler._last_lr, strict=True):
+            group["lr"] = rate
 
 
 def _rate(schedule: str, warmup: int, total: int) -> Callable[[int], float]:

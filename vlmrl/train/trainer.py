@@ -11,6 +11,7 @@ data, learner, checkpoints and evaluation stay the same.
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
@@ -22,10 +23,13 @@ from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum.memory import PromptMemory, content_keys
 from vlmrl.data.dataset import open_dataset
+from vlmrl.errors import UserError
 from vlmrl.evaluate.heldout import Evaluator
+from vlmrl.files import remove
 from vlmrl.models import seeding
 from vlmrl.models.policy import Policy
 from vlmrl.monitor.ledger import Ledger
+from vlmrl.monitor.records import Records
 from vlmrl.monitor.report import write_report
 from vlmrl.monitor.starvation import StarvationWatch
 from vlmrl.monitor.summary import heldout_tables, print_summary, read_metrics, summarise
@@ -38,8 +42,10 @@ from vlmrl.train.canary import check_positions
 from vlmrl.train.clock import Clock, Pace, time_is_over
 from vlmrl.train.data_files import DataFiles
 from vlmrl.train.dry_run import check_run, check_training_data
-from vlmrl.train.interrupts import stop_signals
+from vlmrl.train.extension import following_progress
+from vlmrl.train.interrupts import Stop, stop_signals
 from vlmrl.train.learner import Learner
+from vlmrl.train.model_files import ModelFiles
 from vlmrl.train.run_folder import ChangedData, RunFolder
 from vlmrl.train.sft import Supervisor
 
@@ -59,12 +65,16 @@ def main(
 
 def run(config: RunConfig, resume: bool, changed_data: ChangedData | None = None) -> int:
     """Trains with the verifiers of the config known; the exit code is that of `main`."""
-    folder = RunFolder.open(config, resume, changed_data)
-    trainer = Trainer(config, folder)
     try:
-        return trainer.train()
-    finally:
-        trainer.close()
+        with stop_signals() as stop, RunFolder.open(config, resume, changed_data) as folder:
+            trainer = Trainer(config, folder)
+            try:
+                return trainer.train(stop)
+            finally:
+                trainer.close()
+    except KeyboardInterrupt:
+        print(f"[{config.run.name}] stopped at once; add --resume to go on", file=sys.stderr, flush=True)
+        return 130
 
 
 class Stateful(Protocol):
@@ -84,12 +94,15 @@ class Trainer:
     def __init__(self, config: RunConfig, folder: RunFolder) -> None:
         self.config = config
         self.folder = folder
-        self.step, self._stored = checkpoint.load_latest(folder.checkpoints) or (0, None)
+        self.step, self._stored = checkpoint.load_latest(folder.checkpoints, folder.say) or (0, None)
         self._stateful: dict[str, Stateful] = {}
         seeding.seed_everything(config.run.seed)
         self.policy = Policy.load(config.model)
+        self._restored("model", ModelFiles(self.policy.path, getattr(self.policy.core.config, "_commit_hash", None)))
         self.files = self._restored("data", DataFiles(config.data, folder))
         self.train_data = open_dataset(config.data.train, self.files.copy / "train")
+        heldout = open_dataset(config.data.heldout, self.files.copy / "heldout") if config.data.heldout else None
+        self.files.seal()
         self.memory = PromptMemory(*self.train_data.sources(), config.sampler.pass_score)
         if self.files.reloaded:
             self._carry_memory_over()
@@ -106,27 +119,57 @@ class Trainer:
         if self._stored is None and not config.sft:
             check_positions(config, self.rollouter, self.train_data)
         self.schedules = self._restored("schedules", self.rollouter.judge.schedules)
-        self.ledger = Ledger(folder.path, sinks=config.run.sinks, total_steps=config.run.steps)
-        # Steps after the checkpoint will be recorded again; without a checkpoint those are all steps.
-        self.ledger.truncate(self.step or -1, finished=self.step == config.run.steps)
-        self.rollouter.truncate(self.step or -1)
         self.rollouter.encode_pending(self.sampler.pending, self.step)
-        self.starvation = StarvationWatch(folder.say)
-        self.evaluator = Evaluator(config, self.rollouter, self.ledger, self.files.copy)
         self._restored("rng", seeding.Generators())
+        self._stored = None  # it holds the weights and the optimizer a second time
+        # Up to here an error changes nothing of an earlier run.
+        self.records = Records(folder.path)
+        self.ledger = self._begin()
+        self.evaluator = Evaluator(config, self.rollouter, self.ledger, heldout)
+        self.starvation = StarvationWatch(folder.say)
+
+    def _begin(self) -> Ledger:
+        """Takes the folder back to the checkpoint: what was recorded after it will be recorded again."""
+        config, folder = self.config.run, self.folder
+        if self.step > config.steps:
+            raise UserError(f"run.steps = {config.steps}: {folder.path} has done {self.step} already; write more")
+        if self.step and config.steps != folder.earlier_steps:
+            names = ", ".join(following_progress(self.config))
+            course = f"; from here on as in a run of {config.steps}: {names}" if names else ""
+            folder.say(f"run.steps is {config.steps} now, {folder.earlier_steps} before{course}")
+        self.records.forget()
+        ledger = Ledger(folder.path, sinks=config.sinks, total_steps=config.steps)
+        # Without a checkpoint all steps will be.
+        ledger.truncate(self.step or -1, finished=self.step == config.steps)
+        self.rollouter.truncate(self.step or -1)
+        checkpoint.tidy(folder.checkpoints, self.step, config.keep_checkpoints)
+        folder.begin()
+        return ledger
 
     def _restored(self, name: str, part: S) -> S:
-        """Adds a part to the checkpoints, and restores its state from the latest one."""
+        """Adds a part to the checkpoints, and restores its state from the latest one; None there: it starts anew."""
         self._stateful[name] = part
-        if self._stored is not None and name in self._stored:
-            part.load_state_dict(self._stored[name])
+        if self._stored is None:
+            return part
+        try:
+            state = self._stored[name]
+            if state is not None:
+                part.load_state_dict(state)
+        except UserError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"{self.folder.checkpoints}/step_{self.step:06d}: is of another run: its {name} does not fit "
+                f"({type(error).__name__} {reason:.80}); put the checkpoint of this run back"
+            ) from None
         return part
 
     def _carry_memory_over(self) -> None:
         """What is known of prompts goes to the new rows by content; a sampler knows only places and starts anew."""
         assert self._stored is not None
-        known = self.memory.carry_over(self._stored.pop("memory"), content_keys(self.train_data))
-        del self._stored["sampler"]
+        known = self.memory.carry_over(self._stored["memory"], content_keys(self.train_data))
+        self._stored |= {"memory": None, "sampler": None}
         rows = f"{len(self.train_data)} training rows are read anew, {known} of them were visited before"
         self.folder.say(f"{rows}; the sampler starts a new epoch")
 
@@ -159,32 +202,32 @@ class Trainer:
 
     # --- the loop -----------------------------------------------------------------------------------------
 
-    def train(self) -> int:
+    def train(self, stop: Stop | None = None) -> int:
         """Runs to the last step, the time limit or an interrupt; then saves, evaluates and reports."""
-        config, started = self.config.run, time.monotonic()
+        config, started, stop = self.config.run, time.monotonic(), stop or Stop()
         pace = Pace(config, started, self.folder.say)
         if self.step == 0:
             self.evaluator.run(0, "before training")
-        with stop_signals() as stop:
-            while self.step < config.steps:
-                self.step += 1
-                if self.config.sft:
-                    self.supervised_step()
-                else:
-                    self.reinforcement_step()
-                minutes = (time.monotonic() - started) / 60
-                pace.observe(self.step)
-                last = self.step == config.steps or minutes > (config.max_minutes or float("inf"))
-                every = self.config.eval.every
-                if not last and every and self.step % every == 0:
-                    self.evaluator.run(self.step, f"step {self.step}")
-                if last or stop.requested or self.step % config.checkpoint_every == 0:
-                    self.save()
-                if stop.requested and not last:
-                    self.folder.say(f"stopped after step {self.step}; add --resume to go on")
-                    return 130
-                if last:
-                    break
+        last = False
+        while self.step < config.steps and not last:
+            stop.waits = True
+            self.step += 1
+            if self.config.sft:
+                self.supervised_step()
+            else:
+                self.reinforcement_step()
+            minutes = (time.monotonic() - started) / 60
+            pace.observe(self.step)
+            last = self.step == config.steps or minutes > (config.max_minutes or float("inf"))
+            every = self.config.eval.every
+            if not last and every and self.step % every == 0:
+                self.evaluator.run(self.step, f"step {self.step}")
+            if last or stop.requested or self.step % config.checkpoint_every == 0:
+                self.save()
+            if stop.requested:
+                self.folder.say(f"stopped after step {self.step}; add --resume to go on")
+                return 130
+        stop.waits = False
         return self._finish()
 
     def reinforcement_step(self) -> None:
@@ -245,16 +288,18 @@ class Trainer:
         """Saves the checkpoint of this step."""
         state = {name: part.state_dict() for name, part in self._stateful.items()}
         checkpoint.save(self.folder.checkpoints, self.step, state, self.config.run.keep_checkpoints)
+        self.records.write()
 
     # --- the end ------------------------------------------------------------------------------------------
 
     def _finish(self) -> int:
         after = self.evaluator.run(self.step, "after training")
-        self.policy.save(self.folder.path / "model", torch.bfloat16)
+        self._export()
         self.memory.export(self.folder.path / "history.parquet")
         metrics = read_metrics(self.folder.path)
         summary = summarise(heldout_tables(metrics).get(0, {}), after, metrics)
         self.folder.write("summary.json", json.dumps(summary, indent=2) + "\n")
+        self.records.write(finished=True)
         self.ledger.close()
         print_summary(summary)
         if self.rollouter.judge.path.exists():
@@ -264,6 +309,22 @@ class Trainer:
             self.folder.say(time_is_over(self.step, self.config.run))
         return 0
 
+    def _export(self) -> None:
+        """Writes `model/`, whole or not at all."""
+        from safetensors import SafetensorError
+
+        path = self.folder.path / "model"
+        partial = path.with_name(".model.partial")
+        try:
+            remove(partial)
+            self.policy.save(partial, torch.bfloat16)
+            remove(path)
+            partial.rename(path)
+        except (OSError, SafetensorError) as error:
+            reason = (error.strerror if isinstance(error, OSError) else None) or " ".join(str(error).split())
+            raise UserError(f"{path}: cannot write the model ({reason}); make room and add --resume") from None
+
     def close(self) -> None:
         self.ledger.close()
         self.rollouter.close()
+        self.folder.close()
