@@ -53,6 +53,15 @@ def check_regular(path: str | Path) -> int:
     return found.st_size
 
 
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a small regular file; `UserError` if it cannot be read."""
+    try:
+        check_regular(path)
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFCHR: "a device",

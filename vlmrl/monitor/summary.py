@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError, escaped
+from vlmrl.files import read_file
 from vlmrl.monitor.metrics import Figures, mean
 
 Table = dict[str, dict[str, Figures]]
@@ -25,12 +26,12 @@ PHASES = ("rollout", "reward", "update", "sync", "eval")
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The lines of a run's `metrics.jsonl`, without a half-written last one; empty if there is no file."""
     path = folder / "metrics.jsonl"
-    lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
+    lines = read_file(path).split(b"\n") if path.exists() else [b""]
     rows = []
     for number, line in enumerate(lines[:-1], 1):
         try:
             rows.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}:{number}: not valid JSON ({error}); delete the line") from None
     return rows
 
@@ -95,7 +96,7 @@ def _agreement(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, fl
 
 def change(before: Figures, after: Figures) -> int:
     """1 for a rise and -1 for a fall in reward whose 95 % intervals do not overlap, else 0."""
-    if "low" not in before or "low" not in after:
+    if not before.keys() & after.keys() >= {"low", "high"}:
         return 0
     return int(after["low"] > before["high"]) - int(after["high"] < before["low"])
 
