@@ -100,7 +100,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path} row {number}", row
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable parquet file after row {number} ({reason})") from None
 

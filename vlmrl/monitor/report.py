@@ -13,20 +13,18 @@ import base64
 import io
 import itertools
 import json
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
-
-from vlmrl.errors import UserError, one_line
-from vlmrl.files import read_file, read_rows, whole_file
+from vlmrl.errors import UserError
+from vlmrl.files import whole_file
+from vlmrl.monitor import run_files
 from vlmrl.monitor.curves import Rows, charts
 from vlmrl.monitor.ledger import PICTURES_PER_SOURCE
-from vlmrl.monitor.metrics import PERFECT, Figures
-from vlmrl.monitor.summary import change, heldout_tables, read_metrics, source_names, summarise
+from vlmrl.monitor.metrics import PERFECT
+from vlmrl.monitor.summary import change, heldout_tables, source_names, summarise
 from vlmrl.rewards.frames import drawn_image, has_frame, shapes
 from vlmrl.sample import MARK, RewardSpec
 
@@ -43,8 +41,8 @@ def write_report(run_dir: Path) -> Path:
     config = run_dir / "config.toml"
     if not config.exists() and not (run_dir / "metrics.jsonl").exists():
         raise UserError(f"{run_dir}: holds no run (neither config.toml nor metrics.jsonl); give a run folder")
-    text = _config_text(config)
-    rows = _metrics(run_dir)
+    text = run_files.config_text(config)
+    rows = run_files.metrics(run_dir)
     summary, finished = _summary(run_dir, rows)
     sources = _sources(rows, summary)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -53,7 +51,7 @@ def write_report(run_dir: Path) -> Path:
         name=run_dir.resolve().name,
         config=text,
         finished=finished,
-        steps=_planned_steps(text, config) if finished else 0,
+        steps=run_files.planned_steps(text, config) if finished else 0,
         summary=summary,
         evaluations=sorted(heldout_tables(rows)),
         verdict=_verdict(summary["sources"]),
@@ -70,73 +68,16 @@ def write_report(run_dir: Path) -> Path:
     return path
 
 
-def _metrics(run_dir: Path) -> Rows:
-    rows = read_metrics(run_dir)
-    for number, row in enumerate(rows, 1):
-        numbers = isinstance(row, dict) and all(_is_finite(value) for value in row.values())
-        if not numbers or "step" not in row:
-            where = f"{run_dir / 'metrics.jsonl'}:{number}"
-            raise UserError(f"{where}: expected a step and its numbers, got {row!r:.80}; delete the line")
-    return rows
-
-
-def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < float("inf")
-
-
 def _summary(run_dir: Path, rows: Rows) -> tuple[dict[str, Any], bool]:
     """The summary, and whether the run has finished. If not, it compares the first and the last evaluation so far."""
     path = run_dir / "summary.json"
     if path.exists():
-        return _read_summary(path), True
+        return run_files.summary(path), True
     tables = heldout_tables(rows)
     steps = sorted(tables)
     before = tables[steps[0]] if steps else {}
     after = tables[steps[-1]] if len(steps) > 1 else {}
     return summarise(before, after, rows), False
-
-
-def _read_summary(path: Path) -> dict[str, Any]:
-    """The stored summary; `UserError` unless it is as `summarise` writes it."""
-    try:
-        return _Summary.model_validate_json(read_file(path)).model_dump(exclude_unset=True)
-    except ValidationError as error:
-        fix = "delete the file, and the report compares the evaluations so far"
-        raise UserError(f"{path}: {one_line(error, _Summary)}; {fix}") from None
-
-
-class _Compared(BaseModel):
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    before: Figures = {}
-    after: Figures = {}
-    greedy: dict[str, Figures] = {}
-
-
-class _Summary(BaseModel):
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    sources: dict[str, _Compared]
-    all: _Compared
-    steps: int
-    seconds: dict[str, float]
-    agreement: dict[str, dict[str, float]]
-
-
-def _config_text(config: Path) -> str:
-    try:
-        return read_file(config).decode() if config.exists() else ""
-    except UnicodeDecodeError as error:
-        raise UserError(f"{config}: not text ({error}); put the run's own file back") from None
-
-
-def _planned_steps(config: str, path: Path) -> int:
-    """The steps that the run file asks for, 0 if unknown. A run that its time limit ended has fewer."""
-    try:
-        steps = tomllib.loads(config).get("run", {}).get("steps", 0)
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path}: not a run file ({error}); put the run's own file back") from None
-    return steps if isinstance(steps, int) else 0
 
 
 def _sources(rows: Rows, summary: Mapping[str, Any]) -> list[str]:
@@ -166,7 +107,7 @@ def _gallery(folder: Path) -> list[dict[str, Any]]:
     files = sorted(folder.glob("step_*.parquet"))
     if not files:
         return []
-    last = _heldout(files[-1])
+    last = run_files.heldout(files[-1])
     mode = "sampled" if any(row["mode"] == "sampled" for row in last) else "greedy"
     by_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in last:
@@ -174,32 +115,9 @@ def _gallery(folder: Path) -> list[dict[str, Any]]:
             by_source[row["source"]].append(row)
     earlier = {}
     if len(files) > 1:
-        earlier = {row["key"]: row for row in _heldout(files[0]) if row["mode"] == mode}
+        earlier = {row["key"]: row for row in run_files.heldout(files[0]) if row["mode"] == mode}
     turns = itertools.zip_longest(*(by_source[source] for source in sorted(by_source)))
     return [_card(row, earlier.get(row["key"])) for turn in turns for row in turn if row is not None]
-
-
-def _heldout(file: Path) -> list[dict[str, Any]]:
-    """The rows of an evaluation; `UserError` names one that is not as the ledger writes it."""
-    rows = []
-    for where, row in read_rows(file):
-        try:
-            _HeldOut.model_validate(row)
-        except ValidationError as error:
-            raise UserError(f"{where}: {one_line(error, _HeldOut)}; delete the file") from None
-        rows.append(row)
-    return rows
-
-
-class _HeldOut(BaseModel):
-    key: str
-    source: str
-    mode: str
-    prompt: str
-    response: str
-    reward: Json[Annotated[list[RewardSpec], Field(min_length=1)]]
-    score: float | None
-    image: bytes | None
 
 
 def _card(row: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -86,7 +86,8 @@ def _agreement(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, fl
     names = {m[1] for row in metrics for key in row if (m := re.fullmatch(r"modality/(.+)/diff_max", key))}
     agreement = {}
     for name in sorted(names):
-        rows = [row for row in metrics if f"modality/{name}/diff_mean" in row]
+        wanted = {f"modality/{name}/diff_mean", f"modality/{name}/tokens"}
+        rows = [row for row in metrics if wanted <= row.keys()]
         tokens = [row[f"modality/{name}/tokens"] for row in rows]
         average = mean((row[f"modality/{name}/diff_mean"] for row in rows), tokens)
         highest = max(row.get(f"modality/{name}/diff_max", 0.0) for row in metrics)

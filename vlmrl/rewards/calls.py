@@ -84,7 +84,7 @@ def check_params(verifier: str, params: Mapping[str, Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    return isinstance(value, Real) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 _LARGEST = 1e15
