@@ -61,7 +61,7 @@ DOMAIN_LIBRARIES = {"math_verify", "latex2sympy2_extended", "sympy", "rapidfuzz"
 IMPURE = {"time", "datetime", "random", "secrets", "socket", "urllib", "http", "requests", "subprocess"}
 
 SPANNING = {
-    "cli": ("every_command", "files", "places"),
+    "cli": ("every_command", "damaged_input", "files", "places"),
     "config": ("settings",),
     "curriculum": ("training",),
     "models": ("suffixes",),

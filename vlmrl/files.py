@@ -54,6 +54,15 @@ def check_regular(path: str | Path) -> int:
     return found.st_size
 
 
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a small regular file; `UserError` if it cannot be read."""
+    try:
+        check_regular(path)
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFCHR: "a device",
@@ -107,7 +116,7 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path} row {number}", row
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable parquet file after row {number} ({reason})") from None
 

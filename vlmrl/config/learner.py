@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from vlmrl.config.section import Section
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
 
 class LearnerSettings(Section):
     """[learner]"""
 
-    learning_rate: float = Field(default=1e-6, gt=0, description="learning rate after the warm-up")
+    learning_rate: float = Field(default=1e-6, gt=0, le=1, description="learning rate after the warm-up")
     warmup_steps: int = Field(default=5, ge=0, description="optimizer steps of linear warm-up")
     schedule: Literal["constant", "linear", "cosine"] = Field(
         default="constant", description="schedule of the learning rate after the warm-up"
@@ -20,7 +22,7 @@ class LearnerSettings(Section):
     schedule_updates: int | None = Field(
         default=None, gt=0, description="optimizer steps that the schedule spans; unset: those of the run"
     )
-    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="decay of AdamW's two moving averages")
+    betas: tuple[Decay, Decay] = Field(default=(0.9, 0.95), description="decay of AdamW's two moving averages")
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of AdamW")
     max_grad_norm: float = Field(
         default=1.0, gt=0, description="largest norm of a gradient; a larger one is scaled down to it"

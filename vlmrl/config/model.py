@@ -12,7 +12,7 @@ from vlmrl.config.section import Section
 class LoraSettings(Section):
     """[model.lora]: adapters through peft; the section switches them on."""
 
-    rank: int = Field(default=16, gt=0, description="rank of an adapter's two factors")
+    rank: int = Field(default=16, gt=0, le=4096, description="rank of an adapter's two factors")
     alpha: int = Field(default=32, gt=0, description="an adapter is scaled by alpha / rank")
     targets: str = Field(
         default=r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
@@ -40,7 +40,7 @@ class ModelSettings(Section):
     vision_cache_folder: str | None = Field(
         default=None, description="folder that also keeps the embeddings of a frozen tower; unset: none on disk"
     )
-    video_fps: float = Field(default=2.0, gt=0, description="frames a second that are taken from a video")
+    video_fps: float = Field(default=2.0, ge=0.001, description="frames a second that are taken from a video")
     video_max_frames: int = Field(default=64, gt=1, description="frames of a video, at most")
     video_max_pixels: int | None = Field(
         default=None, gt=0, description="pixels of a frame, at most; unset keeps the default of qwen-vl-utils"

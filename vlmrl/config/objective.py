@@ -29,7 +29,7 @@ class ObjectiveSettings(Section):
         default="std",
         description="divisor of advantages: the group's std (squares over G - 1), biased_std (over G), or none",
     )
-    epsilon: float = Field(default=1e-6, gt=0, description="number added to the std")
+    epsilon: float = Field(default=1e-6, ge=1e-12, description="number added to the std")
     correct_at: float = Field(default=1.0, gt=0, le=1, description="score from which a rollout counts as correct")
     group_weight: str = Field(
         default="none", description="factor of a group by its pass rate: none, pcurl, observe_r1 or nft"
@@ -65,7 +65,7 @@ class ObjectiveSettings(Section):
         description="token: mean over tokens; group, sequence: over groups or rollouts, of their token means; "
         "sequence_sum: over rollouts, of their token sums; sum: over all tokens, without a mean",
     )
-    length_divisor: float = Field(default=1.0, gt=0, description="tokens by which sequence_sum and sum are divided")
+    length_divisor: float = Field(default=1.0, ge=1e-6, description="tokens by which sequence_sum and sum are divided")
 
     # What is added
     kl_coef: float = Field(default=0.0, ge=0, description="weight of KL(policy || reference)")

@@ -37,6 +37,7 @@ class RewardSettings(Section):
     workers: int | None = Field(
         default=None,
         ge=0,
+        le=1024,
         description="processes that judge; 0: the trainer's own; unset: one fewer than the machine has cores",
     )
     deadline: float = Field(default=5.0, gt=0, description="seconds to judge one response; after that it is unscored")

@@ -34,9 +34,9 @@ class RolloutSettings(Section):
     """[rollout]: how answers are sampled."""
 
     engine: str = Field(default="hf", description="engine that answers prompts: hf, vllm or replay")
-    prompts: int = Field(default=32, gt=0, description="prompts of a step")
-    group: int = Field(default=8, gt=1, description="responses to each prompt (G)")
-    temperature: float = Field(default=1.0, gt=0, description="temperature of the sampling distribution")
+    prompts: int = Field(default=32, gt=0, le=65536, description="prompts of a step")
+    group: int = Field(default=8, gt=1, le=4096, description="responses to each prompt (G)")
+    temperature: float = Field(default=1.0, ge=0.001, le=1000, description="temperature of the sampling distribution")
     top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus sampling; 1: the whole distribution")
     max_new_tokens: int = Field(default=512, gt=0, description="tokens of a response, at most")
     hf: HfSettings = HfSettings()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
 
 from vlmrl import catalog
 from vlmrl.errors import UserError
 
 S = TypeVar("S", bound="Section")
+LIMIT = 2**31
+"""Every number of a setting is nearer to 0; so none is infinite."""
 
 
 class Section(BaseModel):
@@ -19,9 +21,31 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*")
+    @classmethod
+    def _is_usable(cls, value: Any) -> Any:
+        """Refuses what passes for a number or a text and no code behind it can take."""
+        for one in _values(value):
+            if isinstance(one, float | int) and not abs(one) < LIMIT:
+                raise ValueError(f"expected a number below {LIMIT}, got {one!r:.40}")
+            if isinstance(one, str) and "\0" in one:
+                raise ValueError(f"{one!r:.80} holds a NUL character; leave it out")
+        return value
+
     def own(self, plugin: str) -> Any:
         """The `Settings` of a plug-in in this section; None if its file has none."""
         return getattr(self, plugin, None)
+
+
+def _values(value: Any) -> Iterator[Any]:
+    """The numbers and texts of a setting, which may be a list or a table."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from _values(one)
+    else:
+        yield value
 
 
 def with_plugins(kind: str) -> Callable[[type[S]], type[S]]:

@@ -10,6 +10,7 @@ Without decord, which has wheels for Linux on x86-64 alone, only the head of a f
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -32,7 +33,8 @@ def check_video(media: Media) -> None:
         return
     with as_file(media) as path:
         try:
-            reader = decord.VideoReader(path)
+            with _silent():
+                reader = decord.VideoReader(path)
         except Exception as error:  # decord raises bare exceptions of its C++ library
             raise _unreadable(media, "video", path, error) from None
         frames = len(reader)
@@ -55,7 +57,8 @@ def check_audio(media: Media) -> None:
         return
     with as_file(media) as path:
         try:
-            samples = decord.AudioReader(path).shape[-1]
+            with _silent():
+                samples = decord.AudioReader(path).shape[-1]
         except Exception as error:
             raise _unreadable(media, "audio clip", path, error) from None
     if not samples:
@@ -68,7 +71,8 @@ def video_size(media: Media) -> tuple[int, int]:
         raise UserError(f"{media.name}: its size is needed for places in it, and decord is not installed; install it")
     with as_file(media) as path:
         try:
-            height, width = decord.VideoReader(path)[0].shape[:2]
+            with _silent():
+                height, width = decord.VideoReader(path)[0].shape[:2]
         except Exception as error:
             raise _unreadable(media, "video", path, error) from None
     return int(width), int(height)
@@ -100,6 +104,19 @@ def decoder_reason(error: BaseException) -> str:
     """The message of decord's library without the places in its source, in one line."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return re.sub(r"\[[\d:]+\] \S+:\d+: (Check failed: )?", "", lines[0]).strip()[:200]
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Drops what the library of decord writes to standard error of a file that it cannot open; we say it better."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager

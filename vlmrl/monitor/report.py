@@ -13,19 +13,19 @@ import base64
 import io
 import itertools
 import json
-import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError
-from vlmrl.files import read_rows, whole_file
+from vlmrl.files import whole_file
+from vlmrl.monitor import run_files
 from vlmrl.monitor.curves import Rows, charts
 from vlmrl.monitor.ledger import PICTURES_PER_SOURCE
 from vlmrl.monitor.metrics import PERFECT
 from vlmrl.monitor.records import verify
-from vlmrl.monitor.summary import change, heldout_tables, read_metrics, source_names, summarise
+from vlmrl.monitor.summary import change, heldout_tables, source_names, summarise
 from vlmrl.rewards.frames import drawn_image, has_frame, shapes
 from vlmrl.sample import MARK, RewardSpec
 
@@ -43,17 +43,17 @@ def write_report(run_dir: Path) -> Path:
     if not config.exists() and not (run_dir / "metrics.jsonl").exists():
         raise UserError(f"{run_dir}: holds no run (neither config.toml nor metrics.jsonl); give a run folder")
     verify(run_dir)
-    rows = read_metrics(run_dir)
-    settings = _text(config) if config.exists() else ""
+    text = run_files.config_text(config)
+    rows = run_files.metrics(run_dir)
     summary, finished = _summary(run_dir, rows)
     sources = _sources(rows, summary)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
     page = template.render(
         name=run_dir.resolve().name,
-        config=settings,
+        config=text,
         finished=finished,
-        steps=_planned_steps(config, settings) if finished else 0,
+        steps=run_files.planned_steps(text, config) if finished else 0,
         summary=summary,
         evaluations=sorted(heldout_tables(rows)),
         verdict=_verdict(summary["sources"]),
@@ -74,39 +74,12 @@ def _summary(run_dir: Path, rows: Rows) -> tuple[dict[str, Any], bool]:
     """The summary, and whether the run has finished. If not, it compares the first and the last evaluation so far."""
     path = run_dir / "summary.json"
     if path.exists():
-        try:
-            summary = json.loads(_text(path))
-        except (ValueError, RecursionError):
-            summary = None
-        if not isinstance(summary, dict) or not {"sources", "all", "seconds"} <= summary.keys():
-            raise UserError(f"{path}: not the summary of a run; delete it to report the run as unfinished")
-        return summary, True
+        return run_files.summary(path), True
     tables = heldout_tables(rows)
     steps = sorted(tables)
     before = tables[steps[0]] if steps else {}
     after = tables[steps[-1]] if len(steps) > 1 else {}
     return summarise(before, after, rows), False
-
-
-def _planned_steps(config: Path, settings: str) -> int:
-    """The steps that the run file asks for, 0 if unknown. A run that its time limit ended has fewer."""
-    try:
-        steps = tomllib.loads(settings).get("run", {}).get("steps", 0)
-    except (ValueError, AttributeError) as error:
-        raise UserError(f"{config}: not the settings of a run ({_reason(error)}); put it back") from None
-    return steps if isinstance(steps, int) else 0
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({_reason(error)}); put it back") from None
-
-
-def _reason(error: Exception) -> str:
-    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return f"{' '.join(text.split()):.120}"
 
 
 def _sources(rows: Rows, summary: Mapping[str, Any]) -> list[str]:
@@ -136,16 +109,7 @@ def _gallery(folder: Path) -> list[dict[str, Any]]:
     files = sorted(folder.glob("step_*.parquet"))
     if not files:
         return []
-    try:
-        return _cards(files)
-    except (LookupError, TypeError, ValueError, AttributeError, OSError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{folder}: not the evaluations of a run ({_reason(error)}); put its files back") from None
-
-
-def _cards(files: list[Path]) -> list[dict[str, Any]]:
-    last = [row for _, row in read_rows(files[-1])]
+    last = run_files.heldout(files[-1])
     mode = "sampled" if any(row["mode"] == "sampled" for row in last) else "greedy"
     by_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in last:
@@ -153,7 +117,7 @@ def _cards(files: list[Path]) -> list[dict[str, Any]]:
             by_source[row["source"]].append(row)
     earlier = {}
     if len(files) > 1:
-        earlier = {row["key"]: row for _, row in read_rows(files[0]) if row["mode"] == mode}
+        earlier = {row["key"]: row for row in run_files.heldout(files[0]) if row["mode"] == mode}
     turns = itertools.zip_longest(*(by_source[source] for source in sorted(by_source)))
     return [_card(row, earlier.get(row["key"])) for turn in turns for row in turn if row is not None]
 
@@ -185,8 +149,11 @@ def _picture(row: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     from PIL import Image
 
-    with Image.open(io.BytesIO(row["image"])) as image:
-        size, kind = image.size, (image.format or "PNG").lower()
+    try:
+        with Image.open(io.BytesIO(row["image"])) as image:
+            size, kind = image.size, (image.format or "PNG").lower()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None  # the answer is worth showing without it
     uri = f"data:image/{kind};base64,{base64.b64encode(row['image']).decode()}"
     return {"uri": uri, "width": size[0], "height": size[1]}
 

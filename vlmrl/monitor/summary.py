@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmrl.errors import UserError, escaped
+from vlmrl.files import read_file
 from vlmrl.monitor.metrics import Figures, mean
 
 Table = dict[str, dict[str, Figures]]
@@ -25,10 +26,7 @@ PHASES = ("rollout", "reward", "update", "sync", "eval")
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The lines of a run's `metrics.jsonl`, without a half-written last one; empty if there is no file."""
     path = folder / "metrics.jsonl"
-    try:
-        lines = path.read_bytes().split(b"\n") if path.exists() else [b""]
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); put it back") from None
+    lines = read_file(path).split(b"\n") if path.exists() else [b""]
     rows = []
     for number, line in enumerate(lines[:-1], 1):
         try:
@@ -91,7 +89,8 @@ def _agreement(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, fl
     names = {m[1] for row in metrics for key in row if (m := re.fullmatch(r"modality/(.+)/diff_max", key))}
     agreement = {}
     for name in sorted(names):
-        rows = [row for row in metrics if f"modality/{name}/diff_mean" in row]
+        wanted = {f"modality/{name}/diff_mean", f"modality/{name}/tokens"}
+        rows = [row for row in metrics if wanted <= row.keys()]
         tokens = [row[f"modality/{name}/tokens"] for row in rows]
         average = mean((row[f"modality/{name}/diff_mean"] for row in rows), tokens)
         highest = max(row.get(f"modality/{name}/diff_max", 0.0) for row in metrics)
@@ -101,7 +100,7 @@ def _agreement(metrics: Sequence[Mapping[str, float]]) -> dict[str, dict[str, fl
 
 def change(before: Figures, after: Figures) -> int:
     """1 for a rise and -1 for a fall in reward whose 95 % intervals do not overlap, else 0."""
-    if "low" not in before or "low" not in after:
+    if not before.keys() & after.keys() >= {"low", "high"}:
         return 0
     return int(after["low"] > before["high"]) - int(after["high"] < before["low"])
 

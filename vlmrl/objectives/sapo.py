@@ -28,8 +28,8 @@ PRESET: dict[str, Any] = {
 class Settings(Section):
     """[objective.sapo]: the temperatures of the gate."""
 
-    temperature_positive: float = Field(default=1.0, gt=0, description="temperature tau where A > 0")
-    temperature_negative: float = Field(default=1.05, gt=0, description="temperature tau where A <= 0")
+    temperature_positive: float = Field(default=1.0, ge=0.001, description="temperature tau where A > 0")
+    temperature_negative: float = Field(default=1.05, ge=0.001, description="temperature tau where A <= 0")
 
 
 def loss(tokens: Tokens, settings: ObjectiveSettings, own: Settings) -> TokenLoss:

@@ -85,7 +85,8 @@ def check_params(verifier: str, params: Mapping[str, Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= _LARGEST
+    is_real = isinstance(value, int | float | Real) and not isinstance(value, bool)
+    return is_real and abs(value) <= _LARGEST  # pyright: ignore[reportOperatorIssue]
 
 
 _LARGEST = 1e15

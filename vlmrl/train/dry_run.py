@@ -69,7 +69,7 @@ def check_run(config: RunConfig) -> int:
     console.print(f"model: {config.model.path} ({formatter.config.model_type})")
     console.print(
         f"a step: {rollout.prompts} prompts x {rollout.group} responses of at most {rollout.max_new_tokens} tokens, "
-        f"engine {rollout.engine}; {config.run.steps} steps into {config.run.folder}/{config.run.name}"
+        f"engine {rollout.engine}; {config.run.steps} steps into {escaped(config.run.folder)}/{config.run.name}"
     )
     try:
         choose_device(config.model.device)
