@@ -22,6 +22,7 @@ from typing import Any
 
 from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
+from vlmrl.reading.numbers import parse_number
 from vlmrl.reading.texts import check_texts, readings, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
@@ -148,7 +149,7 @@ def _unclosed(text: str) -> str:
 def _folded(text: str) -> str:
     """The number or the yes or no that the text is, else the text."""
     word = " ".join(_unclosed(text).casefold().split())
-    number = answers.parse_number(word)
+    number = parse_number(word)
     if number is not None:
         return str(number)
     return _FOLDED.get(word) or _FOLDED.get(word.rstrip(_MEASURE_WORDS)) or text

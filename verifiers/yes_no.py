@@ -14,6 +14,7 @@ import re
 from typing import Any
 
 from vlmrl.reading import answers
+from vlmrl.reading.assertion import asserted
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 EXAMPLES = [
@@ -68,7 +69,7 @@ def verify(response: str, target: Any) -> Verdict:
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    text = answers.fold(answer.text)
+    text = asserted(answers.fold(answer.text))
     said = _committed(text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}\n{text[-_LONGEST:]}")
     if said is None:
         return unparsed("the answer does not commit to yes or no")

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from vlmrl.reading import answers, markup
-from vlmrl.reading.answers import Number
+from vlmrl.reading.numbers import Number, find_numbers, parse_number
 from vlmrl.reading.quantities import vulgar_fraction
 
 
@@ -114,12 +114,12 @@ def plain(text: str) -> str:
 def without_asides(text: str) -> str:
     """The text without what it adds in parentheses, if a number is left: "3 dogs (two black, one white)"."""
     shorter = _ASIDE.sub(" ", text) if "(" in text else text
-    return shorter if shorter != text and answers.find_numbers(shorter) else text
+    return shorter if shorter != text and find_numbers(shorter) else text
 
 
 def _written_part(match: re.Match[str]) -> str:
     """`three quarters` as `3/4`."""
-    number = answers.parse_number(match[1])
+    number = parse_number(match[1])
     return f"{int(number) if number else 1}/{_PARTS[match[2].lower()]}"
 
 
@@ -147,7 +147,7 @@ def _written_out(match: re.Match[str]) -> str:
 
 def amounts(text: str) -> list[Amount]:
     """All numbers of a plain text, in order."""
-    numbers = answers.find_numbers(text)
+    numbers = find_numbers(text)
     if "^" in text:
         numbers = [n for n in numbers if not _EXPONENT.search(text, max(0, n.start - 2), n.start)]
     if "minus" in text or "negative" in text:

@@ -31,7 +31,7 @@ _WRONG = r"(?:wrong|incorrect|false|invalid|impossible|not\b|eliminated|excluded
 _NEGATED = re.compile(
     r"(?i:\b(?:not|neither|nor|never|except|(?:any|every)thing but|all but|rather than|instead of|exclud(?:e|es|ing)"
     r"|eliminat(?:e|es|ing)|rul(?:e|es|ing) out|can\s?not be|isn['’]t)|n['’]t(?:\s+be)?|不是|不选|排除"
-    r"|(?:\b(?:doubt|whether|unsure|not\s(?:sure|certain|think|believe))|n['’]t\s(?:know|think|believe))\b"
+    r"|(?:\b(?:(?<!no )doubt|whether|unsure|not\s(?:sure|certain|think|believe))|n['’]t\s(?:know|think|believe))\b"
     r"(?:(?!\bbut\b)[^.,;!?\n]){0,40}?)"
     rf"\s*(?<!\w){_NAMED}(?:\s*,?\s*(?:or|nor|and)?\s*,?\s*(?<!\w){_NAMED}(?!\s+(?:is|was)\b))*"
     rf"|(?<![A-Za-z0-9])(?:{_NAMED}\s*(?:,\s*)?(?:(?:and|or)\s+)?(?<!\w)){{0,8}}{_NAMED}"

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmrl.reading import answers, option_letters, option_texts
+from vlmrl.reading.assertion import asserted
 from vlmrl.reading.markup import plain
 
 Choices = Sequence[str] | Mapping[str, str] | None
@@ -106,6 +107,7 @@ def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
     """The letters the text commits to; empty if none, or more than one where one is asked."""
     # Runs of white space would make the patterns below slow.
     text = "\n".join(" ".join(line.split()) for line in plain(answers.fold(text)).splitlines() if line.strip())
+    text = asserted(text)
     mark = answers.last_mark(text)
     cues = [cue for cue in _CUE.finditer(text) if mark is None or cue.start() > mark.end]
     for cue in reversed(cues[-9:]):

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from vlmrl.reading import answers, commitment, names, structures
+from vlmrl.reading.assertion import asserted
 from vlmrl.reading.markup import unfenced
 from vlmrl.reading.structures import NUMBER, Extent
 from vlmrl.reading.tags import plain
@@ -64,12 +65,12 @@ def read(
     if value is not None:
         return _made([(value, None)], keys, make)
     answer = answers.bare(answers.Answer(text, marked=False))
-    said = plain(answer.text)[-_TAIL:]
+    said = asserted(plain(answer.text)[-_TAIL:])
     if none_in_words and commitment.says_none(said):
         return []
     found = _found(said, extent)
     if not found and answer.cued:
-        said = plain(text)[-_TAIL:]
+        said = asserted(plain(text)[-_TAIL:])
         found = _found(said, extent)
     kept = commitment.committed(said, [(place.start, place.end) for place in found], last=last)
     return _made([(found[n].value, found[n].label) for n in kept or []], keys, make)

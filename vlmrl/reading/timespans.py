@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from vlmrl.reading import commitment, structures, tags
+from vlmrl.reading.assertion import asserted
 from vlmrl.reading.timelines import Span, Timeline
 
 MAX_SPANS = 100
@@ -74,7 +75,7 @@ def parse(text: str, timeline: Timeline, *, none_in_words: bool = False) -> list
     value = structures.whole(text.strip())
     if structures.is_empty(value):
         return []
-    text = tags.plain(text[-_LONGEST:])
+    text = asserted(tags.plain(text[-_LONGEST:]))
     if none_in_words and commitment.says_none(text):
         return []
     times = [_time(match) for match in _TIME.finditer(text)]
