@@ -31,7 +31,9 @@ _REJECTED = re.compile(
     re.IGNORECASE,
 )
 # Where what is asserted may end before something else is rejected.
-_ASIDE = re.compile(r"[(（](?=[^()（）]*$)|,\s*(?:not|since|because|as|for|while|whereas|unlike|so|and|but)\b", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"[(（](?=[^()（）]*$)|,\s*(?:not|since|because|as|for|while|whereas|unlike|so|and|but)\b", re.IGNORECASE
+)
 _UNREAL = re.compile(
     r"\b(?:if|unless)\b(?!\s(?:I|we|you|one)\s(?:(?:have|had|were) (?:to|asked)|must|(?!\w+ed\b|were\b|was\b|had\b"
     r"|did\b|could\b)\w+\b))|\b(?:without|otherwise)\b|^\W*(?:had|were)\b",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from vlmrl.reading.option_texts import OR, named_in
+from vlmrl.reading.option_texts import OR, equal, named_in
 
 # An apostrophe joins a letter to a word, a quotation mark encloses it.
 _END = r"(?![A-Za-z0-9°+#]|['’][A-Za-z])"
@@ -70,6 +70,8 @@ _TURN = re.compile(
     r"|actually[,\s]+(?=(?:it|the|option|no|i|that|(?-i:[A-Z]))\b))|不对|等等|更正|应该是",
     re.IGNORECASE,
 )
+# What a letter is said to stand for: "A. mitosis", "(B) 6 cm", "A (mitosis)".
+_STANDS_FOR = re.compile(rf"{_START}([A-Z])\s?[)\].:,(-][)\].:*\"'\s]{{0,5}}\(?((?:[^,.;:()*\n]|[.,:](?=\d))+)")
 _DONE = re.compile(r"[)\]\"'*}$]*\s*(?:$|[.!?\n])")
 _LEADING = re.compile(rf"(?:[(\[]{_LETTER}[)\]]|{_LETTER}(?:[.:)*]|{_VERB}|[,，]|\s+-|(?=[^\x00-\x7f])|\s*$|\n))")
 
@@ -112,12 +114,28 @@ def adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
         conceded = _CONCEDED.search(text[max(0, hedge.start() - 30) : hedge.start()])
         if other in options and other not in said and not (among_others or conceded):
             return True
+    if has_other_text(said, text, options):
+        return True
     turn = next(iter(reversed(list(_TURN.finditer(text)))), None)
     if turn is None:
         return False
     after = text[turn.end() :]
     last = [letter for letter in _LOOSE.findall(after) if letter in options][-1:]
     return not set(last) <= said or bool((named_in(after, options, several=False) or said) - said)
+
+
+def has_other_text(said: set[str], text: str, options: dict[str, str]) -> bool:
+    """Whether a committed letter stands there with the text of another option: "A. meiosis" where A is mitosis."""
+    if not any(options.values()):
+        return False
+    for match in _STANDS_FOR.finditer(text[:2000]):
+        if match[1] in said:
+            shown = match[2].strip()
+            amount = re.match(r"[\d.,]+(?=\s\S+$)", shown)
+            named = equal(shown, options) or (equal(amount[0], options) if amount else None)
+            if named and options[named] != options[match[1]] and equal(shown, {"own": options[match[1]]}) is None:
+                return True
+    return False
 
 
 def at_start(text: str, options: dict[str, str], several: bool) -> set[str] | None:

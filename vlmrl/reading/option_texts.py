@@ -42,6 +42,7 @@ _WRONG = re.compile(
     rf" {_NOT_SAID} \0 | \0 (?:(?:is|are|was) (?:\w+ )?(?:wrong|incorrect|false|not)|or (?:more|less|fewer)) "
 )
 _UNDENIED = re.compile("(?<!不)(?<!不是)(?<!没有)\0")
+_ARTICLE = re.compile(r"^(?:an?|the) (?=\w)")
 _NO_SPACES = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -75,6 +76,10 @@ def equal(text: str, options: dict[str, str]) -> str | None:
         found = [letter for letter, option in options.items() if option and same in (option, option.replace(" ", ""))]
         if found:
             return found[0]
+    bare = _ARTICLE.sub("", said)
+    found = [letter for letter, option in options.items() if _ARTICLE.sub("", option) == bare]
+    if len(found) == 1 and bare:
+        return found[0]
     number = parse_number(said)
     if number is not None:
         said = re.escape(str(number) if said.isalpha() else said)
@@ -111,7 +116,7 @@ def _named(text: str, options: dict[str, str]) -> set[str]:
     read = f" {_words(normal(text))} "
     named = {}
     for letter, option in options.items():
-        words = _words(option)
+        words = _words(_ARTICLE.sub("", option))
         if not words or words not in read:
             continue
         if _NO_SPACES.search(words):

@@ -43,6 +43,8 @@ _FILLER = re.compile(
 )
 _BRACKETED = re.compile(r"[(\[]\s*([A-Za-z])\s*[)\]]")
 _LISTED = re.compile(r"(?<![^\s])[(\[]?([A-Z])[.:)\]]\s")
+# "undergoing **A. prophase**"
+_BOLD = re.compile(r"\*\*\(?([A-Z])[.):]\s([^*\n]+)\*\*")
 _TWO = re.compile(r"\W*([A-Z])\W+([A-Z])\W*")
 
 
@@ -105,6 +107,8 @@ def _letter(item: Any, options: dict[str, str]) -> str:
 
 def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
     """The letters the text commits to; empty if none, or more than one where one is asked."""
+    if "**" in text and len(_BOLD.findall(text)) == 1:
+        text = _BOLD.sub(r"(\1) \2", text)
     # Runs of white space would make the patterns below slow.
     text = "\n".join(" ".join(line.split()) for line in plain(answers.fold(text)).splitlines() if line.strip())
     text = asserted(text)
@@ -166,9 +170,9 @@ def _free(text: str, options: dict[str, str], several: bool) -> set[str]:
     )
     bracketed = next((letters for letters in sentences if letters), set())
     if len(bracketed) == 1:
-        return bracketed
+        return set() if option_letters.has_other_text(bracketed, text, options) else bracketed
     if len(loose) == 1 and option_letters.stands_as_answer(next(iter(loose)), text):
-        return loose
+        return set() if option_letters.has_other_text(loose, text, options) else loose
     return option_texts.named_in(text, options, several) or set()
 
 
