@@ -207,10 +207,7 @@ def _joined(text: str, found: Sequence[_Place]) -> list[_Place]:
 
 
 def _labelled(text: str, found: Iterator[_Place | re.Match[str]]) -> list[_Place]:
-    """The places with the labels in front of them: `<ref>car</ref>`, or `car: ` and the like of two places or more.
-
-    What leads to a single place ("Red button: (1, 2)") says it in other words than the target, and is none.
-    """
+    """The places with the labels in front of them: `<ref>car</ref>`, or `car: ` and the like."""
     places: list[_Place] = []
     labels: list[str | None] = []
     until, ref = 0, None
@@ -221,6 +218,4 @@ def _labelled(text: str, found: Iterator[_Place | re.Match[str]]) -> list[_Place
             until = place.end
         else:
             ref = place["ref"]
-    if sum(label is not None for label in labels) < 2:
-        return places
     return [place._replace(label=label) if label else place for place, label in zip(places, labels, strict=True)]

@@ -64,7 +64,8 @@ _LEFT_OPEN = re.compile(
 )
 _TAKEN_BACK = re.compile(r"\b(?:wait|actually|correction|sorry|hmm|oops|mistake|rather|instead)\b", re.IGNORECASE)
 _REFERRING = re.compile(
-    r"\b(?:step|fig(?:ure|\.)|case|problem|question|equation|part|table|example|method|theorem|lemma|condition|row|column)s?\W{0,3}$",
+    r"\b(?:step|fig(?:ure|\.)|case|problem|question|equation|part|table|example|method|theorem|lemma|condition|row"
+    r"|column)s?\W{0,3}$",
     re.IGNORECASE,
 )
 # "by (1) and (2)" are labels of equations.

@@ -43,7 +43,8 @@ _TO = re.compile(
 _COMMA, _BETWEEN_AND = re.compile(rf"{_QUOTE},{_QUOTE}"), re.compile(rf"{_QUOTE}and{_QUOTE}", re.I)
 _KEY = re.compile(
     r"(?<![A-Za-z])(?:(?P<start>start(?:s|ing)?|begin(?:s|ning)?|开始|起始|(?<=[\"'])from(?=[\"']))|结束|终止|(?<=[\"'])to(?=[\"'])|end(?:s|ing)?|stop(?:s|ping)?|finish(?:es|ing)?)"
-    r"(?:[ _-]?(?:time(?:stamp)?|sec(?:ond)?s?)|时间)?[\"'`*]{0,3}\s{0,3}[:=]?\s{0,3}(?:(?:is|at|around|about)\s){0,2}"
+    r"(?:[ _-]?(?:time(?:stamp)?|sec(?:ond)?s?)|时间)?[\"'`*]{0,3}"
+    r"(?:(?:\s(?!(?:and|or|not)\b)[a-z]{1,20}){1,3}?(?=\sat\s))?\s{0,3}[:=]?\s{0,3}(?:(?:is|at|around|about)\s){0,2}"
     r"[\"'`*]{0,3}",
     re.IGNORECASE,
 )
