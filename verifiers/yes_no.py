@@ -35,13 +35,13 @@ EXAMPLES = [
 _LONGEST = 2000
 _YES = r"yes|yeah|yep|true|是的|是|对的|对|有|正确"
 _NO = r"no|nope|false|不是|否|没有|不对|不|无|错误|错"
-# As an answer "no" stands before a pause or a clause; "no dog" and "no idea" are something else.
+# "No. 5" is a number. As an answer "no" stands before a pause or a clause; "no dog" and "no idea" are something else.
 _PAUSE = (
     r"(?=\s*(?:$|[.,;:!?/\"')\]}*…—–。，；！？]|-\s)"
     r"|\s+(?:it|he|she|they|we|i|you|this|that|these|those|there|the|is|because|or|and|but)\b)"
 )
 _WORD = re.compile(
-    rf"(?<![\w'’-])(?:(?P<yes>{_YES})|(?P<no>{_NO}))(?:{_PAUSE}|(?<=yes)(?=\s)|(?<=[^\x00-\x7f])(?![\w]))",
+    rf"(?<![\w'’-])(?:(?P<yes>{_YES})|(?P<no>{_NO})(?!(?<=[^.!?:,\n]\sno)\.\s?\d))(?:{_PAUSE}|(?<=yes)(?=\s)|(?<=[^\x00-\x7f])(?![\w]))",
     re.IGNORECASE,
 )
 _BOTH = re.compile(rf"\W*(?:(?:{_YES})\W+(?:{_NO})|(?:{_NO})\W+(?:{_YES}))\W*", re.IGNORECASE)

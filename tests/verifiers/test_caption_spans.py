@@ -180,3 +180,19 @@ def test_typographic_quotes_and_dashes_of_a_caption() -> None:
     shown = "It’s a man’s “blue” hat – worn by 30–39 people."
     assert score("man's", {"wrong": "man’s", "right": "woman’s"}, shown) == 1.0
     assert score("30-39", {"wrong": "30–39", "right": "20–29"}, shown) == 1.0
+
+
+@pytest.mark.parametrize(
+    "denied", ["does not match the image is", "doesn't fit the picture is:", "is not in the image is"]
+)
+def test_the_phrase_that_does_not_match_leads_to_the_answer(denied: str) -> None:
+    shown = "A brown dog sits on a red mat."
+    assert score(f"The phrase that {denied} **brown dog**.", "brown dog", shown) == 1.0
+    assert score(f"The phrase that {denied} **red mat**.", "brown dog", shown) == 0.0
+
+
+@pytest.mark.parametrize(
+    "said", ["The phrase that matches the image is brown dog.", "The correct phrase is brown dog."]
+)
+def test_what_is_said_to_be_right_is_no_error(said: str) -> None:
+    assert score(said, "brown dog", "A brown dog sits on a red mat.") == 0.0

@@ -83,7 +83,7 @@ _MAGNITUDE = re.compile(
 _FACTORS = (12, 10**2, 10**3, 10**6, 10**9, 10**12, 10**4, 10**8, 10**3, 10**6, 10**9)
 _SIGN = re.compile(r"(?:^|[^\w\s]\s*|\b(?:is|equals|be)\s)(?:minus|negative)\s$")
 _PERCENT = re.compile(r"\s?(?:%|per ?cent\b|percentage points?\b|pct\b)", re.IGNORECASE)
-_UNIT = re.compile(r"\s?((?:[^\W\d_]|\^-?\d|[/·*-]|\s(?=[^\W\d_/]))*)")
+_UNIT = re.compile(r"\s?((?:[^\W\d_]|\^-?\d|[/·*-]|\s(?=(?:/\s?)?[^\W\d_]))*)")
 _EXPONENT = re.compile(r"[^\W\d_]\^$")
 _UNIT_NAMES = (
     "m meter metre|cm centimeter centimetre|mm millimeter millimetre|km kilometer kilometre|in inche inch|ft foot feet"
