@@ -96,11 +96,18 @@ def last_mark(text: str) -> Span | None:
     mark = None
     for find in (tagged, box_tokens, boxes) if "<" in text else (boxes,):
         inside = mark.text if mark else text
-        run = joined_boxes(inside, find(inside), _JOINED.fullmatch, most=9)
-        if run:
+        found = find(inside)
+        if len(found) == 1:
+            joined, run = found[0].text.strip(), found
+        elif found:
+            run = joined_boxes(inside, found, _JOINED.fullmatch, most=9)
             joint = " or " if any(_OR.search(inside[a.end : b.start]) for a, b in pairwise(run)) else ", "
             joined = joint.join(dict.fromkeys(span.text.strip() for span in run))
-            mark = mark._replace(text=joined) if mark else Span(joined, run[0].start, run[-1].end)
+        else:
+            continue
+        mark = mark._replace(text=joined) if mark else Span(joined, run[0].start, run[-1].end)
+        if "<" not in joined and "\\" not in joined:
+            break
     return mark
 
 
@@ -152,8 +159,11 @@ def is_asserted(text: str, place: int) -> bool:
 
 def after_thinking(response: str) -> str | None:
     """The text after the last `</think>`; where a `<think>` stays open, what stands between, None if nothing does."""
-    start, open_at = 0, -1
-    for match in _THINK.finditer(response):
+    start, open_at = response.rfind("</think>") + len("</think>"), -1
+    start = start if start >= len("</think>") else 0
+    if "<" not in response[start:] and "◁" not in response[start:]:  # most responses
+        return response[start:]
+    for match in _THINK.finditer(response, start):
         if match[1]:
             start, open_at = match.end(), -1
         elif open_at < 0:

@@ -14,11 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from vlmrl.reading.markup import mentions
+
 # A part of everything below, for a quick look.
-_QUICK = re.compile(
-    r"[?？吗]|would|cannot|can not|n['’]t|wrong|incorrect|false|mistaken|untrue|impossible|doubt|\bnot\s"
-    r"|不(?:[是等]|会是|可能)|并非",
-    re.IGNORECASE,
+_HINTS = (
+    *("?", "？", "吗", "would", "n't", "n’t", "not ", "wrong", "correct", "false", "mistaken", "untrue", "impossible"),
+    *("doubt", "不", "错", "并非"),
 )
 _END = re.compile(r"[.!?;](?=[\s\"'”’)*_`\]}$]|$)|:(?=[\s*_])|[。！？；：\n]")
 _ASKS = re.compile(r"[?？]$|吗[。.]?$")
@@ -58,7 +59,7 @@ _KEEPS_OPEN = re.compile(
 
 def asserted(text: str) -> str:
     """The text without what it only asks, supposes, doubts, denies or quotes as wrong."""
-    if not _QUICK.search(text):
+    if not mentions(text, _HINTS):
         return text
     pieces, place = [], 0
     for start, end in _unasserted(text):
@@ -70,7 +71,7 @@ def asserted(text: str) -> str:
 def is_asserted(text: str, place: int) -> bool:
     """Whether the author stands by what is at that place."""
     near = text[max(0, place - 300) : place + 300]
-    if not _QUICK.search(near):
+    if not mentions(near, _HINTS):
         return True
     place = min(place, 300)
     return not any(start <= place < end for start, end in _unasserted(near))
@@ -81,7 +82,7 @@ def _unasserted(text: str) -> Iterator[tuple[int, int]]:
     start = 0
     for end in (*(match.end() for match in _END.finditer(text)), len(text)):
         clause = text[start:end]
-        if clause and _QUICK.search(clause):
+        if clause and mentions(clause, _HINTS):
             yield from ((start + a, start + b) for a, b in _of_clause(clause))
         start = end
 

@@ -10,6 +10,7 @@ Spine of `vlmrl.reading.answers`. Every function is total and linear in the leng
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _FENCE = re.compile(r"```[^\n`]*\n?")
 _BRACE = re.compile(r"\\[{}]|[{}]")
@@ -70,6 +71,15 @@ _PLAIN = [
 def fold(text: str) -> str:
     """Full-width ASCII, typographic quotes and dashes, minus signs and hard spaces as plain ASCII; length is kept."""
     return text if text.isascii() else text.translate(_FOLD)
+
+
+def mentions(text: str, words: Iterable[str]) -> bool:
+    """Whether any of the words, in lower case, is in a text: far quicker than the search for a pattern."""
+    lower = text.lower()
+    for word in words:  # noqa: SIM110 - `any` is half as quick
+        if word in lower:
+            return True
+    return False
 
 
 def plain(text: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 
+from vlmrl.reading.markup import mentions
 from vlmrl.reading.option_texts import OR, equal, named_in
 
 # An apostrophe joins a letter to a word, a quotation mark encloses it.
@@ -39,10 +40,23 @@ _NEGATED = re.compile(
     r"|does(?:n['’]t| not)|:\s*(?:no|wrong|false|incorrect)\b|(?:选项)?(?:是错|错误|不正确|不对))"
 )
 # A part of each of these, for a quick look.
-_NEGATION = re.compile(
-    r"no[tr]|neither|n['’]t|never|except|but|than|instead|exclud|elimin|rul|doubt|whether|unsure|wrong|incorrect|false"
-    r"|invalid|impossible|out|: no|[不排错]",
-    re.IGNORECASE,
+_NEGATION = (
+    *("not", "nor", "neither", "n't", "n’t", "never", "except", "but", "than", "instead", "exclud", "elimin", "rul"),
+    *(
+        "doubt",
+        "whether",
+        "unsure",
+        "wrong",
+        "incorrect",
+        "false",
+        "invalid",
+        "impossible",
+        "out",
+        ": no",
+        "排",
+        "错",
+        "不",
+    ),
 )
 _UNSURE = re.compile(
     r"\b(?:(?:could|might|may|can)(?: \w+)? be|maybe|perhaps|possibly)[\s,]*(?:option\s+)?[(\[]?$", re.IGNORECASE
@@ -78,7 +92,7 @@ _LEADING = re.compile(rf"(?:[(\[]{_LETTER}[)\]]|{_LETTER}(?:[.:)*]|{_VERB}|[,，
 
 def without_negated(text: str) -> str:
     """The text without options that it denies: "not A", "B is wrong"."""
-    return _NEGATED.sub(" ", text) if _NEGATION.search(text) else text
+    return _NEGATED.sub(" ", text) if mentions(text, _NEGATION) else text
 
 
 def leading(text: str) -> str:
@@ -106,6 +120,8 @@ def stands_as_answer(letter: str, text: str) -> bool:
 
 def adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
     """Whether the text after a committed letter offers another one, or turns to it: "A. Or B.", "A. No, B."."""
+    if len(text) < 4:
+        return False
     text = without_negated(text)
     for hedge in _HEDGE.finditer(text[:300]):
         other = (hedge["other"] or hedge["too"]).upper()

@@ -20,7 +20,7 @@ from typing import Any
 
 from vlmrl.reading import answers, option_letters, option_texts
 from vlmrl.reading.assertion import asserted
-from vlmrl.reading.markup import plain
+from vlmrl.reading.markup import mentions, plain
 
 Choices = Sequence[str] | Mapping[str, str] | None
 """The options' texts in order, or by letter; None where every letter is an option."""
@@ -37,6 +37,8 @@ _CUE = re.compile(
     r"|答案(?:[:：]|是|为|选)|选(?:择|项)?(?=\s*[(\[]?[A-Z])",
     re.IGNORECASE | re.MULTILINE,
 )
+# A part of each of these, for a quick look.
+_LEADS = ("ans", "choice", "option", "is ", "#", "答案", "选")
 _FILLER = re.compile(
     r"(?:\s|[*\"':$`]|\b(?:for sure|definitely|clearly|probably|therefore|the|option|choice|letter|likely|most)\b)*",
     re.IGNORECASE,
@@ -113,7 +115,8 @@ def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
     text = "\n".join(" ".join(line.split()) for line in plain(answers.fold(text)).splitlines() if line.strip())
     text = asserted(text)
     mark = answers.last_mark(text)
-    cues = [cue for cue in _CUE.finditer(text) if mark is None or cue.start() > mark.end]
+    led = mentions(text, _LEADS)
+    cues = [cue for cue in (_CUE.finditer(text) if led else ()) if mark is None or cue.start() > mark.end]
     for cue in reversed(cues[-9:]):
         if _follows_or(text, cue.start()):
             return set()
