@@ -59,7 +59,7 @@ _KEEPS_OPEN = re.compile(
 
 def asserted(text: str) -> str:
     """The text without what it only asks, supposes, doubts, denies or quotes as wrong."""
-    if not mentions(text, _HINTS):
+    if (text.isascii() and text.isalnum()) or not mentions(text, _HINTS):
         return text
     pieces, place = [], 0
     for start, end in _unasserted(text):

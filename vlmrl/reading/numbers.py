@@ -12,7 +12,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from vlmrl.reading.markup import fold
+from vlmrl.reading.markup import fold, mentions
 
 MAX_DIGITS = 300
 """Longer strings of digits are not read as numbers (`int` itself refuses more than 4,300 digits)."""
@@ -45,11 +45,14 @@ _WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
 _BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_ONES)}))?|{_WORD})"
 _HUNDREDS = rf"(?:an?|{_BELOW_HUNDRED})[ -]hundred(?:(?:[ -]and)?[ -]{_BELOW_HUNDRED})?"
 _DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
+_ALONE = rf"(?:(?<![\w)])[+-])?(?:{_DIGITS})(?!\.?[0-9]|st\b|nd\b|rd\b|th\b|[A-Za-z]*[0-9])"
+_IN_DIGITS = re.compile(rf"(?<![A-Za-z0-9_.]){_ALONE}", re.IGNORECASE)
 _NUMBER = re.compile(
-    rf"(?<![A-Za-z0-9_.])(?:(?P<digits>(?:(?<![\w)])[+-])?(?:{_DIGITS}))(?!\.?[0-9]|st\b|nd\b|rd\b|th\b|[A-Za-z]*[0-9])"
-    rf"|(?P<words>{_HUNDREDS}|{_BELOW_HUNDRED})(?!\w))",
+    rf"(?<![A-Za-z0-9_.])(?:{_ALONE}|(?P<words>{_HUNDREDS}|{_BELOW_HUNDRED})(?!\w))",
     re.IGNORECASE,
 )
+# A part of each number word, for a quick look.
+_PARTS = ("zero", *_ONES, "ten", "eleven", "twel", "twen", "thir", "fif", "for", "hundred")
 
 
 def find_numbers(text: str) -> list[Number]:
@@ -58,12 +61,13 @@ def find_numbers(text: str) -> list[Number]:
     Not numbers: ordinals (`3rd`), parts of names (`A3`, `3x4`), digit strings longer than `MAX_DIGITS`.
     """
     found = []
-    for match in _NUMBER.finditer(fold(text)):
-        if match.end() - match.start() > MAX_DIGITS:
+    text = fold(text)
+    pattern = _NUMBER if mentions(text, _PARTS) else _IN_DIGITS
+    for match in pattern.finditer(text):
+        said = match[0]
+        if len(said) > MAX_DIGITS:
             continue
-        digits = match["digits"]
-        whole = digits.isdecimal() if digits else True
-        value = (int(digits) if whole else digits.replace(",", "")) if digits else _word_value(match["words"])
+        value = int(said) if said.isdecimal() else _word_value(said) if match.lastgroup else said.replace(",", "")
         found.append(Number(Fraction(value), match.start(), match.end()))
     return found
 

@@ -142,10 +142,8 @@ def adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
 
 def has_other_text(said: set[str], text: str, options: dict[str, str]) -> bool:
     """Whether a committed letter stands there with the text of another option: "A. meiosis" where A is mitosis."""
-    if not any(options.values()):
-        return False
     for match in _STANDS_FOR.finditer(text[:2000]):
-        if match[1] in said:
+        if match[1] in said and options[match[1]]:
             shown = match[2].strip()
             amount = re.match(r"[\d.,]+(?=\s\S+$)", shown)
             named = equal(shown, options) or (equal(amount[0], options) if amount else None)

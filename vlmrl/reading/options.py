@@ -47,6 +47,8 @@ _BRACKETED = re.compile(r"[(\[]\s*([A-Za-z])\s*[)\]]")
 _LISTED = re.compile(r"(?<![^\s])[(\[]?([A-Z])[.:)\]]\s")
 # "undergoing **A. prophase**"
 _BOLD = re.compile(r"\*\*\(?([A-Z])[.):]\s([^*\n]+)\*\*")
+_NOUN = re.compile(r"^(?:option|choice|letter)\s+", re.IGNORECASE)
+_PRONOUN = re.compile(r"I\s+[a-z]+")
 _TWO = re.compile(r"\W*([A-Z])\W+([A-Z])\W*")
 
 
@@ -112,8 +114,8 @@ def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
     if "**" in text and len(_BOLD.findall(text)) == 1:
         text = _BOLD.sub(r"(\1) \2", text)
     # Runs of white space would make the patterns below slow.
-    text = "\n".join(" ".join(line.split()) for line in plain(answers.fold(text)).splitlines() if line.strip())
-    text = asserted(text)
+    lines = plain(answers.fold(text)).splitlines()
+    text = asserted("\n".join([spaced for line in lines if (spaced := " ".join(line.split()))]))
     mark = answers.last_mark(text)
     led = mentions(text, _LEADS)
     cues = [cue for cue in (_CUE.finditer(text) if led else ()) if mark is None or cue.start() > mark.end]
@@ -155,13 +157,13 @@ def _free(text: str, options: dict[str, str], several: bool) -> set[str]:
     two = _TWO.fullmatch(text)
     if two and not several and two[1] != two[2]:
         return set()
-    start = re.sub(r"^(?:option|choice|letter)\s+", "", text.strip("*\"'`$ \n{}"), flags=re.IGNORECASE)
+    start = _NOUN.sub("", text.strip("*\"'`$ \n{}"))
     if several and (run := option_letters.run_together(start, options)):
         return run
     loose = option_letters.loose(text, options)
     if several and loose:
         return loose
-    if option_letters.leading(start) in options and not re.match(r"I\s+[a-z]+", start):
+    if option_letters.leading(start) in options and not _PRONOUN.match(start):
         said = option_letters.at_start(start, options, several)
         listed = set(_LISTED.findall(start.partition("\n")[0])) & set(options)
         if not said or (listed - said and not several) or option_letters.adds_another(said, start, options):
