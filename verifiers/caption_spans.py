@@ -87,16 +87,15 @@ _NOTHING = re.compile(
 # What leads to the wrong phrase, and what may follow it; quotes and dashes are folded.
 _LEAD = re.compile(
     rf"(?:the\s|an?\s)?(?:\w+\s)?(?:{_ERROR}|phrase|words?|part)\b"
-    r"(?:\s(?:that|which)\s(?:is|are|does|do)(?:\snot|n't)\s(?:match|fit|appear|exist|belong|correspond|agree|hold|supported"
-    r"|shown|present|visible|depicted|seen|in|consistent|correct|accurate|true|right)\b)?"
+    r"(?:\s(?:that|which)\s(?:is|are|does|do)(?:\snot|n't)\s(?!wrong|incorrect|an?\b)\w+)?"
     r"(?:(?!\b(?:not|match(?:es)?|fits?|correct|accurate)\b|n't\b)[^\"\n:]){0,60}?(?:\b(?:is|are)|:)\s*"
     r"|(?:(?:描述|标题|句子)[中里]?的?)?错误的?(?:短语|词语?|部分|描述)?(?:是|为|:)\s*|(?:the\s)?(?:phrase|words?|part)\s+(?=\")",
     re.IGNORECASE,
 )
 # "The correct phrase is", "the part that matches the image is"
 _POINTS_AT_RIGHT = re.compile(
-    r"(?:the\s)?(?:(?:correct|right|accurate)\s(?:phrase|words?|part)\b"
-    r"|(?:phrase|words?|part)\s(?:that|which)\s(?:(?:match|fit|appear)(?:e?s)?|(?:is|are)\s(?:correct|right|accurate|true|shown|visible))\b)",
+    r"(?:the\s)?(?:correct\s(?:phrase|words?|part)|(?:phrase|words?|part)\s(?:that|which)\s"
+    r"(?:(?:match|fit|appear)(?:e?s)?|(?:is|are)\s(?:correct|right|shown)))\b",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"\"([^\"\n]{1,300})\"|(?<!\w)'([^'\n]{1,300})'(?!\w)")
