@@ -105,7 +105,7 @@ def committed(text: str, cued: bool = False, exact: bool = False) -> Amount | No
     It is the one that the text begins with if it is `cued` (all that follows "answer:" or the like); else the one that
     is the sum of all that follow it; else the last. `exact`: "about 3" commits to nothing.
     """
-    if text.isdecimal() and len(text) <= MAX_DIGITS:  # most answers
+    if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS:  # most answers
         return Amount(Fraction(int(text)), False, (), 0, len(text))
     found = _without_items(text, [amount for amount in amounts(text) if not _is_aside(text, amount)])
     at = _total(text, found)
