@@ -88,8 +88,16 @@ _NOTHING = re.compile(
 _ARTICLES = frozenset({"a", "an", "the"})
 # What leads to the wrong phrase, and what may follow it; quotes and dashes are folded.
 _LEAD = re.compile(
-    rf"(?:the\s|an?\s)?(?:\w+\s)?(?:{_ERROR}|phrase|words?|part)\b(?:(?!\bnot\b|n't\b)[^\"\n:]){{0,60}}?(?:\bis|:)\s*"
+    rf"(?:the\s|an?\s)?(?:\w+\s)?(?:{_ERROR}|phrase|words?|part)\b"
+    r"(?:\s(?:that|which)\s(?:is|are|does|do)(?:\snot|n't)\s(?!wrong|incorrect|an?\b)\w+)?"
+    r"(?:(?!\b(?:not|match(?:es)?|fits?|correct|accurate)\b|n't\b)[^\"\n:]){0,60}?(?:\b(?:is|are)|:)\s*"
     r"|(?:(?:描述|标题|句子)[中里]?的?)?错误的?(?:短语|词语?|部分|描述)?(?:是|为|:)\s*|(?:the\s)?(?:phrase|words?|part)\s+(?=\")",
+    re.IGNORECASE,
+)
+# "The correct phrase is", "the part that matches the image is"
+_POINTS_AT_RIGHT = re.compile(
+    r"(?:the\s)?(?:correct\s(?:phrase|words?|part)|(?:phrase|words?|part)\s(?:that|which)\s"
+    r"(?:(?:match|fit|appear)(?:e?s)?|(?:is|are)\s(?:correct|right|shown)))\b",
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"\"([^\"\n]{1,300})\"|(?<!\w)'([^'\n]{1,300})'(?!\w)")
@@ -152,6 +160,8 @@ def _pointed(response: str, caption: str) -> list[str]:
         return []
     answer = answers.extract(response)
     whole = plain(answers.fold(answer.text if answer else ""))
+    if _POINTS_AT_RIGHT.match(whole):
+        return []
     lead = _LEAD.match(whole)
     rest = whole[lead.end() :] if lead else whole
     quoted = _QUOTED.match(rest)

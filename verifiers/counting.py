@@ -18,7 +18,9 @@ from typing import Any
 
 from vlmrl.reading import answers
 from vlmrl.reading.amounts import Amount, amounts, plain
+from vlmrl.reading.assertion import asserted
 from vlmrl.reading.commitments import committed
+from vlmrl.reading.numbers import parse_number
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 EXAMPLES = [
@@ -60,6 +62,7 @@ _UNKNOWN = re.compile(
 )
 # In the sentence of the number, these leave open whether it is the count.
 _OPEN = re.compile(r"\bbetween\b|\b(?:not|except)\b|n't\b|[<>≤≥~]", re.IGNORECASE)
+_BEGINS = re.compile(r"[.!?;\n](?=\s|$)|。|\bbut\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?;\n](?=\s|$)|。")
 
 
@@ -72,7 +75,7 @@ def verify(response: str, target: Any, *, tolerance: float = 0.0) -> Verdict:
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    text = plain(answer.text[:_TAIL] if answer.cued else answer.text[-_TAIL:])
+    text = plain(asserted(answer.text[:_TAIL] if answer.cued else answer.text[-_TAIL:]))
     said = _said(text, answer.cued, exact=tolerance == 0)
     if said is None:
         return Verdict(0.0, "unparsed", answer=text[-200:], why="the answer commits to no number")
@@ -93,7 +96,7 @@ def check_target(target: Any, **_: Any) -> None:
 def _count(target: Any) -> int:
     number = None
     if isinstance(target, str):
-        number = answers.parse_number(target)
+        number = parse_number(target)
     elif isinstance(target, (int, float)) and not isinstance(target, bool) and abs(target) < 1e15:
         number = Fraction(target)
     if number is None or number < 0 or number.denominator != 1 or number >= 10**15:
@@ -112,7 +115,7 @@ def _said(text: str, cued: bool, exact: bool) -> Fraction | None:
 
 
 def _sentence(text: str, amount: Amount) -> str:
-    start = max((match.end() for match in _SENTENCE_END.finditer(text, 0, amount.start)), default=0)
+    start = max((match.end() for match in _BEGINS.finditer(text, 0, amount.start)), default=0)
     end = _SENTENCE_END.search(text, amount.end)
     return text[start : end.start() if end else len(text)]
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
+from vlmrl.reading.numbers import parse_number
 from vlmrl.reading.texts import check_texts, readings, true_texts
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
@@ -56,6 +57,7 @@ _ENCLOSING = ('""', "''", "“”", "‘’", "「」", "()", "[]", "{}", "（�
 _FONT = re.compile(r"\\(?:text\w{0,2}|mathrm|mathbf|mbox)\s?\{([^{}]*)\}")
 # The signs of a number ("-1", ".5", "1.5", "50%") stay.
 _PUNCTUATION = re.compile(r"(?!(?<![\w.])[-+]\.?\d|(?<![^\W\d])\.\d|(?<=\d)%)(?:[$+<=>^`|~_]|[^\w\s])")
+_HYPHEN = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])")
 _CHINESE_DIGITS = "零一二三四五六七八九十"
 _MEASURE_WORDS = "个個只条张处块颗"
 _FOLDED = (
@@ -89,13 +91,13 @@ def verify(
     texts = readings(response)
     if not texts:
         return unparsed("the thinking never ended")
-    truths = {_normal_truth(text, **policies) for text in true_texts(target)}
+    truths = set().union(*(_true_forms(text, **policies) for text in true_texts(target)))
     longest = _SLACK + 2 * max(map(len, true_texts(target)))
     asked = any(text.rstrip().endswith(("?", "？")) for text in true_texts(target))
     for said in texts:
         if not asked and said.rstrip("\"'”’ ").endswith(("?", "？")):
             continue  # it asks, and the target is not a question
-        if len(said) <= longest and _normal(said, **policies) in truths:
+        if len(said) <= longest and not truths.isdisjoint(_forms(said, **policies)):
             return Verdict(1.0, answer=said)
     said = texts[-1]
     return Verdict(0.0, answer=said[:longest], why=f"{said[:60]!r} is not {true_texts(target)[0][:60]!r}")
@@ -131,7 +133,14 @@ def _normal(text: str, *, case: str, space: str, punctuation: str, articles: str
     return ("" if space == "ignore" else " ").join(short.split())
 
 
-_normal_truth = lru_cache(maxsize=1024)(_normal)
+def _forms(text: str, **policies: str) -> frozenset[str]:
+    """The text under the policies; without punctuation, a hyphen between words is a space as well as nothing."""
+    if policies["punctuation"] != "ignore" or not _HYPHEN.search(plain := answers.fold(text)):
+        return frozenset([_normal(text, **policies)])
+    return frozenset([_normal(text, **policies), _normal(_HYPHEN.sub(" ", plain), **policies)])
+
+
+_true_forms = lru_cache(maxsize=1024)(_forms)
 """The same of a target, which is that of all answers of a group."""
 
 
@@ -148,7 +157,7 @@ def _unclosed(text: str) -> str:
 def _folded(text: str) -> str:
     """The number or the yes or no that the text is, else the text."""
     word = " ".join(_unclosed(text).casefold().split())
-    number = answers.parse_number(word)
+    number = parse_number(word)
     if number is not None:
         return str(number)
     return _FOLDED.get(word) or _FOLDED.get(word.rstrip(_MEASURE_WORDS)) or text

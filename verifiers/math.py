@@ -30,6 +30,7 @@ from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.expressions import MAX_MEMBERS, Rules, equal
 from vlmrl.reading.notation import clean, is_prose
+from vlmrl.reading.numbers import MAX_DIGITS
 from vlmrl.reading.quantities import PERCENT
 from vlmrl.reading.sentences import WORDS, in_words, plain_bold
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
@@ -74,6 +75,7 @@ _LONGEST = 2000
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _LABEL = re.compile(r"[*_]{0,2}[A-Z][a-z]{2,}(?: [a-z]+){0,3}[*_]{0,2}: *(?=\S)|[a-zA-Z]: (?=\S)|Answer\s+(?=[\\$\d])")
+_CONCLUDES = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
 _DENYING = re.compile(r"(?:\bnot|n['’]t)\W*\\f?boxed?\W*$|(?:\bnot|n['’]t)\W*$", re.IGNORECASE)
 _OR_ANOTHER = re.compile(r"[\s$,.}]*\(?or\s+[-$\\\d]", re.IGNORECASE)
 _JOINT = re.compile(
@@ -124,8 +126,8 @@ def _truths(target: Any) -> tuple[str, ...]:
     for item in items:
         if isinstance(item, bool) or not isinstance(item, (str, int, float)):
             raise ValueError(f"target {str(item)[:60]!r} is neither a number nor a text; correct it")
-        if isinstance(item, int) and abs(item) >= 10**answers.MAX_DIGITS:
-            raise ValueError(f"target has more than {answers.MAX_DIGITS} digits; correct it")
+        if isinstance(item, int) and abs(item) >= 10**MAX_DIGITS:
+            raise ValueError(f"target has more than {MAX_DIGITS} digits; correct it")
     if not items:
         raise ValueError("target is an empty list; give the true answer")
     return tuple(_truth(str(item)) for item in items)
@@ -176,7 +178,11 @@ def _expression(answer: answers.Answer) -> str | None:
     text = answer.text[:_LONGEST] if answer.marked or answer.cued else answer.text[-_LONGEST:]
     words = _TEXT.sub(r" \1 ", text).strip() if answer.marked and re.search(r"\d", text) else text
     before, digit, _ = re.split(r"(\d|$)", words, maxsplit=1)
-    if answer.cued or is_prose(clean(words)) or (digit and not answer.marked and WORDS.search(before)):
+    if (
+        answer.cued
+        or is_prose(clean(words))
+        or (digit and not answer.marked and (WORDS.search(before) or _CONCLUDES.search(words)))
+    ):
         return in_words(words, cued=answer.cued, marked=answer.marked)
     lines = text.strip("#> \n").split("\n")
     text = plain_bold(lines[-1] if all("=" in line or not line.strip() for line in lines) else "\n".join(lines))

@@ -23,6 +23,7 @@ from typing import Any
 
 from vlmrl.reading import answers
 from vlmrl.reading.amounts import Amount, plain, same_unit
+from vlmrl.reading.assertion import asserted
 from vlmrl.reading.checks import one_of
 from vlmrl.reading.commitments import committed
 from vlmrl.reading.texts import is_unmarked
@@ -80,7 +81,7 @@ def verify(
     if answer is None:
         return unparsed("the thinking never ended")
     text = answer.text[:_TAIL] if answer.cued else answer.text[-_TAIL:]
-    said = committed(plain(text), answer.cued)
+    said = committed(plain(asserted(text)), answer.cued)
     if said is None:
         return Verdict(0.0, "unparsed", answer=text[-200:], why="the answer commits to no number")
     shown = _show(said.value) + "%" * said.percent

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 from vlmrl.reading import answers
 from vlmrl.reading.checks import one_of
+from vlmrl.reading.numbers import parse_number
 from vlmrl.reading.published_rules import letter, right_in_mathvista, right_in_mmmu
 from vlmrl.reading.texts import readings
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
@@ -200,7 +201,7 @@ def _number(text: str) -> tuple[Fraction, bool] | None:
     """The number that a normal text is, and whether it is in percent."""
     match = _NUMBER.fullmatch(text)
     if match is None:
-        word = answers.parse_number(text)
+        word = parse_number(text)
         return None if word is None else (word, False)
     value = Fraction(match["digits"].replace(",", ""))
     if match["power"]:

@@ -14,6 +14,7 @@ import re
 from typing import Any
 
 from vlmrl.reading import answers
+from vlmrl.reading.assertion import asserted
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 EXAMPLES = [
@@ -34,13 +35,13 @@ EXAMPLES = [
 _LONGEST = 2000
 _YES = r"yes|yeah|yep|true|是的|是|对的|对|有|正确"
 _NO = r"no|nope|false|不是|否|没有|不对|不|无|错误|错"
-# As an answer "no" stands before a pause or a clause; "no dog" and "no idea" are something else.
+# "No. 5" is a number. As an answer "no" stands before a pause or a clause; "no dog" and "no idea" are something else.
 _PAUSE = (
     r"(?=\s*(?:$|[.,;:!?/\"')\]}*…—–。，；！？]|-\s)"
     r"|\s+(?:it|he|she|they|we|i|you|this|that|these|those|there|the|is|because|or|and|but)\b)"
 )
 _WORD = re.compile(
-    rf"(?<![\w'’-])(?:(?P<yes>{_YES})|(?P<no>{_NO}))(?:{_PAUSE}|(?<=yes)(?=\s)|(?<=[^\x00-\x7f])(?![\w]))",
+    rf"(?<![\w'’-])(?:(?P<yes>{_YES})|(?P<no>{_NO})(?!(?<=[^.!?:,\n]\sno)\.\s?\d))(?:{_PAUSE}|(?<=yes)(?=\s)|(?<=[^\x00-\x7f])(?![\w]))",
     re.IGNORECASE,
 )
 _BOTH = re.compile(rf"\W*(?:(?:{_YES})\W+(?:{_NO})|(?:{_NO})\W+(?:{_YES}))\W*", re.IGNORECASE)
@@ -68,7 +69,7 @@ def verify(response: str, target: Any) -> Verdict:
     answer = answers.extract(response)
     if answer is None:
         return unparsed("the thinking never ended")
-    text = answers.fold(answer.text)
+    text = asserted(answers.fold(answer.text))
     said = _committed(text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}\n{text[-_LONGEST:]}")
     if said is None:
         return unparsed("the answer does not commit to yes or no")

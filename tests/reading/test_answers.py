@@ -4,8 +4,9 @@ from fractions import Fraction
 
 import pytest
 
-from vlmrl.reading.answers import Answer, extract, find_numbers, marked, parse_number
+from vlmrl.reading.answers import Answer, extract, marked
 from vlmrl.reading.markup import fold, plain
+from vlmrl.reading.numbers import find_numbers, parse_number
 
 
 @pytest.mark.parametrize(("response", "answer"), [

@@ -57,3 +57,8 @@ def test_a_hostile_text_is_read_in_linear_time(piece: str) -> None:
     text = piece * (100_000 // len(piece))
     committed(plain(text))
     committed(plain(text + "3"), cued=True)
+
+
+def test_digits_of_other_scripts_are_no_number() -> None:
+    assert committed("٣") is None
+    assert committed("3") is not None

@@ -14,6 +14,9 @@ def test_compatible() -> None:
     assert compatible([None], ["cat", "dog"]).tolist() == [[False], [False]], "two labels, none said"
     assert compatible(["cat"], [None]).tolist() == [[True]]
     assert compatible([], ["cat"]).shape == (1, 0)
+    assert compatible(["the red chairs"], ["chair"]).tolist() == [[True]], "other words for the only label"
+    assert compatible(["lamp"], ["chair"]).tolist() == [[False]]
+    assert compatible(["dog"], ["brown dog", "white dog"]).tolist() == [[False], [False]], "it may be either"
 
 
 @pytest.mark.parametrize(("metric", "score"), [

@@ -86,7 +86,7 @@ def test_labels(said: str) -> None:
 
 
 @pytest.mark.parametrize("said", [
-    f"The red car: {SAID_A}", f"Object 1: {SAID_A}",
+    f"Object 1: {SAID_A}",
     f"The bounding box of the car is: {SAID_A}", f"Bounding box: {SAID_A}", f"Car location: {SAID_A}",
     f"Answer: {SAID_A}",
     f'{{"boxes": [{SAID_A}]}}', f'{{"result": {{"bbox_2d": {SAID_A}}}}}', f"The car is located at {SAID_A}.",
@@ -95,6 +95,21 @@ def test_labels(said: str) -> None:
 ])  # fmt: skip
 def test_what_only_leads_to_a_box_is_no_label(said: str) -> None:
     assert parse_boxes(said) == [Box(A)]
+
+
+def test_what_stands_before_a_single_box_is_its_label() -> None:
+    assert parse_boxes(f"The red car: {SAID_A}") == [Box(A, "red car")]
+    assert parse_boxes(f"Here you go: {SAID_A}") == [Box(A)]
+
+
+@pytest.mark.parametrize("said", [
+    "| object | x1 | y1 | x2 | y2 |\n|---|---|---|---|---|\n| car | 100 | 200 | 300 | 400 |",
+    "Result:\n\n| Object | xmin | ymin | xmax | ymax |\n|:--|--:|--|--|--|\n| car | 100 | 200 | 300 | 400 |\n",
+    "| Label | Left (px) | Top (px) | Right | Bottom |\n|-|-|-|-|-|\n| car | 100 px | 200 px | 300 | 400 |",
+])  # fmt: skip
+def test_tables_with_a_column_for_each_coordinate(said: str) -> None:
+    assert parse_boxes(said) == [Box(A, "car")]
+    assert parse_boxes(said.replace("300", "wide")) is None
 
 
 @pytest.mark.parametrize("said", [

@@ -51,6 +51,8 @@ def test_readings_are_the_whole_what_follows_the_cue_and_its_first_line(response
         ("Text: STOP", "STOP"),
         ("The answer is Blue because it is tall.", "Blue"),
         ('{"text": "STOP"}', "STOP"),
+        ("### Text in the image\nSTOP", "STOP"),
+        ("## Transcription\n\nSTOP", "STOP"),
     ],
 )
 def test_a_short_statement_is_read_like_a_cue(response: str, text: str) -> None:
@@ -58,7 +60,14 @@ def test_a_short_statement_is_read_like_a_cue(response: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "response", ['The sign does not say "STOP".', "Nobody says STOP", "I doubt the sign says STOP", "There is no sign"]
+    "response",
+    [
+        'The sign does not say "STOP".',
+        "Nobody says STOP",
+        "I doubt the sign says STOP",
+        "### Not the text\nSTOP",
+        "There is no sign",
+    ],
 )
 def test_a_denial_states_nothing(response: str) -> None:
     assert readings(response) == [response]

@@ -201,3 +201,19 @@ def test_no_blind_window_pays_more_than_the_best_word_to_guess() -> None:
     windows = [slice(-n, None) for n in (2, 3, 4)] + [slice(n) for n in (1, 2, 3, 4)]
     for window in windows:
         assert mean([" ".join(caption.split()[window]) for caption in captions]) <= honest, window
+
+
+@pytest.mark.parametrize(
+    "denied", ["does not match the image is", "doesn't fit the picture is:", "is not in the image is"]
+)
+def test_the_phrase_that_does_not_match_leads_to_the_answer(denied: str) -> None:
+    shown = "A brown dog sits on a red mat."
+    assert score(f"The phrase that {denied} **brown dog**.", "brown dog", shown) == 1.0
+    assert score(f"The phrase that {denied} **red mat**.", "brown dog", shown) == 0.0
+
+
+@pytest.mark.parametrize(
+    "said", ["The phrase that matches the image is brown dog.", "The correct phrase is brown dog."]
+)
+def test_what_is_said_to_be_right_is_no_error(said: str) -> None:
+    assert score(said, "brown dog", "A brown dog sits on a red mat.") == 0.0

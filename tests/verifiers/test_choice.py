@@ -184,3 +184,33 @@ def test_texts_of_options_in_other_spellings(response: str, choices: list[str]) 
 def test_numbers_that_name_no_option(response: str, choices: list[str]) -> None:
     assert score(response, "A", choices=choices) == 0.0
     assert score(response, "B", choices=choices) == 0.0
+
+
+_PHASES = ["mitosis", "meiosis", "osmosis"]
+
+
+@pytest.mark.parametrize(
+    "response", ["A. meiosis", "so (A) meiosis", "Answer: A (meiosis)", "A) osmosis, as water moves"]
+)
+def test_a_letter_with_the_text_of_another_option_names_none(response: str) -> None:
+    assert [score(response, letter, choices=_PHASES) for letter in "ABC"] == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("response", [
+    "A. Mitosis. Meiosis makes gametes.", "A. Unlike meiosis, mitosis keeps the number.", "I would choose A",
+    "The cell is undergoing **A. mitosis**", "No doubt remains: it's A!",
+])  # fmt: skip
+def test_a_letter_with_its_own_text_or_an_explanation_is_that_option(response: str) -> None:
+    assert score(response, "A", choices=_PHASES) == 1.0
+
+
+def test_a_letter_in_bold_with_its_text_needs_no_choices() -> None:
+    assert score("The cell is undergoing **A. prophase**", "A") == 1.0
+    assert score("**A. prophase** comes before **B. metaphase**", "A") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"), [("Animal cell", 1.0), ("The animal cell", 1.0), ("Plant cell", 0.0)]
+)
+def test_articles_of_option_texts_do_not_count(response: str, expected: float) -> None:
+    assert score(response, "A", choices=["an animal cell", "a plant cell"]) == expected

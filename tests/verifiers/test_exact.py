@@ -104,3 +104,11 @@ def test_the_forms_in_which_models_print_a_text(said: str, true: str) -> None:
 ])  # fmt: skip
 def test_what_is_doubted_denied_or_one_of_several(said: str) -> None:
     assert score(said, "Paris") == 0.0
+
+
+def test_a_hyphen_between_words_is_a_space_or_nothing_where_punctuation_does_not_count() -> None:
+    for said in ("well known", "wellknown", "Well-known!"):
+        assert score(said, "well-known", punctuation="ignore") == 1.0
+    assert score("new-york", "New York", punctuation="ignore") == 1.0
+    assert score("well known", "well-known") == 0.0
+    assert score("5", "-5", punctuation="ignore") == 0.0

@@ -243,3 +243,21 @@ def test_numbers_never_load_sympy() -> None:
         "assert 'sympy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("said", "true"), [
+    ("negative five", -5), ("The answer is negative five.", -5), ("The value is negative 5.", -5),
+    ("x = 9 from equation (7)", 9), ("Hence x = 9 from (7).", 9), ("By Theorem 4, the value is 9.", 9),
+    ("so BC = 2√5 ≈ 4.47", r"2\sqrt{5}"), ("BC² = 4 + 16 = 20, so BC = 2√5 ≈ 4.47.", r"2\sqrt{5}"),
+    ("π * 4", r"4\pi"), ("The area is π * 4", r"4\pi"),
+])  # fmt: skip
+def test_values_in_short_sentences(said: str, true: Any) -> None:
+    assert score(said, true) == 1.0
+
+
+@pytest.mark.parametrize(("said", "true"), [
+    ("π * 4", 4), ("The area is π * 4", 4), ("x * 4", 4), ("negative five", 5), ("Ten minus five is", -5),
+    ("5 is impossible.", 5), ("5 cannot be right.", 5), ("The claim that the answer is 5 is false.", 5), ("5 不对", 5),
+])  # fmt: skip
+def test_factors_and_rejected_values_are_no_answer(said: str, true: Any) -> None:
+    assert score(said, true) == 0.0

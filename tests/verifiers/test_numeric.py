@@ -138,3 +138,11 @@ def test_bad_targets_say_what_is_wrong(target: Any, params: dict[str, Any], says
     with pytest.raises(ValueError, match=says):
         numeric.check_target(target, **params)
     assert numeric.verify("5", target, **params).status == "bad_target"
+
+
+@pytest.mark.parametrize("said", [
+    r"9.8\ \text{m/s}^2", r"$9.8\,\mathrm{m/s^2}$", r"9.8~\text{m}/\text{s}^2", "9.8 m / s²",
+])  # fmt: skip
+def test_units_with_a_power_outside_of_the_font(said: str) -> None:
+    assert score(said, "9.8 m/s^2") == 1.0
+    assert score(said, "9.8 m/s") == 0.0

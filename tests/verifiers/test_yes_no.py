@@ -64,3 +64,12 @@ def test_the_forms_in_which_models_print_yes(said: str) -> None:
 ])  # fmt: skip
 def test_what_is_doubted_or_asked(said: str) -> None:
     assert yes_no.verify(said, "yes").score == 0.0
+
+
+@pytest.mark.parametrize("said", ["Bus No. 5", "It is the No. 12 tram.", "Bus no. 5 stops here."])
+def test_the_number_of_something_is_no_answer(said: str) -> None:
+    assert yes_no.verify(said, "no").score == 0.0
+
+
+def test_a_number_after_the_answer() -> None:
+    assert yes_no.verify("No. 3 people are standing.", "no").score == 1.0

@@ -16,6 +16,6 @@
     members.py            the responses of a group: length, correctness
     checks.py             parameters and targets
 
-`vlmrl/reading/answers.py` comes before all of these: which part of a response is its answer; and `markup.py`: what a
-text says without emphasis, quotes and the delimiters of formulas.
+Before all of these come `answers.py`: which part of a response is its answer; `assertion.py`: what a text asserts;
+`markup.py`: what it says without emphasis, quotes and the delimiters of formulas; and `numbers.py`.
 """

@@ -16,7 +16,8 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from vlmrl.reading import answers, markup
-from vlmrl.reading.answers import Number
+from vlmrl.reading.markup import mentions
+from vlmrl.reading.numbers import Number, find_numbers, parse_number
 from vlmrl.reading.quantities import vulgar_fraction
 
 
@@ -62,9 +63,8 @@ _PARTS: dict[str, int] = {
     "half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "eighth": 8, "tenth": 10,
 }  # fmt: skip
 # Whether any of the above, a power of ten or a fraction may be in a text.
-_REWRITTEN = re.compile(
-    rf"[^\x00-\x7f]|[\\{{}}$^*_`/|\t]|\d\s?[ex×]|  |half|dozen|(?:{'|'.join(_PARTS)})s?\b", re.IGNORECASE
-)
+_REWRITTEN = re.compile(r"[\\{}$^*_`/|\t]|\d\s?[eExX]")
+_WORDS = ("  ", "hal", "dozen", *(part for part in _PARTS if part[:3] != "hal"))
 _SUPERSCRIPTS = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _SPOKEN_PART = re.compile(
     rf"\b(an?|one|two|three|four|five|six|seven|eight|nine)[ -]({'|'.join(_PARTS)})s?\b", re.IGNORECASE
@@ -83,7 +83,7 @@ _MAGNITUDE = re.compile(
 _FACTORS = (12, 10**2, 10**3, 10**6, 10**9, 10**12, 10**4, 10**8, 10**3, 10**6, 10**9)
 _SIGN = re.compile(r"(?:^|[^\w\s]\s*|\b(?:is|equals|be)\s)(?:minus|negative)\s$")
 _PERCENT = re.compile(r"\s?(?:%|per ?cent\b|percentage points?\b|pct\b)", re.IGNORECASE)
-_UNIT = re.compile(r"\s?((?:[^\W\d_]|\^-?\d|[/·*-]|\s(?=[^\W\d_/]))*)")
+_UNIT = re.compile(r"\s?((?:[^\W\d_]|\^-?\d|[/·*-]|\s(?=(?:/\s?)?[^\W\d_]))*)")
 _EXPONENT = re.compile(r"[^\W\d_]\^$")
 _UNIT_NAMES = (
     "m meter metre|cm centimeter centimetre|mm millimeter millimetre|km kilometer kilometre|in inche inch|ft foot feet"
@@ -99,7 +99,7 @@ _NO_UNIT = frozenset({
 
 def plain(text: str) -> str:
     """The text without LaTeX and markup, powers of ten written out, and without asides in parentheses."""
-    if not _REWRITTEN.search(text):
+    if text.isascii() and not _REWRITTEN.search(text) and not mentions(text, _WORDS):
         return without_asides(text)
     text = "".join(vulgar_fraction(char, " {}/{}") for char in text) if not text.isascii() else text
     text = _SUPERSCRIPTS.sub(lambda match: "^" + unicodedata.normalize("NFKC", match[0]), text)
@@ -114,12 +114,12 @@ def plain(text: str) -> str:
 def without_asides(text: str) -> str:
     """The text without what it adds in parentheses, if a number is left: "3 dogs (two black, one white)"."""
     shorter = _ASIDE.sub(" ", text) if "(" in text else text
-    return shorter if shorter != text and answers.find_numbers(shorter) else text
+    return shorter if shorter != text and find_numbers(shorter) else text
 
 
 def _written_part(match: re.Match[str]) -> str:
     """`three quarters` as `3/4`."""
-    number = answers.parse_number(match[1])
+    number = parse_number(match[1])
     return f"{int(number) if number else 1}/{_PARTS[match[2].lower()]}"
 
 
@@ -147,7 +147,7 @@ def _written_out(match: re.Match[str]) -> str:
 
 def amounts(text: str) -> list[Amount]:
     """All numbers of a plain text, in order."""
-    numbers = answers.find_numbers(text)
+    numbers = find_numbers(text)
     if "^" in text:
         numbers = [n for n in numbers if not _EXPONENT.search(text, max(0, n.start - 2), n.start)]
     if "minus" in text or "negative" in text:
@@ -185,6 +185,8 @@ def _as_mixed(text: str, a: Number, b: Number) -> Fraction | None:
 def _amount(text: str, number: Number) -> Amount:
     """The number with its magnitude, percent sign and unit."""
     value, end = number.value, number.end
+    if end == len(text) and text[max(0, number.start - 2) : number.start].isspace():
+        return Amount(value, False, (), number.start, end)
     while (match := _MAGNITUDE.match(text, end)) and end < number.end + 40:
         value, end = value * _FACTORS[(match.lastindex or 1) - 1], match.end()
     percent = _PERCENT.match(text, end)

@@ -1,9 +1,8 @@
-r"""What did the model answer: the outside of a response, and the numbers in a text.
+r"""What did the model answer: the outside of a response.
 
     extract("<think>2 + 1</think><answer>3</answer>")     -> Answer("3", marked=True)
     extract(r"so it is \boxed{\text{Blue}}.")             -> Answer("Blue", marked=True)
     extract("**Final Answer:** 3 dogs. Two are black.")   -> Answer("3 dogs. Two are black.", False, cued=True)
-    find_numbers("twenty-one of 1,000")                   -> values 21 and 1000, with their places
 
 Every function is total and linear in the length of its text: no input makes it raise or stall.
 """
@@ -13,16 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
+from vlmrl.reading import assertion
 from vlmrl.reading.markup import fold, peeled, unfenced
 
-MAX_DIGITS = 300
-"""Longer strings of digits are not read as numbers (`int` itself refuses more than 4,300 digits)."""
-
-_THINK = re.compile(r"</?think>", re.IGNORECASE)
+_THINK = re.compile(r"(?:<|◁)(/?)think(?:ing)?(?:>|▷)", re.IGNORECASE)
 _ANSWER = re.compile(r"<(/?)answer>", re.IGNORECASE)
 _BOX_TOKEN = re.compile(r"<\|(begin|end)_of_box\|>")
 _BRACE = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[{}]|[{}]")
@@ -68,14 +64,6 @@ class Span(NamedTuple):
     end: int
 
 
-class Number(NamedTuple):
-    """A number in a text, exact, with its place there."""
-
-    value: Fraction
-    start: int
-    end: int
-
-
 def extract(response: str) -> Answer | None:
     """What a response answers, bare; None if its thinking never ended.
 
@@ -108,11 +96,18 @@ def last_mark(text: str) -> Span | None:
     mark = None
     for find in (tagged, box_tokens, boxes) if "<" in text else (boxes,):
         inside = mark.text if mark else text
-        run = joined_boxes(inside, find(inside), _JOINED.fullmatch, most=9)
-        if run:
+        found = find(inside)
+        if len(found) == 1:
+            joined, run = found[0].text.strip(), found
+        elif found:
+            run = joined_boxes(inside, found, _JOINED.fullmatch, most=9)
             joint = " or " if any(_OR.search(inside[a.end : b.start]) for a, b in pairwise(run)) else ", "
             joined = joint.join(dict.fromkeys(span.text.strip() for span in run))
-            mark = mark._replace(text=joined) if mark else Span(joined, run[0].start, run[-1].end)
+        else:
+            continue
+        mark = mark._replace(text=joined) if mark else Span(joined, run[0].start, run[-1].end)
+        if "<" not in joined and "\\" not in joined:
+            break
     return mark
 
 
@@ -159,14 +154,17 @@ def _after_cue(text: str) -> str | None:
 
 def is_asserted(text: str, place: int) -> bool:
     """Whether a cue at that place leads to what the text answers: not after "I doubt that", "maybe", "or"."""
-    return not _UNASSERTED.search(text[max(0, place - 60) : place])
+    return not _UNASSERTED.search(text[max(0, place - 60) : place]) and assertion.is_asserted(text, place)
 
 
 def after_thinking(response: str) -> str | None:
     """The text after the last `</think>`; where a `<think>` stays open, what stands between, None if nothing does."""
-    start, open_at = 0, -1
-    for match in _THINK.finditer(response):
-        if match[0][1] == "/":
+    start, open_at = response.rfind("</think>") + len("</think>"), -1
+    start = start if start >= len("</think>") else 0
+    if "<" not in response[start:] and "◁" not in response[start:]:  # most responses
+        return response[start:]
+    for match in _THINK.finditer(response, start):
+        if match[1]:
             start, open_at = match.end(), -1
         elif open_at < 0:
             open_at = match.start()
@@ -247,67 +245,3 @@ def last_boxed(text: str) -> Span | None:
     r"""The inside of the last outermost balanced `\boxed{}`."""
     found = boxes(text)
     return found[-1] if found else None
-
-
-# --- numbers ----------------------------------------------------------------------------------------------
-
-_ONES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_TEENS = (
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-)
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_WORDS = {word: value for value, word in enumerate(("zero", *_ONES, "ten", *_TEENS))}
-_WORDS |= {word: 10 * value for value, word in enumerate(_TENS, 2)}
-_WORD = "|".join(sorted(_WORDS, key=len, reverse=True))
-_BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_ONES)}))?|{_WORD})"
-_HUNDREDS = rf"(?:an?|{_BELOW_HUNDRED})[ -]hundred(?:(?:[ -]and)?[ -]{_BELOW_HUNDRED})?"
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+"
-_NUMBER = re.compile(
-    rf"(?<![A-Za-z0-9_.])(?:(?P<digits>(?:(?<![\w)])[+-])?(?:{_DIGITS}))(?!\.?[0-9]|st\b|nd\b|rd\b|th\b|[A-Za-z]*[0-9])"
-    rf"|(?P<words>{_HUNDREDS}|{_BELOW_HUNDRED})(?!\w))",
-    re.IGNORECASE,
-)
-
-
-def find_numbers(text: str) -> list[Number]:
-    """All numbers in digits (`-1,234.5`) or words (`twenty-one`, `a hundred and five`), in order.
-
-    Not numbers: ordinals (`3rd`), parts of names (`A3`, `3x4`), digit strings longer than `MAX_DIGITS`.
-    """
-    found = []
-    for match in _NUMBER.finditer(fold(text)):
-        if match.end() - match.start() > MAX_DIGITS:
-            continue
-        digits = match["digits"]
-        whole = digits.isdecimal() if digits else True
-        value = (int(digits) if whole else digits.replace(",", "")) if digits else _word_value(match["words"])
-        found.append(Number(Fraction(value), match.start(), match.end()))
-    return found
-
-
-def parse_number(text: str) -> Fraction | None:
-    """The number that is the whole text, but for white space and a final full stop; None if there is none."""
-    text = fold(text).strip().removesuffix(".")
-    if len(text) > MAX_DIGITS:
-        return None
-    numbers = find_numbers(text)
-    if len(numbers) == 1 and (numbers[0].start, numbers[0].end) == (0, len(text)):
-        return numbers[0].value
-    return None
-
-
-def _word_value(words: str) -> int:
-    """`a hundred and five` -> 105."""
-    head, hundred, tail = words.lower().replace("-", " ").rpartition("hundred")
-    below = sum(_WORDS[word] for word in tail.split() if word != "and")
-    if not hundred:
-        return below
-    return 100 * (sum(_WORDS.get(word, 1) for word in head.split())) + below

@@ -12,8 +12,11 @@ total and linear in the length of its text.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from vlmrl.reading.amounts import Amount, amounts
+from vlmrl.reading.markup import mentions
+from vlmrl.reading.numbers import MAX_DIGITS
 
 _CUE_LEAD = re.compile(r"(?:[\s:=≈~\"'$€£¥]|\b(?:about|approximately|roughly|around|is|exactly)\b)*", re.IGNORECASE)
 _OPEN_GAP = re.compile(
@@ -30,6 +33,27 @@ _OPEN_BEFORE = re.compile(
     r"|超过|大于|小于|高于|低于|不止|不只|多于|少于|不到|不足|至少|至多|最多|最少|接近|将近|可能|也许|不是|没有|几)"
     r"[\s({\"'$€£¥:]*(?:\b(?:about|around|the|equal to|exactly)\s+|[有是])?$",
     re.IGNORECASE,
+)
+# A part of each of these, for a quick look.
+_BOUNDS = (
+    *("least", "most", "up to", "than", "over", "under", "above", "below", "beyond", "exceed", "nearly", "close to"),
+    *(
+        "as many",
+        "as few",
+        "upward",
+        "min",
+        "max",
+        "no",
+        "never",
+        "except",
+        "either",
+        "sqrt",
+        "log",
+        "ln",
+        "sin",
+        "cos",
+    ),
+    *("tan", "or", "maybe", "perhaps", "possibly", " be", "n't", "<", ">", "^", "\\", "+", "*", "/"),
 )
 _OPEN_AFTER = re.compile(
     r"\s?(?:\+(?!\w)|[π√^±]|\\(?:pi|sqrt|pm)|-?ish\b|[^\W\d_a-z]?(?:以上|以下|以内|左右|上下|多))"
@@ -81,6 +105,8 @@ def committed(text: str, cued: bool = False, exact: bool = False) -> Amount | No
     It is the one that the text begins with if it is `cued` (all that follows "answer:" or the like); else the one that
     is the sum of all that follow it; else the last. `exact`: "about 3" commits to nothing.
     """
+    if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS:  # most answers
+        return Amount(Fraction(int(text)), False, (), 0, len(text))
     found = _without_items(text, [amount for amount in amounts(text) if not _is_aside(text, amount)])
     at = _total(text, found)
     if at is None:
@@ -94,7 +120,9 @@ def committed(text: str, cued: bool = False, exact: bool = False) -> Amount | No
     if any(a.value != b.value and _left_open(text, a, b) for a, b in pairs):
         return None
     before = text[max(0, said.start - 40) : said.start]
-    if _OPEN_BEFORE.search(before) or (exact and _ABOUT.search(before)):
+    if (mentions(before, _BOUNDS) or not before.isascii()) and _OPEN_BEFORE.search(before):
+        return None
+    if exact and _ABOUT.search(before[-24:]):
         return None
     return None if _OPEN_AFTER.match(text[said.end : said.end + 80]) else said
 
@@ -155,18 +183,18 @@ def _is_aside(text: str, amount: Amount) -> bool:
     if text[amount.start : amount.end].lower() == "one" and (_PRONOUN.search(before) or _OF_ONE.match(after)):
         return True
     clock = ":" in text and _CLOCK.search(text[max(0, amount.start - 2) : amount.end + 2])
-    return bool(clock or _BASE.search(before) or _LABEL.search(before))
+    return bool(clock or ("of" in before and _BASE.search(before)) or _LABEL.search(before[-11:]))
 
 
 def _is_part(text: str, amount: Amount) -> bool:
     """Whether an amount is named as a part: "3 of which", "of them, 3"."""
     before, after = text[max(0, amount.start - 30) : amount.start], text[amount.end : amount.end + 30]
-    return bool(_PART.search(before) or _PART_AFTER.match(after))
+    return bool((("of" in before or not before.isascii()) and _PART.search(before)) or _PART_AFTER.match(after))
 
 
 def _without_items(text: str, found: list[Amount]) -> list[Amount]:
     """The amounts without the numbers of a list that counts from 1, if others are left."""
-    if len(found) < 2:
+    if len(found) < 2 or "\n" not in text:
         return found
     items = [(match.start(1), int(match[1])) for match in _ITEM.finditer(text)]
     if [number for _, number in items[:2]] != [1, 2]:

@@ -32,15 +32,21 @@ COCO_AREAS = {"all": (0.0, 1e10), "small": (0.0, 32.0**2), "medium": (32.0**2, 9
 def compatible(predicted: Sequence[str | None], true: Sequence[str | None]) -> NDArray[np.bool_]:
     """[G, P]: whether the labels allow a match, case and extra white space apart.
 
-    A true region without a label takes any. An answered one without a label fits, unless the target holds several
-    labels: then it says too little.
+    A true region without a label takes any. An answered one without a label fits, and so does one in other words ("red
+    chair" for "chair"), unless the target holds several labels: then it says too little.
     """
     if not any(true):
         return np.ones((len(true), len(predicted)), dtype=bool)
     theirs, ours = [plain_label(label) for label in predicted], [plain_label(label) for label in true]
-    unlabelled_fits = len({label for label in ours if label}) <= 1
-    allowed = [[t is None or (unlabelled_fits if p is None else p == t) for p in theirs] for t in ours]
+    only = len({label for label in ours if label}) <= 1
+    allowed = [[t is None or p == t or (only and (p is None or _in_other_words(p, t))) for p in theirs] for t in ours]
     return np.array(allowed, dtype=bool).reshape(len(ours), len(theirs))
+
+
+def _in_other_words(said: str, true: str) -> bool:
+    """Whether one of two labels has all words of the other, but for articles and plurals."""
+    a, b = ({word.removesuffix("s") for word in label.split()} - {"the", "a", "an"} for label in (said, true))
+    return bool(a and b) and (a <= b or b <= a)
 
 
 def plain_label(label: str | None) -> str | None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 
-from vlmrl.reading.answers import Span, find_numbers
+from vlmrl.reading.answers import Span
+from vlmrl.reading.numbers import find_numbers
 from vlmrl.reading.quantities import follows_number
 
 # A token is a row of formulas between delimiters, groups in braces, groups in brackets without words, and characters;
@@ -112,7 +113,7 @@ def _is_unit(sentence: str, tokens: list[Span], place: int) -> bool:
 def _stripped(match: re.Match[str]) -> Span:
     """A token without the marks and the punctuation around it."""
     text, start = match[0], match.start()
-    if text.isalnum():
+    if text.isalnum() or text == "*":
         return Span(text, start, match.end())
     while not DELIMITED.fullmatch(text) and (mark := _ENCLOSING.search(text)) and mark.end() > mark.start():
         start += mark.end() if mark.start() == 0 else 0

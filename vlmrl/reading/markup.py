@@ -10,6 +10,7 @@ Spine of `vlmrl.reading.answers`. Every function is total and linear in the leng
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _FENCE = re.compile(r"```[^\n`]*\n?")
 _BRACE = re.compile(r"\\[{}]|[{}]")
@@ -46,7 +47,7 @@ _FONT_NAMES = r"text\w{0,2}|mathrm|mathbf|mathit|mathsf|mbox|operatorname"
 _FONT = re.compile(rf"\\(?:{_FONT_NAMES}|boxed|fbox)\s?\{{(.*)\}}", re.DOTALL)
 _LOOSE_MARKS = ("```", "**", "__", "`", "*")
 _OPENING = frozenset("*_`$\"'“„‘«「『【《\\")
-_BULLET = re.compile(r"[-•>]\s+(?=[^\s\d.])[^\n]*")
+_BULLET = re.compile(r"(?:[-•>]|#{1,6})\s+(?=[^\s\d.])[^\n]*")
 _MARKUP = re.compile(r"[*_`$\\]|\{,\}")
 _PLAIN = [
     (re.compile(pattern), replacement)
@@ -55,6 +56,8 @@ _PLAIN = [
         (r"(?<![\w*])\*(?=\S)([^*\n]{1,200})(?<=\S)\*(?![\w*])", r"\1"),
         (r"(?<!\w)_(?=\S)([^_\n]{1,200})(?<=\S)_(?!\w)", r"\1"),
         (r"(?<!\\)\$([^$\n]{0,200}[^$\s\\])\$(?!\d)", r"\1"),
+        (rf"\\(?:{_FONT_NAMES})\s?\{{([^{{}}]*)\}}\s?(?=\^)", r" \1"),
+        (r"(?<=\d)~(?=\\)", " "),
         (rf"\\(?:{_FONT_NAMES})\s?\{{([^{{}}]*)\}}", r" \1 "),
         (r"\{,\}", ","),
         (r"(?<=\d,)\\!\s?(?=\d{3})|(?<=\d)\\,(?=\d{3})", ""),
@@ -70,6 +73,15 @@ def fold(text: str) -> str:
     return text if text.isascii() else text.translate(_FOLD)
 
 
+def mentions(text: str, words: Iterable[str]) -> bool:
+    """Whether any of the words, in lower case, is in a text: far quicker than the search for a pattern."""
+    lower = text.lower()
+    for word in words:  # noqa: SIM110 - `any` is half as quick
+        if word in lower:
+            return True
+    return False
+
+
 def plain(text: str) -> str:
     r"""The text without emphasis, fonts, formula delimiters and spacing of formulas: `**14,\!000** \text{cm}`."""
     if not _MARKUP.search(text):
@@ -83,7 +95,7 @@ def peeled(text: str) -> str:
     r"""The inside of emphasis, ticks, quotes, `$`, `\(` or `\text{}`, where these enclose the whole text."""
     text = text.strip()
     if _BULLET.fullmatch(text):
-        text = text[1:].lstrip()
+        text = text.lstrip("-•>#").lstrip()
     for _ in range(8):
         if not text or (text[0] not in _OPENING and text[-1] not in "*_`"):
             break

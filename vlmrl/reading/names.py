@@ -127,7 +127,7 @@ def said_label(value: Any) -> str | None:
 _NOUN = (
     r"(?:b?box(?:es)?|points?|coords?|coordinates?|objects?|detections?|results?|answers?|outputs?|locations?|positions?|"
     r"regions?|annotations?|predictions?|polygons?|arguments?|parameters?|params|data|items?|clicks?|actions?|targets?|"
-    r"segmentations?|corners?|cent(?:er|re)|vertices|contours?|quads?|list|area|places?|note|image|size)"
+    r"segmentations?|corners?|cent(?:er|re)|vertices|contours?|quads?|list|area|places?|note|image|size|buttons?|icons?|elements?)"
 )
 _GENERIC = re.compile(
     rf"(?:(?:bounding|start|end|final|detected|all|predicted|click|the|my|{_NOUN})[ _-]?){{0,3}}{_NOUN}?"
@@ -143,7 +143,10 @@ _LABEL = re.compile(
     re.IGNORECASE,
 )
 _NO_LABEL = re.compile(
-    r"\b(?:is|are|at|of|in|for|to|be|click|tap|i|it|answer|location|coordinates?|position|locate[ds]?|bounding)\b", re.I
+    r"\b(?:is|are|at|of|in|for|to|be|click|tap|i|it|answer|location|coordinates?|position|locate[ds]?|bounding|here"
+    r"|so|thus|therefore|hence|then|found|solution|json|roi|conclusion|summary|step|format|given|following|response)\b"
+    r"|坐标|框|位置|答案|结果|目标|区域|点击",
+    re.I,
 )
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 
-from vlmrl.reading.option_texts import OR, named_in
+from vlmrl.reading.markup import mentions
+from vlmrl.reading.option_texts import OR, equal, named_in
 
 # An apostrophe joins a letter to a word, a quotation mark encloses it.
 _END = r"(?![A-Za-z0-9°+#]|['’][A-Za-z])"
@@ -31,7 +32,7 @@ _WRONG = r"(?:wrong|incorrect|false|invalid|impossible|not\b|eliminated|excluded
 _NEGATED = re.compile(
     r"(?i:\b(?:not|neither|nor|never|except|(?:any|every)thing but|all but|rather than|instead of|exclud(?:e|es|ing)"
     r"|eliminat(?:e|es|ing)|rul(?:e|es|ing) out|can\s?not be|isn['’]t)|n['’]t(?:\s+be)?|不是|不选|排除"
-    r"|(?:\b(?:doubt|whether|unsure|not\s(?:sure|certain|think|believe))|n['’]t\s(?:know|think|believe))\b"
+    r"|(?:\b(?:(?<!no )doubt|whether|unsure|not\s(?:sure|certain|think|believe))|n['’]t\s(?:know|think|believe))\b"
     r"(?:(?!\bbut\b)[^.,;!?\n]){0,40}?)"
     rf"\s*(?<!\w){_NAMED}(?:\s*,?\s*(?:or|nor|and)?\s*,?\s*(?<!\w){_NAMED}(?!\s+(?:is|was)\b))*"
     rf"|(?<![A-Za-z0-9])(?:{_NAMED}\s*(?:,\s*)?(?:(?:and|or)\s+)?(?<!\w)){{0,8}}{_NAMED}"
@@ -39,10 +40,23 @@ _NEGATED = re.compile(
     r"|does(?:n['’]t| not)|:\s*(?:no|wrong|false|incorrect)\b|(?:选项)?(?:是错|错误|不正确|不对))"
 )
 # A part of each of these, for a quick look.
-_NEGATION = re.compile(
-    r"no[tr]|neither|n['’]t|never|except|but|than|instead|exclud|elimin|rul|doubt|whether|unsure|wrong|incorrect|false"
-    r"|invalid|impossible|out|: no|[不排错]",
-    re.IGNORECASE,
+_NEGATION = (
+    *("not", "nor", "neither", "n't", "n’t", "never", "except", "but", "than", "instead", "exclud", "elimin", "rul"),
+    *(
+        "doubt",
+        "whether",
+        "unsure",
+        "wrong",
+        "incorrect",
+        "false",
+        "invalid",
+        "impossible",
+        "out",
+        ": no",
+        "排",
+        "错",
+        "不",
+    ),
 )
 _UNSURE = re.compile(
     r"\b(?:(?:could|might|may|can)(?: \w+)? be|maybe|perhaps|possibly)[\s,]*(?:option\s+)?[(\[]?$", re.IGNORECASE
@@ -70,13 +84,15 @@ _TURN = re.compile(
     r"|actually[,\s]+(?=(?:it|the|option|no|i|that|(?-i:[A-Z]))\b))|不对|等等|更正|应该是",
     re.IGNORECASE,
 )
+# What a letter is said to stand for: "A. mitosis", "(B) 6 cm", "A (mitosis)".
+_STANDS_FOR = re.compile(rf"{_START}([A-Z])\s?[)\].:,(-][)\].:*\"'\s]{{0,5}}\(?((?:[^,.;:()*\n]|[.,:](?=\d))+)")
 _DONE = re.compile(r"[)\]\"'*}$]*\s*(?:$|[.!?\n])")
 _LEADING = re.compile(rf"(?:[(\[]{_LETTER}[)\]]|{_LETTER}(?:[.:)*]|{_VERB}|[,，]|\s+-|(?=[^\x00-\x7f])|\s*$|\n))")
 
 
 def without_negated(text: str) -> str:
     """The text without options that it denies: "not A", "B is wrong"."""
-    return _NEGATED.sub(" ", text) if _NEGATION.search(text) else text
+    return _NEGATED.sub(" ", text) if mentions(text, _NEGATION) else text
 
 
 def leading(text: str) -> str:
@@ -104,6 +120,8 @@ def stands_as_answer(letter: str, text: str) -> bool:
 
 def adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
     """Whether the text after a committed letter offers another one, or turns to it: "A. Or B.", "A. No, B."."""
+    if len(text) < 4:
+        return False
     text = without_negated(text)
     for hedge in _HEDGE.finditer(text[:300]):
         other = (hedge["other"] or hedge["too"]).upper()
@@ -112,12 +130,26 @@ def adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
         conceded = _CONCEDED.search(text[max(0, hedge.start() - 30) : hedge.start()])
         if other in options and other not in said and not (among_others or conceded):
             return True
+    if has_other_text(said, text, options):
+        return True
     turn = next(iter(reversed(list(_TURN.finditer(text)))), None)
     if turn is None:
         return False
     after = text[turn.end() :]
     last = [letter for letter in _LOOSE.findall(after) if letter in options][-1:]
     return not set(last) <= said or bool((named_in(after, options, several=False) or said) - said)
+
+
+def has_other_text(said: set[str], text: str, options: dict[str, str]) -> bool:
+    """Whether a committed letter stands there with the text of another option: "A. meiosis" where A is mitosis."""
+    for match in _STANDS_FOR.finditer(text[:2000]):
+        if match[1] in said and options[match[1]]:
+            shown = match[2].strip()
+            amount = re.match(r"[\d.,]+(?=\s\S+$)", shown)
+            named = equal(shown, options) or (equal(amount[0], options) if amount else None)
+            if named and options[named] != options[match[1]] and equal(shown, {"own": options[match[1]]}) is None:
+                return True
+    return False
 
 
 def at_start(text: str, options: dict[str, str], several: bool) -> set[str] | None:

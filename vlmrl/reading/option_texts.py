@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from vlmrl.reading import answers
 from vlmrl.reading.markup import plain
+from vlmrl.reading.numbers import parse_number
 
 SENTENCE = re.compile(r"[.!?;]\s+(?=\S)|\n|。")
 OR = re.compile(r"\bor\b|或", re.IGNORECASE)
@@ -32,7 +33,7 @@ _SPELLINGS = [
 # What before a text denies it or leaves it open; the last are bounds of a number.
 _NOT_SAID = (
     r"(?:(?:not|never|neither|nor|except|isn't|instead of|rather than|(?:could|might|may|can)(?: \w+)? be|maybe|perhaps"
-    r"|possibly|(?:doubt|whether|unsure|not (?:sure|certain|think|believe)|\S*n't (?:know|think|believe))"
+    r"|possibly|(?:(?<!no )doubt|whether|unsure|not (?:sure|certain|think|believe)|\S*n't (?:know|think|believe))"
     r"(?: (?!but )[^ ]+){0,6})(?: the| a| an)?"
     r"|(?:at least|at most|up to|over|under|almost|nearly|(?:more|less|fewer) than))"
 )
@@ -41,6 +42,7 @@ _WRONG = re.compile(
     rf" {_NOT_SAID} \0 | \0 (?:(?:is|are|was) (?:\w+ )?(?:wrong|incorrect|false|not)|or (?:more|less|fewer)) "
 )
 _UNDENIED = re.compile("(?<!不)(?<!不是)(?<!没有)\0")
+_ARTICLE = re.compile(r"^(?:an?|the) (?=\w)")
 _NO_SPACES = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 
 
@@ -74,7 +76,11 @@ def equal(text: str, options: dict[str, str]) -> str | None:
         found = [letter for letter, option in options.items() if option and same in (option, option.replace(" ", ""))]
         if found:
             return found[0]
-    number = answers.parse_number(said)
+    bare = _ARTICLE.sub("", said)
+    found = [letter for letter, option in options.items() if _ARTICLE.sub("", option) == bare]
+    if len(found) == 1 and bare:
+        return found[0]
+    number = parse_number(said)
     if number is not None:
         said = re.escape(str(number) if said.isalpha() else said)
         found = [letter for letter, option in options.items() if re.fullmatch(rf"{said}\D*", option)]
@@ -110,7 +116,7 @@ def _named(text: str, options: dict[str, str]) -> set[str]:
     read = f" {_words(normal(text))} "
     named = {}
     for letter, option in options.items():
-        words = _words(option)
+        words = _words(_ARTICLE.sub("", option))
         if not words or words not in read:
             continue
         if _NO_SPACES.search(words):

@@ -19,7 +19,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmrl.reading import answers, option_letters, option_texts
-from vlmrl.reading.markup import plain
+from vlmrl.reading.assertion import asserted
+from vlmrl.reading.markup import mentions, plain
 
 Choices = Sequence[str] | Mapping[str, str] | None
 """The options' texts in order, or by letter; None where every letter is an option."""
@@ -36,12 +37,18 @@ _CUE = re.compile(
     r"|答案(?:[:：]|是|为|选)|选(?:择|项)?(?=\s*[(\[]?[A-Z])",
     re.IGNORECASE | re.MULTILINE,
 )
+# A part of each of these, for a quick look.
+_LEADS = ("ans", "choice", "option", "is ", "#", "答案", "选")
 _FILLER = re.compile(
     r"(?:\s|[*\"':$`]|\b(?:for sure|definitely|clearly|probably|therefore|the|option|choice|letter|likely|most)\b)*",
     re.IGNORECASE,
 )
 _BRACKETED = re.compile(r"[(\[]\s*([A-Za-z])\s*[)\]]")
 _LISTED = re.compile(r"(?<![^\s])[(\[]?([A-Z])[.:)\]]\s")
+# "undergoing **A. prophase**"
+_BOLD = re.compile(r"\*\*\(?([A-Z])[.):]\s([^*\n]+)\*\*")
+_NOUN = re.compile(r"^(?:option|choice|letter)\s+", re.IGNORECASE)
+_PRONOUN = re.compile(r"I\s+[a-z]+")
 _TWO = re.compile(r"\W*([A-Z])\W+([A-Z])\W*")
 
 
@@ -104,10 +111,14 @@ def _letter(item: Any, options: dict[str, str]) -> str:
 
 def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
     """The letters the text commits to; empty if none, or more than one where one is asked."""
+    if "**" in text and len(_BOLD.findall(text)) == 1:
+        text = _BOLD.sub(r"(\1) \2", text)
     # Runs of white space would make the patterns below slow.
-    text = "\n".join(" ".join(line.split()) for line in plain(answers.fold(text)).splitlines() if line.strip())
+    lines = plain(answers.fold(text)).splitlines()
+    text = asserted("\n".join([spaced for line in lines if (spaced := " ".join(line.split()))]))
     mark = answers.last_mark(text)
-    cues = [cue for cue in _CUE.finditer(text) if mark is None or cue.start() > mark.end]
+    led = mentions(text, _LEADS)
+    cues = [cue for cue in (_CUE.finditer(text) if led else ()) if mark is None or cue.start() > mark.end]
     for cue in reversed(cues[-9:]):
         if _follows_or(text, cue.start()):
             return set()
@@ -146,13 +157,13 @@ def _free(text: str, options: dict[str, str], several: bool) -> set[str]:
     two = _TWO.fullmatch(text)
     if two and not several and two[1] != two[2]:
         return set()
-    start = re.sub(r"^(?:option|choice|letter)\s+", "", text.strip("*\"'`$ \n{}"), flags=re.IGNORECASE)
+    start = _NOUN.sub("", text.strip("*\"'`$ \n{}"))
     if several and (run := option_letters.run_together(start, options)):
         return run
     loose = option_letters.loose(text, options)
     if several and loose:
         return loose
-    if option_letters.leading(start) in options and not re.match(r"I\s+[a-z]+", start):
+    if option_letters.leading(start) in options and not _PRONOUN.match(start):
         said = option_letters.at_start(start, options, several)
         listed = set(_LISTED.findall(start.partition("\n")[0])) & set(options)
         if not said or (listed - said and not several) or option_letters.adds_another(said, start, options):
@@ -164,9 +175,9 @@ def _free(text: str, options: dict[str, str], several: bool) -> set[str]:
     )
     bracketed = next((letters for letters in sentences if letters), set())
     if len(bracketed) == 1:
-        return bracketed
+        return set() if option_letters.has_other_text(bracketed, text, options) else bracketed
     if len(loose) == 1 and option_letters.stands_as_answer(next(iter(loose)), text):
-        return loose
+        return set() if option_letters.has_other_text(loose, text, options) else loose
     return option_texts.named_in(text, options, several) or set()
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from vlmrl.reading import answers, commitment, names, structures
+from vlmrl.reading.assertion import asserted
 from vlmrl.reading.markup import unfenced
 from vlmrl.reading.structures import NUMBER, Extent
 from vlmrl.reading.tags import plain
@@ -64,12 +65,12 @@ def read(
     if value is not None:
         return _made([(value, None)], keys, make)
     answer = answers.bare(answers.Answer(text, marked=False))
-    said = plain(answer.text)[-_TAIL:]
+    said = asserted(plain(answer.text)[-_TAIL:])
     if none_in_words and commitment.says_none(said):
         return []
     found = _found(said, extent)
     if not found and answer.cued:
-        said = plain(text)[-_TAIL:]
+        said = asserted(plain(text)[-_TAIL:])
         found = _found(said, extent)
     kept = commitment.committed(said, [(place.start, place.end) for place in found], last=last)
     return _made([(found[n].value, found[n].label) for n in kept or []], keys, make)
@@ -206,10 +207,7 @@ def _joined(text: str, found: Sequence[_Place]) -> list[_Place]:
 
 
 def _labelled(text: str, found: Iterator[_Place | re.Match[str]]) -> list[_Place]:
-    """The places with the labels in front of them: `<ref>car</ref>`, or `car: ` and the like of two places or more.
-
-    What leads to a single place ("Red button: (1, 2)") says it in other words than the target, and is none.
-    """
+    """The places with the labels in front of them: `<ref>car</ref>`, or `car: ` and the like."""
     places: list[_Place] = []
     labels: list[str | None] = []
     until, ref = 0, None
@@ -220,6 +218,4 @@ def _labelled(text: str, found: Iterator[_Place | re.Match[str]]) -> list[_Place
             until = place.end
         else:
             ref = place["ref"]
-    if sum(label is not None for label in labels) < 2:
-        return places
     return [place._replace(label=label) if label else place for place, label in zip(places, labels, strict=True)]

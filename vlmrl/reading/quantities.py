@@ -16,7 +16,7 @@ from collections import Counter
 from fractions import Fraction
 from typing import NamedTuple
 
-from vlmrl.reading import answers
+from vlmrl.reading.numbers import find_numbers
 
 PERCENT = ("either", "share", "number")
 """What 5% equals: 0.05 and 5, 0.05 alone, 5 alone."""
@@ -178,7 +178,7 @@ def quantity(text: str) -> Quantity | None:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         text = re.sub(r"^\\text ?\{([^{}]*)\}$", r"\1", text)
-        word = answers.find_numbers(text)[:1] if text[:1].isalpha() else []
+        word = find_numbers(text)[:1] if text[:1].isalpha() else []
         return quantity(f"{word[0].value}{text[word[0].end :]}") if word and word[0].start == 0 else None
     value, unit = _value(match), _unit(match["unit"].replace("\\%", ""))
     if value is None or unit is None:

@@ -16,6 +16,7 @@ import re
 from itertools import pairwise
 
 from vlmrl.reading.answers import Span
+from vlmrl.reading.assertion import asserted
 from vlmrl.reading.formulas import DELIMITED, formulas, in_digits, with_parts
 from vlmrl.reading.markup import peeled
 from vlmrl.reading.quantities import follows_number
@@ -57,14 +58,21 @@ _OPEN = re.compile(
 _LEFT_OPEN = re.compile(
     r"[\s$,.}*]*\(?(?:if|when|unless|or|through)\b|[\s*]*\?"
     r"|[\s$}*]+(?:squared|cubed|factorial|plus|minus|times|divided by|over|percent of|to the power"
-    r"|or (?:so|more|less))\b",
+    r"|or (?:so|more|less)|(?:is|are|was|were)(?: \w+ly)? (?:impossible|wrong|incorrect|false|not)|cannot|can['’]t)\b"
+    r"|[\s$}*]*不",
     re.IGNORECASE,
 )
 _TAKEN_BACK = re.compile(r"\b(?:wait|actually|correction|sorry|hmm|oops|mistake|rather|instead)\b", re.IGNORECASE)
 _REFERRING = re.compile(
-    r"\b(?:step|fig(?:ure|\.)|case|problem|question|equation|part|table|example|method|condition|row|column)s?\W{0,3}$",
+    r"\b(?:step|fig(?:ure|\.)|case|problem|question|equation|part|table|example|method|theorem|lemma|condition|row"
+    r"|column)s?\W{0,3}$",
     re.IGNORECASE,
 )
+# "by (1) and (2)" are labels of equations.
+_LABEL = re.compile(r"\(\d{1,2}\)")
+_CITING = re.compile(r"\b(?:from|by|using|see|into|with|and|eqs?\.?)\s$", re.IGNORECASE)
+# "negative five" is a number, "ten minus five" a calculation.
+_SIGN = re.compile(r"(^|[^\w\s]\s*|\b(?:is|equals|be)\s)(?:minus|negative)\s(?=[\d$]|[a-z]+\b)", re.IGNORECASE)
 _NAME = re.compile(r"\\?[a-zA-Z]{1,4}'?(?:_\w)?|\\(?:angle|triangle) ?[A-Z]{1,3}")
 
 
@@ -74,7 +82,8 @@ def in_words(text: str, cued: bool = False, marked: bool = False) -> str | None:
     `cued`: the text follows a cue, so that it begins with its answer; a later sentence may take that back. What is
     `cued` or `marked` may be an answer in words alone.
     """
-    text = DELIMITED.sub(lambda match: match[0].replace("\n", " "), text)
+    text = DELIMITED.sub(lambda match: match[0].replace("\n", " "), asserted(text))
+    text = _SIGN.sub(r"\1-", text)
     sentences = [with_parts(sentence.strip(" }")) for sentence in _SENTENCE_END.split(text) if sentence.strip(" *_}")]
     if cued:
         later = [sentence for sentence in sentences[1:] if _TAKEN_BACK.search(sentence)]
@@ -93,8 +102,9 @@ def in_words(text: str, cued: bool = False, marked: bool = False) -> str | None:
 
 
 def _is_reference(sentence: str, span: Span) -> bool:
-    """Whether a number says which step or figure is meant."""
-    return _REFERRING.search(sentence[max(0, span.start - 16) : span.start]) is not None
+    """Whether a number says which step, figure or equation is meant."""
+    before = sentence[max(0, span.start - 16) : span.start]
+    return bool(_REFERRING.search(before) or (_LABEL.fullmatch(span.text) and _CITING.search(before)))
 
 
 def plain_bold(text: str) -> str:

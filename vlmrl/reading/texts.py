@@ -3,6 +3,7 @@ r"""Texts: plain texts as targets, and the texts that a response may give as its
     true_texts(["Paris", "City of Light"])                    -> the same; of "Paris", ["Paris"]
     readings("**Answer:** Paris\n\nIt is on the Seine.")      -> all of it, what follows the cue, and "Paris"
     readings(r"\boxed{\text{Paris}}")                         -> r"\text{Paris}" and "Paris"
+    readings("### Text in the image\nSTOP")                    -> all of it, and "STOP"
     readings('The sign says "STOP".')                         -> all of it, and "STOP"
 
 Every function is total and linear in the length of its text.
@@ -42,7 +43,8 @@ def is_unmarked(text: str) -> bool:
 
 # A short sentence that states a text: "the sign says", "it is", "Text:". A denial ("does not say") states none.
 _STATES = re.compile(
-    r"(?:(?:(?:(?!\bnot\b|n't\b|\bno\b|\bif\b)[^\n.:;\"]){1,60}[,!]\s)?"
+    r"#{1,6}[ \t]+(?:(?!\bnot\b|n't\b|\bno\b)[^\n]){0,60}?\b(?:text|transcription|ocr|words|content)\b"
+    r"(?:(?!\bnot\b|n't\b)[^\n]){0,60}(?=\n)|(?:(?:(?:(?!\bnot\b|n't\b|\bno\b|\bif\b)[^\n.:;\"]){1,60}[,!]\s)?"
     r"(?:it|this|that|(?:the|there)\s(?:(?!\bnot\b|n't\b|\bno\b)[^\n.:;,\"]){1,80}?)(?:'s|\s"
     r"(?:is|was|are|were|equals|reads?|says?|states?|displays?|contains?|shows?))\b"
     r"(?:\sthe\s(?:text|words?|phrase|number|letters?))?(?:\sas\sfollows)?"
@@ -51,7 +53,7 @@ _STATES = re.compile(
     r"|(?:图(?:片|像)?[中里]的?)?(?:文字|文本|内容)+(?:是|为|(?=[:]))|它是)\s*:?\s*",
     re.IGNORECASE,
 )
-_STATING = re.compile(r"s\b|\b(?:are|were)\b|[:：是为]", re.IGNORECASE)
+_STATING = re.compile(r"#|s\b|\b(?:are|were)\b|[:：是为]", re.IGNORECASE)
 _LEADING = re.compile(r"ans|result|s\b|\b(?:are|were)\b", re.IGNORECASE)
 _REASON = re.compile(r",?\s(?:because|since)\b")
 

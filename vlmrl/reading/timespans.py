@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from vlmrl.reading import commitment, structures, tags
+from vlmrl.reading.assertion import asserted
 from vlmrl.reading.timelines import Span, Timeline
 
 MAX_SPANS = 100
@@ -42,7 +43,8 @@ _TO = re.compile(
 _COMMA, _BETWEEN_AND = re.compile(rf"{_QUOTE},{_QUOTE}"), re.compile(rf"{_QUOTE}and{_QUOTE}", re.I)
 _KEY = re.compile(
     r"(?<![A-Za-z])(?:(?P<start>start(?:s|ing)?|begin(?:s|ning)?|开始|起始|(?<=[\"'])from(?=[\"']))|结束|终止|(?<=[\"'])to(?=[\"'])|end(?:s|ing)?|stop(?:s|ping)?|finish(?:es|ing)?)"
-    r"(?:[ _-]?(?:time(?:stamp)?|sec(?:ond)?s?)|时间)?[\"'`*]{0,3}\s{0,3}[:=]?\s{0,3}(?:(?:is|at|around|about)\s){0,2}"
+    r"(?:[ _-]?(?:time(?:stamp)?|sec(?:ond)?s?)|时间)?[\"'`*]{0,3}"
+    r"(?:(?:\s(?!(?:and|or|not)\b)[a-z]{1,20}){1,3}?(?=\sat\s))?\s{0,3}[:=]?\s{0,3}(?:(?:is|at|around|about)\s){0,2}"
     r"[\"'`*]{0,3}",
     re.IGNORECASE,
 )
@@ -74,7 +76,7 @@ def parse(text: str, timeline: Timeline, *, none_in_words: bool = False) -> list
     value = structures.whole(text.strip())
     if structures.is_empty(value):
         return []
-    text = tags.plain(text[-_LONGEST:])
+    text = asserted(tags.plain(text[-_LONGEST:]))
     if none_in_words and commitment.says_none(text):
         return []
     times = [_time(match) for match in _TIME.finditer(text)]

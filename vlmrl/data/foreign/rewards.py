@@ -24,8 +24,8 @@ from vlmrl.data.foreign.prompts import without_numbers
 from vlmrl.data.foreign.row import bare, literal, texts_in
 from vlmrl.data.foreign.task import Answer, Task
 from vlmrl.errors import UserError, one_line
-from vlmrl.reading.answers import parse_number
 from vlmrl.reading.boxes import BOX_KEYS
+from vlmrl.reading.numbers import parse_number
 from vlmrl.rewards.composite import check_spec
 from vlmrl.sample import RewardSpec
 
