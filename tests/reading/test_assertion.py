@@ -21,6 +21,9 @@ NOTHING = [
     "I doubt that it is 5.",
     "I'm not convinced that the area is 5.",
     "The side cannot be 5.",
+    "It is unlikely to be 5.",
+    "If the last one counted, I'd say 5.",
+    "如果算上倒影，会有 5 个。",
     "边长不是 5。",
 ]
 SOMETHING = [
@@ -34,6 +37,7 @@ SOMETHING = [
     "It is not 4 but 5.",
     "There is no doubt that it is 5.",
     "I am not sure, but it is 5.",
+    "It is 5, otherwise the roof would fall.",
 ]
 
 
@@ -71,3 +75,8 @@ def test_a_cue_in_a_question_leads_to_no_answer() -> None:
 
 def test_wait_that_is_wrong_takes_back_what_stands_before_it() -> None:
     assert vlmrl.verifier("choice")("Answer: C\n\nWait, that is wrong. It should be B.", "C").score == 0
+
+
+@pytest.mark.parametrize("said", ["No, if it were red, it would stop.", "No, without it the car would move."])
+def test_a_counterfactual_explains_what_stands_before_it(said: str) -> None:
+    assert vlmrl.verifier("yes_no")(said, "no").score == 1.0

@@ -19,7 +19,7 @@ from vlmrl.reading.markup import mentions
 # A part of everything below, for a quick look.
 _HINTS = (
     *("?", "？", "吗", "would", "n't", "n’t", "not ", "wrong", "correct", "false", "mistaken", "untrue", "impossible"),
-    *("doubt", "不", "错", "并非"),
+    *("'d", "’d", "unlikely", "会", "doubt", "不", "错", "并非"),
 )
 _END = re.compile(r"[.!?;](?=[\s\"'”’)*_`\]}$]|$)|:(?=[\s*_])|[。！？；：\n]")
 _ASKS = re.compile(r"[?？]$|吗[。.]?$")
@@ -37,17 +37,17 @@ _ASIDE = re.compile(
 )
 _UNREAL = re.compile(
     r"\b(?:if|unless)\b(?!\s(?:I|we|you|one)\s(?:(?:have|had|were) (?:to|asked)|must|(?!\w+ed\b|were\b|was\b|had\b"
-    r"|did\b|could\b)\w+\b))|\b(?:without|otherwise)\b|^\W*(?:had|were)\b",
+    r"|did\b|could\b)\w+\b))|\b(?:without|otherwise)\b|^\W*(?:had|were)\b|如果|假如|要是|倘若",
     re.IGNORECASE,
 )
-_WOULD = re.compile(r"\bwould\b", re.IGNORECASE)
+_WOULD = re.compile(r"\bwould\b|\b[a-z]+['’]d\b|就会|会[有是]|将会", re.IGNORECASE)
 _WOULD_HAVE = re.compile(r"\bwould(?:n['’]t| not)? have\b", re.IGNORECASE)
-_TURN = re.compile(r"\b(?:so|thus|therefore|hence|but|however)\b|而是|但", re.IGNORECASE)
+_TURN = re.compile(r"\b(?:so|thus|therefore|hence|but|however)\b|而是|但|所以|因此", re.IGNORECASE)
 _DENIES = re.compile(
     r"(?<!\bno )(?<!\bwithout )(?<!\ba )(?<!\bbeyond )\bdoubt\b(?!less|ful)"
-    r"|(?:\bnot|n['’]t)\s(?:\w+ly\s)?(?:sure|certain|convinced|think|believe|say that)\b"
+    r"|\bunlikely (?:to be|that)\b|(?:\bnot|n['’]t)\s(?:\w+ly\s)?(?:sure|certain|convinced|think|believe|say that)\b"
     r"|\b(?:can ?not|can['’]t|couldn['’]t|could not|must not|will not|won['’]t)\s(?:\w+ly\s)?be\s"
-    r"(?!(?:\w+ly\s)?(?:[a-z]+ed|true|right|correct|wrong|false|the|an?|seen|shown|found|known|in|any|other)\b)"
+    r"(?!(?:\w+ly\s)?(?:[a-z]{2,}ed|true|right|correct|wrong|false|the|an?|seen|shown|found|known|in|any|other)\b)"
     r"|(?:并非|不(?:可能|会)?(?:是|等于))(?=\s?[^\s，,。.；的])(?!吗|不)",
     re.IGNORECASE,
 )
@@ -106,6 +106,8 @@ def _of_clause(clause: str) -> Iterator[tuple[int, int]]:
         last = max(match.end() for match in (unreal, would, open_end) if match)
         turn = _TURN.search(clause, last)
         end = turn.start() if turn else len(clause)
+        if unreal and would:  # "No, if it were red, it would stop" asserts its "no"
+            start = max(start, clause.rfind(",", start, min(unreal.start(), would.start())) + 1)
         yield start, end
         start = end
     for denies in _DENIES.finditer(clause, start):
