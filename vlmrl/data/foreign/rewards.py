@@ -119,7 +119,7 @@ def _pick(value: Any, task: Task) -> str:
     if isinstance(read, dict | list) and _holds_boxes(read, task):
         return "dynamic_iou"
     texts = [text.strip() for text in texts_in(read if isinstance(read, list) else value)]
-    if (task.options and "options" in task.row.columns) or _is_option(value, task):
+    if task.options or _is_option(value, task):
         return "choice"
     if not texts:
         return "math"
@@ -149,14 +149,10 @@ def _holds_boxes(value: Any, task: Task) -> bool:
 
 
 def _is_option(value: Any, task: Task) -> bool:
-    """Whether the answer is a letter, or the index, of options that the row or its prompt has."""
-    if isinstance(value, bool):
-        return False
-    if task.options and isinstance(value, int):
-        return 0 <= value < len(task.options)
+    """Whether the answer is the letter of an option that the prompt shows."""
     if not isinstance(value, str) or not re.fullmatch(r"\s*[(\[]?[A-J][)\].]?\s*", value):
         return False
-    return bool(task.options) or bool(_OPTIONS.search(task.question))
+    return bool(_OPTIONS.search(task.question))
 
 
 def _takes(verifier: str, target: Any, params: Mapping[str, Any] = MappingProxyType({})) -> bool:
