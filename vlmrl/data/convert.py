@@ -155,14 +155,15 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
         row.first(name) if (name := field if field in wanted.mapping else usual) else None
         for field, usual in (("id", schema.id), ("source", schema.source), ("task", schema.task))
     )
-    task = Task(row, turns, media, options.options_of(row), str(ability or ""), wanted.coords)
+    texts, first = options.options_of(row) or (None, 0)
+    task = Task(row, turns, media, texts, first, str(ability or ""), wanted.coords)
     if verifier not in (None, answer.verifier):
         answer = answer._replace(verifier=verifier, params={})
     elif answer.verifier is None:
         judge, params = pick(bare(answer.value), task)
         answer = answer._replace(verifier=judge, params=params)
     answer = answer._replace(params=dict(answer.params) | _params(row, wanted))
-    if answer.verifier in WITH_CHOICES and task.options and not options.shows(turns, task.options):
+    if answer.verifier in WITH_CHOICES and task.options and not options.shows(turns, task.options, first == 1):
         options.with_options(turns, task.options)
     media = prompts.placed(turns, media, row, wanted.text_only)
     spec = reward_spec(answer, task._replace(media=media))
