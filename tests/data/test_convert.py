@@ -164,7 +164,7 @@ def test_the_command_converts_what_check_accepts(tmp_path, capsys, out) -> None:
     ("schema", "row", "complaint"),
     [
         ("easyr1", {"question": "?", "answer": "3"}, "problem: missing; is --from the right one?"),
-        ("easyr1", {"problem": "?"}, "answer: missing"),
+        ("easyr1", {"problem": "?"}, "answer | solution: missing"),
         ("easyr1", {"problem": "?", "answer": "1", "images": ["http://x/a.png"]}, "expected a local path"),
         ("trl", {"prompt": 3, "answer": "1"}, "prompt: expected text or a list of turns, got 3"),
         ("trl", {"prompt": "?"}, "solution | answer | ground_truth | target: missing"),

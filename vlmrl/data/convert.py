@@ -21,6 +21,7 @@ from vlmrl.data.check import modality
 from vlmrl.data.foreign import options, prompts
 from vlmrl.data.foreign.answers import ANSWERS
 from vlmrl.data.foreign.files import default_source, foreign_rows, shards, stem
+from vlmrl.data.foreign.media import entries
 from vlmrl.data.foreign.prompts import MediaLists, Turns
 from vlmrl.data.foreign.rewards import WITH_CHOICES, pick, reward_spec
 from vlmrl.data.foreign.row import Row, bare, is_null, literal
@@ -28,7 +29,7 @@ from vlmrl.data.foreign.schemas import MAPPED, SCHEMAS, Schema, recognised
 from vlmrl.data.foreign.task import Answer, Task
 from vlmrl.data.foreign.wanted import AUTO, NOTHING, Wanted
 from vlmrl.errors import UserError, nearest
-from vlmrl.sample import BOX_MARK, Sample, sample_from_row
+from vlmrl.sample import BOX_MARK, MARKS, Sample, sample_from_row
 
 Counts = Mapping[str, Counter[str]]
 """How many rows there are of each schema, verifier, coords and modality."""
@@ -89,7 +90,7 @@ def _count(counts: Counts, schema: str, sample: Sample) -> None:
 
 def _row(columns: dict[str, Any], where: str, root: Path, wanted: Wanted) -> Row:
     """The row without the columns to drop, and with those that the user names under the names of their fields."""
-    given = Row({name: value for name, value in columns.items() if name not in wanted.drop}, where, root)
+    given = Row(_without(columns, wanted.drop), where, root)
     mapping = dict(wanted.mapping)
     if "choices" in wanted.params:
         mapping["options"] = wanted.params["choices"]
@@ -104,7 +105,24 @@ def _row(columns: dict[str, Any], where: str, root: Path, wanted: Wanted) -> Row
     if "answer" in mapping:
         mapped |= set(ANSWERS)  # a worked solution, say, is then not the answer
     rest = {name: value for name, value in given.columns.items() if name not in mapped}
+    for kind in MARKS:
+        if kind in named and entries(rest.get(kind)):
+            raise UserError(
+                f"{where}: {kind}: holds media beside --map {kind}={mapping[kind]}; read both with "
+                f"--map {kind}={kind},{mapping[kind]}, or leave it out with --drop {kind}"
+            )
     return Row(rest | named, where, root)
+
+
+def _without(columns: dict[str, Any], drop: tuple[str, ...]) -> dict[str, Any]:
+    """The columns without those to drop; `extra_info.image` is a field of a struct."""
+    return {
+        name: _without(value, tuple(field.removeprefix(f"{name}.") for field in drop if field.startswith(f"{name}.")))
+        if isinstance(value, dict)
+        else value
+        for name, value in columns.items()
+        if name not in drop
+    }
 
 
 def _schema(schema: str, row: Row, wanted: Wanted) -> str:
@@ -137,14 +155,15 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
         row.first(name) if (name := field if field in wanted.mapping else usual) else None
         for field, usual in (("id", schema.id), ("source", schema.source), ("task", schema.task))
     )
-    task = Task(row, turns, media, options.options_of(row), str(ability or ""), wanted.coords)
+    texts, first = options.options_of(row) or (None, 0)
+    task = Task(row, turns, media, texts, first, str(ability or ""), wanted.coords)
     if verifier not in (None, answer.verifier):
         answer = answer._replace(verifier=verifier, params={})
     elif answer.verifier is None:
         judge, params = pick(bare(answer.value), task)
         answer = answer._replace(verifier=judge, params=params)
     answer = answer._replace(params=dict(answer.params) | _params(row, wanted))
-    if answer.verifier in WITH_CHOICES and task.options and not options.shows(turns, task.options):
+    if answer.verifier in WITH_CHOICES and task.options and not options.shows(turns, task.options, first == 1):
         options.with_options(turns, task.options)
     media = prompts.placed(turns, media, row, wanted.text_only)
     spec = reward_spec(answer, task._replace(media=media))
@@ -159,7 +178,7 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
         "media": media,
         **({"boxes": boxes} if boxes else {}),
         "reward": [spec, *answer.others],
-        "meta": row.leftover(),
+        "meta": row.leftover(wanted.text_only),
     }
 
 

@@ -100,7 +100,7 @@ def test_what_is_no_medium_is_named_in_a_bounded_line(tmp_path, image, complaint
     ],
 )
 def test_media_in_a_column_that_is_not_read_stop_the_conversion(tmp_path, columns) -> None:
-    (name,) = columns
+    name = "extra.views" if "extra" in columns else "".join(columns)
     with pytest.raises(UserError, match=rf"{name}: holds media .* --drop {name}$") as caught:
         converted(tmp_path, row(images=["a.png"], **columns))
     assert len(str(caught.value)) < 400
@@ -116,9 +116,9 @@ def test_bytes_in_a_column_that_is_not_read_stop_the_conversion(tmp_path) -> Non
 
 
 def test_the_origin_of_a_picture_is_kept_beside_it(tmp_path) -> None:
-    same = converted(tmp_path, row(image="a.png", file_name="train/a.png"))
+    same = converted(tmp_path, row(image="a.png", file_name="/coco/train/a.png"))
     origin = converted(tmp_path, row(image=TEXT, file_name="COCO_train2014_1.jpg"))
-    assert same[0].meta == {"file_name": "train/a.png"}
+    assert same[0].meta == {"file_name": "/coco/train/a.png"}
     assert origin[0].meta == {"file_name": "COCO_train2014_1.jpg"}
 
 
@@ -130,3 +130,62 @@ def test_paths_are_those_of_the_image_root(tmp_path) -> None:
 def test_numbered_columns_are_in_the_order_of_their_numbers(tmp_path) -> None:
     (sample,) = converted(tmp_path, row(image_10="c.png", image_2="b.png", image_1="a.png", image_3=None))
     assert [str(m.path)[-5:] for m in sample.media.images] == ["a.png", "b.png", "c.png"]
+
+
+def test_media_of_a_chat_turn_are_shown_in_it(tmp_path) -> None:
+    turns = [
+        {"role": "user", "content": "What is it?", "images": ["a.png"]},
+        {"role": "assistant", "content": "A cat."},
+        {"role": "user", "content": "<image> And here?", "image": "b.png"},
+    ]
+    (sample,) = converted(tmp_path, {"messages": turns, "solution": "dog"})
+    assert [turn.content for turn in sample.messages] == ["<image>What is it?", "A cat.", "<image> And here?"]
+    assert [medium.path for medium in sample.media.images] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    (sample,) = converted(
+        tmp_path, {"conversations": [{"from": "human", "value": "?", "image": "a.png"}], "answer": "1"}
+    )
+    assert sample.messages[0].content == "<image>?"
+
+
+@pytest.mark.parametrize(
+    ("columns", "field"),
+    [
+        ({"extra_info": {"second_image": "b.png"}}, "extra_info.second_image"),
+        ({"depth": "depth/a.png"}, "depth"),
+        ({"picture": "b.jfif"}, "picture"),
+        ({"second_image": "https://x.org/b"}, "second_image"),
+        ({"query_image": "b"}, "query_image"),
+        ({"audio": None, "audio_clip": {"array": [0.1, 0.2], "path": None}}, "audio_clip"),
+        ({"options": ["b.png", "c.png"]}, "options"),
+    ],
+)
+def test_a_field_that_is_called_a_medium_is_never_dropped_in_silence(tmp_path, columns, field) -> None:
+    with pytest.raises(UserError, match=rf"rows.jsonl:1: {field}: holds media .*--drop {field}"):
+        converted(tmp_path, row(image="a.png", **columns))
+
+
+@pytest.mark.parametrize("name", ["image_id", "imageId", "imageid", "video_name"])
+def test_an_id_of_a_medium_without_the_medium_is_an_error(tmp_path, name) -> None:
+    columns = {name: 12} if name != "video_name" else {name: "v_12"}
+    with pytest.raises(UserError, match=f"{name}: holds media .*--text-only"):
+        converted(tmp_path, row(**columns))
+    assert converted(tmp_path, row(**columns), text_only=True)[0].meta == columns
+    assert converted(tmp_path, row(**columns, image="a.png"))[0].meta == columns
+
+
+def test_what_is_said_about_a_medium_is_meta(tmp_path) -> None:
+    about = {"image_width": 840, "num_images": 1, "img_type": "chart", "image_description": "A red square on white."}
+    assert converted(tmp_path, row(image="a.png", **about))[0].meta == about
+
+
+def test_a_mapped_column_does_not_hide_the_usual_one(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"images: holds media beside --map images=left; .*--map images=images,left"):
+        converted(tmp_path, row(images=["a.png"], left="b.png"), mapping={"images": "left"})
+    given = row(image="a.png", extra_info={"second_image": "b.png"})
+    assert len(converted(tmp_path, given, drop=("extra_info.second_image",))[0].media.images) == 1
+
+
+def test_two_columns_of_one_name_are_an_error(tmp_path) -> None:
+    (tmp_path / "t.csv").write_text("image,image,question,answer\na.png,b.png,What?,1\n")
+    with pytest.raises(UserError, match="two columns have the name 'image'; rename one"):
+        list(convert_file(str(tmp_path / "t.csv")))

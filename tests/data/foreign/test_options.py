@@ -29,6 +29,14 @@ def row(options: Any, answer: Any = "B", question: str = "What is it?") -> dict[
         "A. a cat\nB. two dogs",
         {"A": "a cat", "B": "two dogs"},
         {"label": ["A", "B"], "text": ONE_TWO},
+        {"B": "two dogs", "A": "a cat", "C": None},
+        {"label": ["B", "A"], "text": ONE_TWO[::-1]},
+        [{"label": "A", "text": "a cat"}, {"label": "B", "text": "two dogs"}],
+        [{"key": "A", "value": "a cat"}, {"key": "B", "value": "two dogs"}],
+        [["A", "a cat"], ["B", "two dogs"]],
+        ["(a) a cat", "(b) two dogs"],
+        ["a) a cat", "b) two dogs"],
+        ["a cat", "two dogs", None],
     ],
 )
 def test_options_in_every_form(tmp_path, options) -> None:
@@ -59,5 +67,34 @@ def test_the_answer_is_a_letter_an_index_or_a_text(tmp_path, answer, letter) -> 
 
 
 def test_an_index_that_is_also_a_text_is_an_error(tmp_path) -> None:
-    with pytest.raises(UserError, match="1 is both the index of an option and the text of another"):
+    with pytest.raises(UserError, match="1 is both the number of an option and the text of another"):
         converted(tmp_path, row(["1", "2"], 1), verifier="choice")
+
+
+@pytest.mark.parametrize("answer", [1, "1", "1.", "(1)", "1. a cat", "a cat"])
+@pytest.mark.parametrize("options", [["1. a cat", "2. two dogs"], {"1": "a cat", "2": "two dogs"}])
+def test_numbered_options_count_from_one(tmp_path, options, answer) -> None:
+    (sample,) = converted(tmp_path, row(options, answer, "Which?\n1. a cat\n2. two dogs"))
+    assert sample.messages[0].content.endswith("\nA. a cat\nB. two dogs")
+    assert score(sample, "A").score == 1.0
+    assert score(sample, "B").score == 0.0
+
+
+def test_numbers_that_are_the_options_are_not_their_labels(tmp_path) -> None:
+    (sample,) = converted(tmp_path, row(["1.5 cm", "2.5 cm"], "2.5 cm"))
+    assert sample.reward[0].params == {"choices": ["1.5 cm", "2.5 cm"]}
+
+
+@pytest.mark.parametrize(
+    "options", [{"A": "a cat", "C": "two dogs"}, ["a cat", None, "two dogs"], {"A": None, "B": "x"}]
+)
+def test_an_option_that_is_missing_between_others_is_an_error(tmp_path, options) -> None:
+    with pytest.raises(UserError, match=r"rows.jsonl:1: options: .* is missing; correct the row"):
+        converted(tmp_path, row(options))
+    with pytest.raises(UserError, match="is missing; correct the row"):
+        converted(tmp_path, {"question": "What?", "answer": "C", "A": "a cat", "B": None, "C": "two dogs"})
+
+
+def test_two_columns_of_other_options_are_an_error(tmp_path) -> None:
+    with pytest.raises(UserError, match="options and choices differ"):
+        converted(tmp_path, row(ONE_TWO) | {"choices": ["a cat", "a cow"]})

@@ -56,7 +56,7 @@ def vqa(question: str, answer: Any, **columns: Any) -> dict[str, Any]:
         (vqa("What is x?", "B"), "math"),
         (vqa("Which?", "B", options=["cat", "dog"]), "choice"),
         (vqa("Which?", 1, choices=["cat", "dog"]), "choice"),
-        (vqa("Which is larger?", "4", choices=["2", "4"]), "math"),
+        (vqa("Which is larger?", "4", choices=["2", "4"]), "choice"),
         (vqa("Is it?", "No"), "yes_no"),
         (vqa("Locate it.", [1, 2, 30, 40]), "dynamic_iou"),
         (vqa("Which coefficients?", "[1, 2, 30, 40]"), "math"),
@@ -120,3 +120,37 @@ def test_params_come_from_columns_and_constants(tmp_path) -> None:
     assert second.reward[0].params == {"ordered": True}
     with pytest.raises(UserError, match=r"--params tolerance=slak: no column 'slak'; did you mean 'slack'"):
         converted(tmp_path, *rows, verifier="math", params={"tolerance": "slak"})
+
+
+@pytest.mark.parametrize("schema", ["easyr1", "trl", "vqa", "ms_swift", "llava", "visual_rft"])
+@pytest.mark.parametrize("wrapped", ["7", "<answer>7</answer>"])
+def test_of_an_answer_and_a_worked_solution_the_answer_is_the_target(tmp_path, schema, wrapped) -> None:
+    chat = [{"role": "user", "content": "How many?"}]
+    prompts = {"trl": {"prompt": chat}, "vqa": {"question": "How many?"}, "ms_swift": {"messages": chat}}
+    prompt = prompts.get(schema, {"conversations" if schema == "llava" else "problem": "How many?"})
+    if schema == "llava":
+        prompt = {"conversations": [{"from": "human", "value": "How many?"}]}
+    row = prompt | {"answer": wrapped, "solution": "Three on the left and four on the right: $3 + 4 = 7$."}
+    (sample,) = converted(tmp_path, row, schema=schema)
+    assert sample.reward[0].target == "7"
+    swapped = prompt | {"answer": row["solution"], "solution": wrapped}
+    assert converted(tmp_path, swapped, schema=schema)[0].reward[0].target == "7"
+    with pytest.raises(UserError, match=r"rows.jsonl:1: answer: .* differ, .*--map answer=COLUMN"):
+        converted(tmp_path, prompt | {"answer": "7", "solution": "8"}, schema=schema)
+    with pytest.raises(UserError, match="differ"):
+        converted(tmp_path, prompt | {"answer": "A", "solution": "It has to be the second: \\boxed{B}"}, schema=schema)
+
+
+def test_an_index_into_choices_beside_a_solution_is_the_choice(tmp_path) -> None:
+    row = vqa("Which one?", 1, choices=["the cat", "the dog"], solution="The dog barks, and the cat does not.")
+    (sample,) = converted(tmp_path, row)
+    assert (sample.reward[0].verifier, sample.reward[0].target) == ("choice", "B")
+    assert sample.messages[0].content == "<image>Which one?\nA. the cat\nB. the dog"
+
+
+def test_choices_with_the_text_of_one_are_options(tmp_path) -> None:
+    (sample,) = converted(tmp_path, vqa("Which one?", "the dog", choices=["the cat", "the dog"]))
+    assert sample.reward[0].verifier == "choice"
+    assert sample.messages[0].content.endswith("\nA. the cat\nB. the dog")
+    assert score(sample, "B").score == 1.0
+    assert score(sample, "A").score == 0.0

@@ -33,13 +33,51 @@ VIDEO_R1: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def column(*names: str) -> ReadAnswer:
-    """Reads the first of these columns with a value."""
-    return lambda row, _turns: Answer(row.need(*names))
+    """Reads the first of these columns with a value, and decides between an answer and a worked solution."""
+    return lambda row, _turns: Answer(row.need(*names) if (value := stated(row, *names)) is None else value)
+
+
+def stated(row: Row, *names: str) -> Any:
+    """The first of these columns with a value, or None. Of an answer and a worked solution it is the answer."""
+    solution = row.first("solution") if {"solution", "answer"} & {*names} else None
+    other = row.first(*(name for name in names if name != "solution"))
+    if any(value is None or value == "" for value in (solution, other)):
+        return solution if other in (None, "") else other
+    if _plain(solution) == _plain(other):
+        return solution
+    for worked, short in ((solution, other), (other, solution)):
+        if _is_worked(worked, short) and not _contradict(bare(worked), bare(short)):
+            return short
+    raise UserError(
+        f"{row.where}: answer: {other!r:.60} and solution: {solution!r:.60} differ, and neither is plainly the worked "
+        "one; say which is the true answer, --map answer=COLUMN"
+    )
+
+
+def _plain(value: Any) -> str:
+    value = bare(value)
+    return str(literal(value) if isinstance(value, str) else value).strip().casefold()
+
+
+def _is_worked(value: Any, short: Any) -> bool:
+    """Whether a value is the prose that leads to a short answer."""
+    if not isinstance(value, str) or isinstance(literal(value), list | dict):
+        return False
+    text = re.sub(r"</?\w{1,12}>", " ", value).strip()
+    is_prose = len(text.split()) > 2 or len(re.findall(r"[\u4e00-\u9fff]", text)) > 5
+    return is_prose and len(text) > len(str(short))
+
+
+def _contradict(one: Any, other: Any) -> bool:
+    """Whether two answers are different letters of options, or different whole numbers."""
+    texts = str(one).strip(), str(other).strip()
+    same_kind = any(all(re.fullmatch(kind, text) for text in texts) for kind in ("[A-Z]", r"-?\d+"))
+    return same_kind and texts[0] != texts[1]
 
 
 def last_turn(row: Row, turns: Callable[[], Turns]) -> Answer:
     """A column with the answer, else the last turn of the assistant, which stays the demonstration."""
-    value = row.first(*ANSWERS)
+    value = stated(row, *ANSWERS)
     if value is not None:
         return Answer(value)
     if turns()[-1]["role"] != "assistant":
@@ -148,9 +186,9 @@ def boxes_or_text(row: Row, turns: Callable[[], Turns]) -> Answer:
     return answer._replace(value=value, verifier="dynamic_iou") if isinstance(value, list) else answer
 
 
-def visual_rft(row: Row, _turns: Callable[[], Turns]) -> Answer:
+def visual_rft(row: Row, turns: Callable[[], Turns]) -> Answer:
     """Visual-RFT: detections `[{'Position': [...], 'Confidence': 1}]`, perhaps none, or the name of a class."""
-    value = bare(row.need("solution"))
+    value = bare(column("solution", "answer")(row, turns).value)
     if isinstance(value, str) and re.fullmatch(r"no objects?\.?", value.strip(), re.IGNORECASE):
         return Answer([], "dynamic_iou")
     if "Position" in str(value)[:400]:
@@ -158,13 +196,13 @@ def visual_rft(row: Row, _turns: Callable[[], Turns]) -> Answer:
     return Answer(value)
 
 
-def video_r1(row: Row, _turns: Callable[[], Turns]) -> Answer:
+def video_r1(row: Row, turns: Callable[[], Turns]) -> Answer:
     """Video-R1: the type of the problem names its reward."""
     kind = row.first("problem_type")
     verifier, params = VIDEO_R1.get(str(kind).strip().lower(), (None, {}))
     if kind is not None and verifier is None:
         raise UserError(f"{row.where}: problem_type: expected one of {', '.join(VIDEO_R1)}, got {kind!r:.60}")
-    return Answer(row.need("solution", "answer"), verifier, params)
+    return column("solution", "answer")(row, turns)._replace(verifier=verifier, params=params)
 
 
 def mmmu(row: Row, _turns: Callable[[], Turns]) -> Answer:

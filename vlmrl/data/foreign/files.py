@@ -149,7 +149,11 @@ def _cells(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with _opened(file) as stream:
         lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(stream))
         try:
-            for number, row in enumerate(csv.DictReader(lines, delimiter="\t" if _kind(file) == ".tsv" else ","), 1):
+            table = csv.DictReader(lines, delimiter="\t" if _kind(file) == ".tsv" else ",")
+            names = table.fieldnames or []
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise UserError(f"{file}: two columns have the name {twice!r:.60}; rename one")
+            for number, row in enumerate(table, 1):
                 where = f"{file} row {number}"
                 if None in row or None in row.values():
                     raise UserError(f"{where}: has another number of cells than the first line has names; fix the row")

@@ -24,7 +24,9 @@ PATH_KEYS = ("path", "image", "video", "audio", "image_url", "video_url", "audio
 BYTES_KEYS = ("bytes", "data", "base64")
 
 _SUFFIX = re.compile(
-    r"[^\n]{1,400}\.(?:png|jpe?g|webp|gif|bmp|tiff?|mp4|avi|mov|mkv|webm|wav|mp3|flac|ogg|m4a|opus)", re.IGNORECASE
+    r"[^\n]{1,400}\.(?:png|jpe?g|jfif|webp|gif|bmp|tiff?|avif|heic|svg|mp4|m4v|avi|mov|mkv|webm|mpe?g|wmv|flv"
+    r"|wav|mp3|flac|ogg|m4a|aac|opus)(?:[?#]\S{0,400})?",
+    re.IGNORECASE,
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/\s]{40,}={0,2}\s*")
 _LONGEST_PATH = 1024

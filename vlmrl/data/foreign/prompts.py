@@ -73,10 +73,28 @@ def chat(row: Row, columns: tuple[str, ...]) -> tuple[Turns, MediaLists]:
             )
         elif not isinstance(content, str) and not (is_target and content is not None):
             raise UserError(f"{row.where}: {field}: expected text or a list of parts, got {content!r:.80}")
+        if isinstance(content, str) and not is_target:
+            content = _turn_media(turn, content, f"{column}.{number}", row, media)
         turns.append({"role": role, "content": content})
     if not any(turn["role"] == "user" for turn in turns):
         raise UserError(f"{row.where}: {column}: no turn of the user in {prompt!r:.80}; add one or drop the row")
     return turns, media
+
+
+def _turn_media(turn: dict[str, Any], text: str, field: str, row: Row, media: MediaLists) -> str:
+    """Adds the media that a turn has beside its text to `media`; returns the text, with a mark for each."""
+    for kind, mark in MARKS.items():
+        one = kind.removesuffix("s")
+        held = [entry for name in (kind, one, f"{one}_path", f"{one}_url") for entry in entries(turn.get(name))]
+        if not held:
+            continue
+        media.setdefault(kind, []).extend(row.medium(kind, entry) for entry in held)
+        marks = MARK.findall(text).count(mark)
+        if marks == 0 and not _NUMBERED.search(text):
+            text = mark * len(held) + text
+        elif marks not in (0, len(held)):
+            raise UserError(f"{row.where}: {field}: {marks} {mark} for {len(held)} {kind} of the turn; correct the row")
+    return text
 
 
 def _is_part(part: Any) -> bool:

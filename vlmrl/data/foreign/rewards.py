@@ -53,7 +53,7 @@ def reward_spec(answer: Answer, task: Task) -> dict[str, Any]:
     accepted = catalog.parameters(verifier)
     if verifier in WITH_CHOICES and task.options:
         params.setdefault("choices", [without_numbers(option) for option in task.options])
-        value = _lettered(value, task.options, where)
+        value = _lettered(value, task.options, task.first_option, where)
     if "caption" in accepted and (caption := task.row.first("changed_caption", "caption")):
         params.setdefault("caption", caption)
     if "duration" in accepted and isinstance(duration := task.row.first(*DURATIONS), int | float):
@@ -119,7 +119,7 @@ def _pick(value: Any, task: Task) -> str:
     if isinstance(read, dict | list) and _holds_boxes(read, task):
         return "dynamic_iou"
     texts = [text.strip() for text in texts_in(read if isinstance(read, list) else value)]
-    if (task.options and "options" in task.row.columns) or _is_option(value, task):
+    if task.options or _is_option(value, task):
         return "choice"
     if not texts:
         return "math"
@@ -149,14 +149,10 @@ def _holds_boxes(value: Any, task: Task) -> bool:
 
 
 def _is_option(value: Any, task: Task) -> bool:
-    """Whether the answer is a letter, or the index, of options that the row or its prompt has."""
-    if isinstance(value, bool):
-        return False
-    if task.options and isinstance(value, int):
-        return 0 <= value < len(task.options)
+    """Whether the answer is the letter of an option that the prompt shows."""
     if not isinstance(value, str) or not re.fullmatch(r"\s*[(\[]?[A-J][)\].]?\s*", value):
         return False
-    return bool(task.options) or bool(_OPTIONS.search(task.question))
+    return bool(_OPTIONS.search(task.question))
 
 
 def _takes(verifier: str, target: Any, params: Mapping[str, Any] = MappingProxyType({})) -> bool:
@@ -167,15 +163,21 @@ def _takes(verifier: str, target: Any, params: Mapping[str, Any] = MappingProxyT
     return True
 
 
-def _lettered(value: Any, options: list[str], where: str) -> Any:
-    """The letter of an answer that is the index of an option; other answers as they are."""
+def _lettered(value: Any, options: list[str], first: int, where: str) -> Any:
+    """The letter of an answer that is the number of an option, counted from `first`; other answers as they are."""
+    if (
+        isinstance(value, str)
+        and first == 1
+        and (match := re.fullmatch(r"\s*[(\[]?(\d{1,2})[)\].:]*(?:\s+(.*))?", value))
+    ):
+        value = int(match[1]) if match[2] is None or match[2].strip() in options else value
     is_index = (isinstance(value, int) and not isinstance(value, bool)) or (
         isinstance(value, str) and value.isdecimal() and value not in options
     )
-    if not is_index or not 0 <= int(value) < len(options):
+    if not is_index or not 0 <= (index := int(value) - first) < len(options):
         return value
-    if str(value) in options and options.index(str(value)) != int(value):
+    if str(value) in options and options.index(str(value)) != index:
         raise UserError(
-            f"{where}: answer: {value} is both the index of an option and the text of another; give its letter"
+            f"{where}: answer: {value} is both the number of an option and the text of another; give its letter"
         )
-    return LETTERS[int(value)]
+    return LETTERS[index]

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from vlmrl.data.foreign import media
+from vlmrl.data.foreign.unread import unread
 from vlmrl.errors import UserError
 from vlmrl.reading import answers
 from vlmrl.sample import MARKS, Media
@@ -33,6 +35,8 @@ class Row:
         self.used: set[str] = set()
         self.read: list[Media] = []
         """The media of the row so far."""
+        self.given: set[str] = set()
+        """The texts that name or hold them."""
         self.numbers: dict[str, list[int]] = {}
         """The number that each medium has in marks such as `<image 2>`."""
         self._media: dict[str, list[Media]] | None = None
@@ -102,34 +106,42 @@ class Row:
         except UserError as error:
             raise UserError(f"{self.where}: {kind}: {error}") from None
         self.read.append(medium)
+        self.given |= set(texts_in(entry))
         return medium
 
     # --- the rest ---------------------------------------------------------------------------------------------
 
-    def leftover(self) -> dict[str, Any]:
-        """The scalar columns that were not read; `UserError` for one that holds media."""
-        names = {Path(medium.path).name for medium in self.read if medium.path}
-        held = {medium.data for medium in self.read if medium.data is not None}
-        for name, value in self.columns.items():
-            # A struct whose fields were read may say where the medium came from.
-            if name in self.used and (self.read or not isinstance(value, dict)):
-                continue
-            for lost in media.media_in(value):
-                if lost in held or (isinstance(lost, str) and (Path(lost).name in names or self._is_origin(lost))):
-                    continue
-                raise UserError(
-                    f"{self.where}: {name}: holds media ({media.shown(lost)}) that the schema does not read; "
-                    f"read it with --map images={name} (or videos, audios), or leave it out with --drop {name}"
-                )
+    def leftover(self, text_only: bool = False) -> dict[str, Any]:
+        """The scalar columns that were not read; `UserError` for a field that holds media and was not read.
+
+        Without `text_only`, the name of a field may say that it does.
+        """
+        by_name = not text_only
+        if lost := unread(self.columns, self.used, self._seen, by_name, ids=by_name and not self.read):
+            raise UserError(
+                f"{self.where}: {lost[0]}: holds media ({media.shown(lost[1])}) that the schema does not read; "
+                f"read it with --map images={lost[0]} (or videos, audios), or leave it out with --drop {lost[0]}"
+                + ("" if any(media.media_in(lost[1])) else "; --text-only if it is text")
+            )
         return {
             name: value
             for name, value in self.columns.items()
             if name not in self.used and isinstance(value, str | int | float | bool) and not is_null(value)
         }
 
-    def _is_origin(self, path: str) -> bool:
-        """Whether a path that names no file may only say where a medium of the row, held as bytes, came from."""
-        return any(medium.data is not None for medium in self.read) and not (self.root / path).is_file()
+    def _seen(self, value: Any) -> bool:
+        """Whether a medium was read, or only says where one came from: no file, and bytes or its name were read."""
+        if not isinstance(value, str):
+            return any(medium.data == value for medium in self.read)
+        path = os.path.normpath(self.root / value) if len(value) < 1024 else value
+        if value in self.given or any(medium.path == path for medium in self.read):
+            return True
+        if len(value) >= 1024 or Path(path).is_file():
+            return False
+        origin = value if value.startswith("/") or "://" in value else ""
+        return any(medium.data is not None for medium in self.read) or any(
+            text.endswith(f"/{value}") or origin.endswith(f"/{text}") for text in self.given
+        )
 
 
 def is_null(value: Any) -> bool:

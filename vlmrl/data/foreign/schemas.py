@@ -95,7 +95,8 @@ SCHEMAS = {
     ),
     # index, question, hint, A, B, C, D, answer, image (base64), category
     "vlmevalkit": Schema(
-        *(("question",), column("answer"), has("index", "question", "answer")), *("index", None, "category", "hint")
+        *(("question",), column("answer", "solution"), has("index", "question", "answer")),
+        *("index", None, "category", "hint"),
     ),
     # id, question with <image 1>, options (a list as text), answer, question_type, image_1 ... image_7
     "mmmu": Schema(("question", "problem"), answers.mmmu, _has_image_1, task="question_type"),
@@ -108,7 +109,7 @@ SCHEMAS = {
     # messages, images, videos, audios, objects{bbox, ref}; and solution, or the assistant's last turn
     "ms_swift": Schema(("messages",), answers.ms_swift, has("messages")),
     # problem, answer, images | videos
-    "easyr1": Schema(("problem",), column("answer"), _is_easyr1),
+    "easyr1": Schema(("problem",), column("answer", "solution"), _is_easyr1),
     # image, problem, solution with answer tags; R1-V alike
     "visual_rft": Schema(("problem",), answers.visual_rft, has("problem", "solution")),
     # prompt (text or a chat), image | images, and solution | answer | ground_truth | target

@@ -33,6 +33,8 @@ class Task(NamedTuple):
     turns: Turns
     media: MediaLists
     options: list[str] | None
+    first_option: int = 0
+    """The number that the row gives its first option."""
     ability: str = ""
     coords: str | None = None
     """As the user states it: coordinates, and perhaps the form of boxes: `relative_1,xywh`."""
