@@ -108,7 +108,7 @@ def _said(text: str, cued: bool, exact: bool) -> Fraction | None:
     """The count that a plain text commits to, said as a number, as "no dogs" or as "a dog"."""
     said = committed(text, cued, exact)
     if said is not None:
-        return None if _OPEN.search(_sentence(text, said)) else said.value
+        return None if _OPEN.search(text) and _OPEN.search(_sentence(text, said)) else said.value
     if amounts(text) or _UNKNOWN.search(text):
         return None
     return Fraction(0) if _NONE.search(text) else Fraction(1) if _ONE.search(text) else None

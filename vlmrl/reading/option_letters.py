@@ -86,6 +86,11 @@ _TURN = re.compile(
 )
 # What a letter is said to stand for: "A. mitosis", "(B) 6 cm", "A (mitosis)".
 _STANDS_FOR = re.compile(rf"{_START}([A-Z])\s?[)\].:,(-][)\].:*\"'\s]{{0,5}}\(?((?:[^,.;:()*\n]|[.,:](?=\d))+)")
+# A part of each of these, for a quick look.
+_TURNS = (
+    *("wait", "hm", "hold on", "thought", "correction", "scratch", "mistake", "meant", "sorry", "no", "actually"),
+    *("不对", "等等", "更正", "应该是"),
+)
 _DONE = re.compile(r"[)\]\"'*}$]*\s*(?:$|[.!?\n])")
 _LEADING = re.compile(rf"(?:[(\[]{_LETTER}[)\]]|{_LETTER}(?:[.:)*]|{_VERB}|[,，]|\s+-|(?=[^\x00-\x7f])|\s*$|\n))")
 
@@ -132,7 +137,8 @@ def adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
             return True
     if has_other_text(said, text, options):
         return True
-    turn = next(iter(reversed(list(_TURN.finditer(text)))), None)
+    turns = list(_TURN.finditer(text)) if mentions(text, _TURNS) else []
+    turn = turns[-1] if turns else None
     if turn is None:
         return False
     after = text[turn.end() :]
