@@ -13,7 +13,7 @@ from vlmrl.errors import UserError
 
 KINDS = (".json", ".jinja", ".txt", ".model", ".safetensors", ".bin")
 BLOCKS, BLOCK = 64, 2**20
-"""Of a file above 64 MiB, that many blocks are hashed, spread over it: to read all weights would take minutes."""
+"""A file above 64 MiB has that many blocks hashed, spread over it: reading all weights would take minutes."""
 
 
 class ModelFiles:
