@@ -55,7 +55,7 @@ _NOT = re.compile(
 # What makes a second word a change of mind: it stands for itself, or after "but", "or", "actually".
 _TURN = re.compile(
     r"(?:[.!?,;/|&\n]|(?:^|(?<=\s))(?:yes|no)|或)\W*$"
-    r"|\b(?:and|or|but|nor|maybe|perhaps|possibly|actually|wait|rather|alternatively|correction)\b\W*(?:\w+\W+){0,2}$",
+    r"|\b(?:and|or|but|nor|maybe|perhaps|possibly|actually|wait|rather|alternatively|correction|unless)\b\W*(?:\w+\W+){0,2}$",
     re.IGNORECASE,
 )
 

@@ -101,3 +101,9 @@ def test_count_tolerance_is_a_share() -> None:
     assert score("105", 100, tolerance=0.05) == 1.0
     assert score("106", 100, tolerance=0.05) == 0.0
     assert score("1", 0, tolerance=0.05) == 0.0
+
+
+@pytest.mark.parametrize("said", ["3 oder 4", "3 ou 4", "3 o 4", "3 или 4", "3或4", "3还是4", "3 or 4"])
+def test_alternatives_are_open_in_other_languages_too(said: str) -> None:
+    for target in (3, 4):
+        assert catalog.load("verifiers", "counting").verify(said, target).score == 0.0

@@ -73,3 +73,7 @@ def test_the_number_of_something_is_no_answer(said: str) -> None:
 
 def test_a_number_after_the_answer() -> None:
     assert yes_no.verify("No. 3 people are standing.", "no").score == 1.0
+
+
+def test_a_condition_that_turns_the_answer_leaves_it_open() -> None:
+    assert catalog.load("verifiers", "yes_no").verify("yes, unless no", "yes").score == 0.0
