@@ -21,7 +21,8 @@ from vlmrl.reading.numbers import MAX_DIGITS
 _CUE_LEAD = re.compile(r"(?:[\s:=≈~\"'$€£¥]|\b(?:about|approximately|roughly|around|is|exactly)\b)*", re.IGNORECASE)
 _OPEN_GAP = re.compile(
     r"\b(?:or|maybe|perhaps|possibly|alternatively)\W+(?:\w+\W+){0,3}$|^\W*(?:\w+\W+){0,2}(?:to|through|vs)\W+(?:\w+\W+)?$"
-    r"|^\w?(?:[到至或]|还是)|^\s(?:oder|ou|oppure|o|или)\s(?:\w+\s)?$|^(?:(?![.!?;](?:\s|$)|: |[=≈→\n])[\W_])*(?:\band\b\W*)?$",
+    r"|^\w?(?:[到至或]|还是)|^\s(?:oder|ou|oppure|o|или)\s(?:\w+\s)?$"
+    r"|^(?:(?![.!?;](?:\s|$)|: |[=≈→\n])[\W_])*(?:\band\b\W*)?$",
     re.IGNORECASE,
 )
 _BETWEEN = re.compile(r"\bbetween\W+(?:\w+\W+){0,2}$", re.IGNORECASE)
