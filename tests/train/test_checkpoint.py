@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.damage import flip, replace_by_folder
 
 from vlmrl.errors import UserError
 from vlmrl.train import checkpoint
@@ -39,17 +40,6 @@ def test_a_half_written_one_is_ignored(tmp_path):
     found = load(tmp_path)
     assert found is not None
     assert found[0] == 1
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def replace_by_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {

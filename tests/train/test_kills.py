@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from helpers.damage import flip, replace_by_folder
 from helpers.forks import Forks
 from helpers.replay_run import write_replay_run
 from helpers.samples import prompt_sample
@@ -121,17 +122,6 @@ def test_a_signal_stops_a_run_in_a_line_wherever_it_is(forks: Forks, run_file: P
         assert resumed.code == 0, (name, resumed)
         now = content(folder)
         assert [path for path in now.keys() | expected.keys() if now.get(path) != expected.get(path)] == [], name
-
-
-def flip(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
-def replace_by_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
 
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
