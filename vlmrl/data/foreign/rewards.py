@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from vlmrl import catalog
 from vlmrl.data.foreign.options import LETTERS
-from vlmrl.data.foreign.places import framed, numbers_in
+from vlmrl.data.foreign.places import framed, has_tags, numbers_in, spoken
 from vlmrl.data.foreign.prompts import without_numbers
 from vlmrl.data.foreign.row import bare, literal, texts_in
 from vlmrl.data.foreign.task import Answer, Task
@@ -34,7 +34,8 @@ WITH_CHOICES = ("choice", "grounded_qa")
 DURATIONS = ("duration", "video_length", "video_duration")
 
 _ASKS_FOR_A_PLACE = re.compile(
-    r"\b(?:bounding|bbox|box(?:es)?|locat\w+|locali[sz]e|detect|coordinates?|ground(?:ing)?|where|find)\b",
+    r"\b(?:bounding|bbox|box(?:es)?|locat\w+|locali[sz]e|detect|coordinates?|ground(?:ing)?|where|find"
+    r"|point to|outline)\b|坐标|定位|框出|位置|找出|哪里",
     re.IGNORECASE,
 )
 _OPTIONS = re.compile(r"(?<![A-Za-z])A[).:、].*(?<![A-Za-z])B[).:、]", re.DOTALL)
@@ -118,6 +119,8 @@ def _pick(value: Any, task: Task) -> str:
     read = literal(value) if isinstance(value, str) else value
     if isinstance(read, dict | list) and _holds_boxes(read, task):
         return "dynamic_iou"
+    if isinstance(read, str) and (has_tags(read) or ("[" in read and _asks_for_a_place(task))) and spoken(read):
+        return "dynamic_iou"
     texts = [text.strip() for text in texts_in(read if isinstance(read, list) else value)]
     if task.options or _is_option(value, task):
         return "choice"
@@ -143,9 +146,17 @@ def _holds_boxes(value: Any, task: Task) -> bool:
         return True
     is_nested = bool(items) and all(isinstance(item, list) for item in items)
     rows = items if is_nested else [items]
-    four = all(len(row) == 4 and all(isinstance(n, int | float) for n in row) for row in rows)
-    # Four numbers may be an answer in mathematics; lists of four about an image hardly are.
-    return four and bool(task.media.get("images")) and (is_nested or bool(_ASKS_FOR_A_PLACE.search(task.question)))
+    four = all(len(row) == 4 and all(isinstance(n, int | float) for n in row) for row in map(_numbers, rows))
+    # Four numbers may be an answer in mathematics.
+    return four and _asks_for_a_place(task)
+
+
+def _numbers(value: list[Any]) -> list[Any]:
+    return [literal(item) if isinstance(item, str) else item for item in value]
+
+
+def _asks_for_a_place(task: Task) -> bool:
+    return bool(task.media.get("images")) and bool(_ASKS_FOR_A_PLACE.search(task.question))
 
 
 def _is_option(value: Any, task: Task) -> bool:
