@@ -18,7 +18,7 @@ from typing import Any
 
 from vlmrl import catalog
 from vlmrl.data.check import modality
-from vlmrl.data.foreign import options, prompts
+from vlmrl.data.foreign import marks, options, prompts
 from vlmrl.data.foreign.answers import ANSWERS
 from vlmrl.data.foreign.files import default_source, foreign_rows, shards, stem
 from vlmrl.data.foreign.media import entries
@@ -165,7 +165,7 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
     answer = answer._replace(params=dict(answer.params) | _params(row, wanted))
     if answer.verifier in WITH_CHOICES and task.options and not options.shows(turns, task.options, first == 1):
         options.with_options(turns, task.options)
-    media = prompts.placed(turns, media, row, wanted.text_only)
+    media = marks.placed(turns, media, row, wanted.text_only)
     spec = reward_spec(answer, task._replace(media=media))
     if not isinstance(turns[-1]["content"], str):
         turns[-1]["content"] = json.dumps(turns[-1]["content"], default=str)

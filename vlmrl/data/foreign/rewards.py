@@ -18,9 +18,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from vlmrl import catalog
+from vlmrl.data.foreign.marks import without_numbers
 from vlmrl.data.foreign.options import LETTERS
 from vlmrl.data.foreign.places import framed, has_tags, numbers_in, spoken
-from vlmrl.data.foreign.prompts import without_numbers
 from vlmrl.data.foreign.row import bare, literal, texts_in
 from vlmrl.data.foreign.task import Answer, Task
 from vlmrl.errors import UserError, one_line
@@ -39,6 +39,12 @@ _ASKS_FOR_A_PLACE = re.compile(
     re.IGNORECASE,
 )
 _OPTIONS = re.compile(r"(?<![A-Za-z])A[).:、].*(?<![A-Za-z])B[).:、]", re.DOTALL)
+_TEXT = re.compile(
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{2}|\d{4})|\d{1,2}:\d{2}(?::\d{2})?(?: ?[ap]\.?m\.?)?"
+    r"|(?:\+?\d{1,3}[- ])?(?:\(?\d{3}\)?[- ])?\d{3}-\d{4}|0\d+",
+    re.IGNORECASE,
+)
+"""Dates, clock times, phone numbers and numbers with leading zeros, which are not computed with."""
 _FORMULA = re.compile(r"[\d\\=^√π∞°±]|^\W*[A-Za-zα-ω]\W*$")
 
 
@@ -130,6 +136,8 @@ def _pick(value: Any, task: Task) -> str:
         return "counting"
     if all(text.lower() in ("yes", "no") for text in texts):
         return "yes_no"
+    if all(map(_TEXT.fullmatch, texts)):
+        return "ocr" if "ocr" in ability else "exact"
     if all(_FORMULA.search(text) and _takes("math", text) for text in texts) and not _reads_text(ability, texts):
         return "math"
     return "ocr" if "ocr" in ability else "exact"
