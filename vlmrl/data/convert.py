@@ -20,6 +20,7 @@ from vlmrl import catalog
 from vlmrl.data.check import modality
 from vlmrl.data.foreign import marks, options, prompts
 from vlmrl.data.foreign.answers import ANSWERS
+from vlmrl.data.foreign.context import with_context
 from vlmrl.data.foreign.files import default_source, foreign_rows, shards, stem
 from vlmrl.data.foreign.media import entries
 from vlmrl.data.foreign.prompts import MediaLists, Turns
@@ -146,7 +147,8 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
     @functools.cache
     def turns_and_media() -> tuple[Turns, MediaLists]:
         turns, inline = prompts.chat(row, schema.prompt)
-        _reworded(turns, row.first(schema.context) if schema.context else None, wanted.replace)
+        turns = with_context(row, turns, "context" if "context" in wanted.mapping else schema.context)
+        _reworded(turns, wanted.replace)
         return turns, prompts.merged(row, row.media(), inline)
 
     answer = schema.answer(row, lambda: turns_and_media()[0])
@@ -201,10 +203,8 @@ def _mark_next(turns: Turns, text: str, start: tuple[int, int]) -> tuple[int, in
     raise AssertionError(f"{text} was filled in")
 
 
-def _reworded(turns: Turns, context: Any, replace: Mapping[str, str]) -> None:
-    """Puts the context before the question, and replaces what the user says."""
-    if context:
-        turns[0]["content"] = f"{context}\n{turns[0]['content']}"
+def _reworded(turns: Turns, replace: Mapping[str, str]) -> None:
+    """Replaces what the turns say."""
     for turn in turns:
         for old, new in replace.items():
             if isinstance(turn["content"], str):

@@ -212,3 +212,29 @@ def test_a_picture_that_is_not_mentioned_follows_the_one_before(tmp_path) -> Non
 def test_a_part_of_a_clip_is_refused(tmp_path, columns) -> None:
     with pytest.raises(UserError, match=r"names a part of the clip, .*; cut the clip"):
         converted(tmp_path, {"problem": "What blinks?", "answer": "1"} | columns)
+
+
+def test_history_and_system_become_turns(tmp_path) -> None:
+    given = {"query": "And now?", "response": "4", "system": "Be brief.", "history": [["What is 1+1?", "2"]]}
+    (sample,) = converted(tmp_path, given)
+    said = [(turn.role, turn.content) for turn in sample.messages]
+    earlier = [("user", "What is 1+1?"), ("assistant", "2")]
+    assert said == [("system", "Be brief."), *earlier, ("user", "And now?")]
+    turns = [{"role": "user", "content": "What is 1+1?"}, {"role": "assistant", "content": "2"}]
+    assert converted(tmp_path, given | {"history": turns})[0].messages == sample.messages
+    assert converted(tmp_path, given | {"history": []})[0].messages == (sample.messages[0], sample.messages[3])
+    for history in (["What?"], [["What?", 2]], 3):
+        with pytest.raises(UserError, match=r"rows.jsonl:1: history: expected pairs"):
+            converted(tmp_path, given | {"history": history})
+
+
+@pytest.mark.parametrize("name", ["context", "hint", "lecture", "passage"])
+def test_a_text_beside_the_prompt_is_shown_or_left_out_as_the_user_says(tmp_path, name) -> None:
+    given = row("How many?", ["a.png"], **{name: "Each box holds three balls."})
+    with pytest.raises(UserError, match=f"rows.jsonl:1: {name}: .* --map context={name}, .* --drop {name}"):
+        converted(tmp_path, given)
+    (sample,) = converted(tmp_path, given, mapping={"context": name})
+    assert sample.messages[0].content == "<image>Each box holds three balls.\nHow many?"
+    assert converted(tmp_path, given, drop=(name,))[0].messages[0].content == "<image>How many?"
+    shown = row("Each box holds three balls. How many?", ["a.png"], **{name: "Each box holds three balls."})
+    assert converted(tmp_path, shown)[0].meta == {name: "Each box holds three balls."}
