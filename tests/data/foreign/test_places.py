@@ -171,8 +171,9 @@ def test_a_box_in_prose_or_tags_is_a_place_where_the_question_asks_for_one(tmp_p
 
 
 def test_lists_of_four_numbers_are_mathematics_where_no_place_is_asked_for(tmp_path) -> None:
-    (sample,) = converted(tmp_path, row("[[1, 2, 3, 4], [5, 6, 7, 8]]", "What is the matrix?"))
-    assert sample.reward[0].verifier == "math"
+    for answer in ("[[1, 2, 3, 4], [5, 6, 7, 8]]", [[1, 2, 3, 4], [5, 6, 7, 8]]):
+        (sample,) = converted(tmp_path, row(answer, "What is the matrix?"))
+        assert (sample.reward[0].verifier, sample.reward[0].target) == ("math", "[[1, 2, 3, 4], [5, 6, 7, 8]]")
 
 
 def test_a_box_as_the_target_of_a_point_is_no_corner(tmp_path) -> None:

@@ -10,6 +10,7 @@ for numbers and formulas, and texts for the rest.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -101,6 +102,8 @@ def _fitting(verifier: str, value: Any, params: dict[str, Any]) -> Any:
 
     A target that it takes in neither form stays, for `vlmrl data check` to name.
     """
+    if verifier == "math" and isinstance(value, list) and not any(isinstance(item, str) for item in value):
+        return json.dumps(value)  # one list, not alternatives
     read = literal(value) if isinstance(value, str) else value
     # A model writes no list of quoted texts: its items are alternatives.
     if isinstance(read, list) and read and all(isinstance(item, str) for item in read):

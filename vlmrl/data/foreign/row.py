@@ -135,7 +135,7 @@ class Row:
         if lost := unread(self.columns, self.used, self._seen, by_name, ids=by_name and not self.read):
             raise UserError(
                 f"{self.where}: {lost[0]}: holds media ({media.shown(lost[1])}) that the schema does not read; "
-                f"read it with --map images={lost[0]} (or videos, audios), or leave it out with --drop {lost[0]}"
+                f"read it with --map {_kind(lost[0])}={lost[0]}, or leave it out with --drop {lost[0]}"
                 + ("" if any(media.media_in(lost[1])) else "; --text-only if it is text")
             )
         return {
@@ -164,6 +164,11 @@ def _placed(value: Any) -> list[tuple[int, Any]]:
     read = literal(value) if isinstance(value, str) and value.strip().startswith("[") else value
     items = read if isinstance(read, list) else [read]
     return [(n, entry) for n, item in enumerate(items, 1) for entry in media.entries(item)]
+
+
+def _kind(name: str) -> str:
+    """The kind of media that the name of a field suggests."""
+    return next((kind for kind in ("videos", "audios") if kind[:-1] in name.lower()), "images")
 
 
 def is_null(value: Any) -> bool:
