@@ -158,6 +158,7 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
         for field, usual in (("id", schema.id), ("source", schema.source), ("task", schema.task))
     )
     texts, first = options.options_of(row) or (None, 0)
+    first = 1 if texts and options.numbers(turns, texts) else first
     task = Task(row, turns, media, texts, first, str(ability or ""), wanted.coords)
     if verifier not in (None, answer.verifier):
         answer = answer._replace(verifier=verifier, params={})

@@ -74,7 +74,7 @@ def test_an_index_that_is_also_a_text_is_an_error(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("answer", [1, "1", "1.", "(1)", "1. a cat", "a cat"])
-@pytest.mark.parametrize("options", [["1. a cat", "2. two dogs"], {"1": "a cat", "2": "two dogs"}])
+@pytest.mark.parametrize("options", [["1. a cat", "2. two dogs"], {"1": "a cat", "2": "two dogs"}, ONE_TWO])
 def test_numbered_options_count_from_one(tmp_path, options, answer) -> None:
     (sample,) = converted(tmp_path, row(options, answer, "Which?\n1. a cat\n2. two dogs"))
     assert sample.messages[0].content.endswith("\nA. a cat\nB. two dogs")

@@ -15,7 +15,7 @@ SYSTEM = ("system", "system_prompt")
 _TEXTS = ("context", "hint", "lecture", "passage")
 """Columns with texts that the question may need."""
 _SHORT = 3
-"""A text of so few words is no passage."""
+"""A text of so few words is not a passage."""
 
 
 def with_context(row: Row, turns: Turns, context: str | None) -> Turns:

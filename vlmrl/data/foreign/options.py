@@ -107,6 +107,13 @@ def shows(turns: Turns, options: list[str], numbered: bool) -> bool:
     return all(lettered) or (not numbered and all(option in text for option in flat) and min(map(len, flat)) > 2)
 
 
+def numbers(turns: Turns, options: list[str]) -> bool:
+    """Whether the prompt numbers the options from 1."""
+    text = " ".join(" ".join(turn["content"] for turn in turns if turn["role"] == "user").split())
+    flat = (" ".join(option.split()) for option in options)
+    return all(re.search(rf"(?<!\d){n}[.):\]]+\s*{re.escape(option)}", text) for n, option in enumerate(flat, 1))
+
+
 def with_options(turns: Turns, options: list[str]) -> None:
     """Adds the options to the last turn of the user."""
     last = max(n for n, turn in enumerate(turns) if turn["role"] == "user")

@@ -139,7 +139,7 @@ def _pick(value: Any, task: Task) -> str:
         return "counting"
     if all(text.lower() in ("yes", "no") for text in texts):
         return "yes_no"
-    if all(map(_TEXT.fullmatch, texts)):
+    if any(map(_TEXT.fullmatch, texts)):
         return "ocr" if "ocr" in ability else "exact"
     if all(_FORMULA.search(text) and _takes("math", text) for text in texts) and not _reads_text(ability, texts):
         return "math"
