@@ -25,7 +25,10 @@ SCHEMAS = (
 )
 """Their names, which the help shows without loading them."""
 PAIRS = {
-    "map": ("FIELD=COLUMN", "the column of problem, answer, images, videos, options, caption, id, source, task"),
+    "map": (
+        "FIELD=COLUMN",
+        "the column of problem, answer, images, videos, options, caption, context, id, source, task",
+    ),
     "params": ("PARAM=COLUMN", "a param of the verifier from a column, or a value in JSON"),
     "replace": ("OLD=NEW", "in prompts, such as '<img>=<image>'"),
 }

@@ -18,8 +18,9 @@ from typing import Any
 
 from vlmrl import catalog
 from vlmrl.data.check import modality
-from vlmrl.data.foreign import options, prompts
+from vlmrl.data.foreign import marks, options, prompts
 from vlmrl.data.foreign.answers import ANSWERS
+from vlmrl.data.foreign.context import with_context
 from vlmrl.data.foreign.files import default_source, foreign_rows, shards, stem
 from vlmrl.data.foreign.media import entries
 from vlmrl.data.foreign.prompts import MediaLists, Turns
@@ -146,7 +147,8 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
     @functools.cache
     def turns_and_media() -> tuple[Turns, MediaLists]:
         turns, inline = prompts.chat(row, schema.prompt)
-        _reworded(turns, row.first(schema.context) if schema.context else None, wanted.replace)
+        turns = with_context(row, turns, "context" if "context" in wanted.mapping else schema.context)
+        _reworded(turns, wanted.replace)
         return turns, prompts.merged(row, row.media(), inline)
 
     answer = schema.answer(row, lambda: turns_and_media()[0])
@@ -156,6 +158,7 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
         for field, usual in (("id", schema.id), ("source", schema.source), ("task", schema.task))
     )
     texts, first = options.options_of(row) or (None, 0)
+    first = 1 if texts and options.numbers(turns, texts) else first
     task = Task(row, turns, media, texts, first, str(ability or ""), wanted.coords)
     if verifier not in (None, answer.verifier):
         answer = answer._replace(verifier=verifier, params={})
@@ -165,7 +168,7 @@ def _converted(row: Row, schema: Schema, verifier: str | None, wanted: Wanted) -
     answer = answer._replace(params=dict(answer.params) | _params(row, wanted))
     if answer.verifier in WITH_CHOICES and task.options and not options.shows(turns, task.options, first == 1):
         options.with_options(turns, task.options)
-    media = prompts.placed(turns, media, row, wanted.text_only)
+    media = marks.placed(turns, media, row, wanted.text_only)
     spec = reward_spec(answer, task._replace(media=media))
     if not isinstance(turns[-1]["content"], str):
         turns[-1]["content"] = json.dumps(turns[-1]["content"], default=str)
@@ -201,10 +204,8 @@ def _mark_next(turns: Turns, text: str, start: tuple[int, int]) -> tuple[int, in
     raise AssertionError(f"{text} was filled in")
 
 
-def _reworded(turns: Turns, context: Any, replace: Mapping[str, str]) -> None:
-    """Puts the context before the question, and replaces what the user says."""
-    if context:
-        turns[0]["content"] = f"{context}\n{turns[0]['content']}"
+def _reworded(turns: Turns, replace: Mapping[str, str]) -> None:
+    """Replaces what the turns say."""
     for turn in turns:
         for old, new in replace.items():
             if isinstance(turn["content"], str):

@@ -157,11 +157,12 @@ def test_media_of_a_chat_turn_are_shown_in_it(tmp_path) -> None:
         ({"query_image": "b"}, "query_image"),
         ({"audio": None, "audio_clip": {"array": [0.1, 0.2], "path": None}}, "audio_clip"),
         ({"options": ["b.png", "c.png"]}, "options"),
+        ({"image": {"path": "a.png", "mask": "b.png"}}, "image.mask"),
     ],
 )
 def test_a_field_that_is_called_a_medium_is_never_dropped_in_silence(tmp_path, columns, field) -> None:
     with pytest.raises(UserError, match=rf"rows.jsonl:1: {field}: holds media .*--drop {field}"):
-        converted(tmp_path, row(image="a.png", **columns))
+        converted(tmp_path, row(**{"image": "a.png", **columns}))
 
 
 @pytest.mark.parametrize("name", ["image_id", "imageId", "imageid", "video_name"])

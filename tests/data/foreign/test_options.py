@@ -27,6 +27,8 @@ def row(options: Any, answer: Any = "B", question: str = "What is it?") -> dict[
         ["(A) a cat", "(B) two dogs"],
         ["A) a cat", "B) two dogs"],
         "A. a cat\nB. two dogs",
+        "A. a cat|B. two dogs",
+        "(A) a cat (B) two dogs",
         {"A": "a cat", "B": "two dogs"},
         {"label": ["A", "B"], "text": ONE_TWO},
         {"B": "two dogs", "A": "a cat", "C": None},
@@ -72,7 +74,7 @@ def test_an_index_that_is_also_a_text_is_an_error(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("answer", [1, "1", "1.", "(1)", "1. a cat", "a cat"])
-@pytest.mark.parametrize("options", [["1. a cat", "2. two dogs"], {"1": "a cat", "2": "two dogs"}])
+@pytest.mark.parametrize("options", [["1. a cat", "2. two dogs"], {"1": "a cat", "2": "two dogs"}, ONE_TWO])
 def test_numbered_options_count_from_one(tmp_path, options, answer) -> None:
     (sample,) = converted(tmp_path, row(options, answer, "Which?\n1. a cat\n2. two dogs"))
     assert sample.messages[0].content.endswith("\nA. a cat\nB. two dogs")
@@ -98,3 +100,14 @@ def test_an_option_that_is_missing_between_others_is_an_error(tmp_path, options)
 def test_two_columns_of_other_options_are_an_error(tmp_path) -> None:
     with pytest.raises(UserError, match="options and choices differ"):
         converted(tmp_path, row(ONE_TWO) | {"choices": ["a cat", "a cow"]})
+
+
+@pytest.mark.parametrize("options", ["a cat or two dogs", ["a cat"], [["a cat", "two dogs"], ["a cow", "a hen"]]])
+def test_what_is_no_list_of_options_is_an_error(tmp_path, options) -> None:
+    with pytest.raises(UserError, match=r"rows.jsonl:1: options: expected a list of at least two texts, got"):
+        converted(tmp_path, row(options))
+
+
+@pytest.mark.parametrize("options", [None, [], "", "[]", [None, None], {"A": None, "B": None}])
+def test_null_forms_are_no_options(tmp_path, options) -> None:
+    assert converted(tmp_path, row(options, "a cow"))[0].reward[0].verifier == "exact"

@@ -15,6 +15,7 @@ from vlmrl.rewards.composite import check_spec, score
 
 PIXELS = {"coords": "pixels", "image_size": list(SIZE)}
 X1, Y1, X2, Y2 = BOX
+CORNERS = {"xmin": X1, "ymin": Y1, "xmax": X2, "ymax": Y2}
 
 
 def row(answer: Any, problem: str = "Where is the red box?", **columns: Any) -> dict[str, Any]:
@@ -33,6 +34,10 @@ def row(answer: Any, problem: str = "Where is the red box?", **columns: Any) -> 
         f"[{{'Position': {BOX}, 'Confidence': 1}}]",
         [{"x1": X1, "y1": Y1, "x2": X2, "y2": Y2, "category": "red box"}],
         [{"x": X1, "y": Y1, "width": X2 - X1, "height": Y2 - Y1}],
+        [{"x": X1, "y": Y1, "w": X2 - X1, "h": Y2 - Y1, "class_name": "red box"}],
+        [{"xmin": X1, "ymin": Y1, "xmax": X2, "ymax": Y2, "category_id": "red box"}],
+        [[str(side) for side in BOX]],
+        f"The red box is at {BOX}.",
     ],
 )
 def test_boxes_in_every_form_become_corners_in_pixels(tmp_path, answer) -> None:
@@ -149,3 +154,86 @@ def test_the_image_of_several_is_the_one_that_is_named(tmp_path) -> None:
         check_spec(sample.reward[0])
     with pytest.raises(UserError, match=r"params.image: expected 0 to 1, got 2"):
         converted(tmp_path, rows, verifier="dynamic_iou", constants={"image": 2})
+
+
+def test_a_box_in_prose_or_tags_is_a_place_where_the_question_asks_for_one(tmp_path) -> None:
+    tags = "<|box_start|>(100,200),(400,800)<|box_end|>"
+    (prose,) = converted(tmp_path, row(f"It is at {BOX}."))
+    (tagged,) = converted(tmp_path, row(tags), coords="relative_1000")
+    (named,) = converted(tmp_path, row("<ref>box</ref><box>[[100,200,400,800]]</box>"), coords="relative_1000")
+    assert prose.reward[0].target == [{"bbox_2d": BOX}]
+    assert tagged.reward[0].target == [{"bbox_2d": [100, 200, 400, 800]}]
+    assert named.reward[0].target[0]["bbox_2d"] == [100, 200, 400, 800]  # pyright: ignore
+    with pytest.raises(UserError, match="a model's tags usually hold its own; give --coords"):
+        converted(tmp_path, row(tags))
+    with pytest.raises(UserError, match="no number is above 1; give --coords"):
+        converted(tmp_path, row("It is at [0.10, 0.20, 0.40, 0.60]."))
+
+
+def test_lists_of_four_numbers_are_mathematics_where_no_place_is_asked_for(tmp_path) -> None:
+    for answer in ("[[1, 2, 3, 4], [5, 6, 7, 8]]", [[1, 2, 3, 4], [5, 6, 7, 8]]):
+        (sample,) = converted(tmp_path, row(answer, "What is the matrix?"))
+        assert (sample.reward[0].verifier, sample.reward[0].target) == ("math", "[[1, 2, 3, 4], [5, 6, 7, 8]]")
+
+
+def test_a_box_as_the_target_of_a_point_is_no_corner(tmp_path) -> None:
+    for box in ({"x": X1, "y": Y1, "w": X2 - X1, "h": Y2 - Y1}, CORNERS):
+        (sample,) = converted(tmp_path, row(box), verifier="point")
+        assert sample.reward[0].target == {"bbox_2d": BOX}
+
+
+@pytest.mark.parametrize(
+    ("answer", "verifier"),
+    [
+        (["0.1", "0.2", "0.4", "0.6"], "dynamic_iou"),
+        ([0.1, 0.2, 0.4, 1.0004], "dynamic_iou"),
+        ({"rotated_box": [0.5, 0.5, 0.2, 0.1, 30]}, "polygon_iou"),
+    ],
+)
+def test_shares_are_seen_as_text_with_rounding_and_beside_an_angle(tmp_path, answer, verifier) -> None:
+    with pytest.raises(UserError, match="no number is above 1; give --coords"):
+        converted(tmp_path, row(answer), verifier=verifier)
+
+
+def test_normalised_boxes_of_a_schema_that_are_shares_are_an_error(tmp_path) -> None:
+    model = {
+        "verifier": "detection",
+        "verifier_parm": {"det_verifier_normalized": True},
+        "ground_truth": "[{'bbox_2d': [0.1, 0.2, 0.4, 0.8]}]",
+    }
+    prompt = [{"role": "user", "content": "<image>Locate it."}]
+    with pytest.raises(UserError, match="are said to be relative_1000, but no number is above 1"):
+        converted(tmp_path, {"data_source": "x", "prompt": prompt, "images": ["a.png"], "reward_model": model})
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("Coordinates are normalized to 0-1000.", "relative_1000"),
+        ("They run from (0,0) to (1000,1000).", "relative_1000"),
+        ("Answer with per-mille coordinates.", "relative_1000"),
+        ("The bounding box is in [0~1000].", "relative_1000"),
+        ("Give the box relative to the image size, 0 to 1.", "relative_1"),
+        ("Rate its price from 0 to 1000.", None),
+        ("State a confidence for each box between 0 and 1.", None),
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "system"])
+def test_the_prompt_states_the_coordinates_of_answers_only(tmp_path, said, asked, role) -> None:
+    turns = [{"role": "user", "content": f"Where is the red box? {said if role == 'user' else ''}"}]
+    turns = [{"role": "system", "content": said}, *turns] if role == "system" else turns
+    given = {"messages": turns, "images": ["a.png"], "solution": BOX}
+    (sample,) = converted(tmp_path, given, verifier="dynamic_iou", coords="pixels")
+    assert sample.reward[0].params == PIXELS | ({"answer_coords": asked} if asked else {})
+    if asked == "relative_1000":
+        with pytest.raises(UserError, match="are not stated, and the prompt asks for relative_1000; give --coords"):
+            converted(tmp_path, given, verifier="dynamic_iou")
+
+
+def test_a_list_is_a_solution_for_trl(tmp_path) -> None:
+    given = {"prompt": "Locate the red box.", "image": "a.png", "solution": [BOX]}
+    (sample,) = converted(tmp_path, given)
+    assert (sample.reward[0].verifier, sample.reward[0].target) == ("dynamic_iou", [BOX])
+    assert converted(tmp_path, given | {"prompt": "How many?", "solution": 3})[0].reward[0].target == 3
+    with pytest.raises(UserError, match=r"solution .*: missing"):
+        converted(tmp_path, given, given | {"solution": None})

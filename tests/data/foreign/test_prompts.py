@@ -131,3 +131,110 @@ def test_the_boxes_of_ms_swift_fill_prompt_and_target(tmp_path) -> None:
     objects["bbox"].pop()
     with pytest.raises(UserError, match="more <bbox> than values in objects"):
         converted(tmp_path, {"messages": turns, "images": ["a.png"], "objects": objects})
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "[IMG]",
+        "[image]",
+        "{image}",
+        "<img1>",
+        "<pic>",
+        "<frame>",
+        "&lt;image&gt;",
+        "<im_start>",
+        "</im_end>",
+        "[IMG_1]",
+    ],
+)
+def test_a_mark_of_another_toolkit_beside_media_is_named(tmp_path, mark) -> None:
+    with pytest.raises(UserError, match=r"rows.jsonl:1: prompt: unknown mark .* --replace"):
+        converted(tmp_path, row(f"{mark} Which is larger?"))
+    (sample,) = converted(tmp_path, row(f"{mark} Which?", ["a.png"]), replace={mark: "<image>"})
+    assert sample.messages[0].content == "<image> Which?"
+
+
+def test_braces_of_formulas_and_brackets_of_texts_are_not_marks(tmp_path) -> None:
+    (sample,) = converted(tmp_path, row(r"Is $\text{image}$ in f[image]?", ["a.png"]))
+    assert sample.messages[0].content == r"<image>Is $\text{image}$ in f[image]?"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "Does the image show a cat?",
+        "What is the image about?",
+        "How many are in the attached picture?",
+        "Read the following table.",
+        "Where is it on the given map?",
+        "Which is larger in image 1?",
+        "As shown, AB is 3. How long is BC?",
+        "图片中有几只猫?",
+        "如图所示,AB 是多长?",
+        "看图回答。",
+        "视频中有谁?",
+    ],
+)
+def test_the_usual_wordings_for_a_picture_that_is_missing(tmp_path, problem) -> None:
+    with pytest.raises(UserError, match=r"rows.jsonl:1: prompt: speaks of .* --text-only"):
+        converted(tmp_path, row(problem, ()))
+
+
+@pytest.mark.parametrize(
+    "problem", ["Is the image of f closed?", "Read the following table.\n|a|b|\n|1|2|", "Map x to 2."]
+)
+def test_a_text_that_has_no_picture_is_a_text(tmp_path, problem) -> None:
+    assert converted(tmp_path, row(problem, ()))[0].messages[0].content == problem
+
+
+def test_parts_with_an_index_are_in_its_order(tmp_path) -> None:
+    parts = [{"type": "image", "index": 1}, {"type": "text", "text": " or "}, {"type": "image", "index": 0}]
+    given = {"messages": [{"role": "user", "content": parts}], "images": ["a.png", "b.png"], "answer": "1"}
+    assert shown(converted(tmp_path, given)[0]) == ("<image> or <image>", ["b", "a"])
+
+
+def test_a_null_keeps_its_number(tmp_path) -> None:
+    with pytest.raises(UserError, match="unknown mark <image 1>, the row has images 2"):
+        converted(tmp_path, row("<image 1>?", [None, "a.png"]))
+    assert shown(converted(tmp_path, row("<image 2>?", [None, "a.png"]))[0]) == ("<image>?", ["a"])
+
+
+def test_a_picture_that_is_not_mentioned_follows_the_one_before(tmp_path) -> None:
+    given = {"question": "See <image 1>. Which?", "answer": "1", "image_1": "a.png", "image_2": "b.png"}
+    assert shown(converted(tmp_path, given)[0]) == ("See <image><image>. Which?", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"video": "v.mp4", "video_start": 3, "video_end": 5}, {"video": {"path": "v.mp4", "start": 3, "end": 5}}],
+)
+def test_a_part_of_a_clip_is_refused(tmp_path, columns) -> None:
+    with pytest.raises(UserError, match=r"names a part of the clip, .*; cut the clip"):
+        converted(tmp_path, {"problem": "What blinks?", "answer": "1"} | columns)
+
+
+def test_history_and_system_become_turns(tmp_path) -> None:
+    given = {"query": "And now?", "response": "4", "system": "Be brief.", "history": [["What is 1+1?", "2"]]}
+    (sample,) = converted(tmp_path, given)
+    said = [(turn.role, turn.content) for turn in sample.messages]
+    earlier = [("user", "What is 1+1?"), ("assistant", "2")]
+    assert said == [("system", "Be brief."), *earlier, ("user", "And now?")]
+    turns = [{"role": "user", "content": "What is 1+1?"}, {"role": "assistant", "content": "2"}]
+    assert converted(tmp_path, given | {"history": turns})[0].messages == sample.messages
+    assert converted(tmp_path, given | {"history": []})[0].messages == (sample.messages[0], sample.messages[3])
+    for history in (["What?"], [["What?", 2]], 3):
+        with pytest.raises(UserError, match=r"rows.jsonl:1: history: expected pairs"):
+            converted(tmp_path, given | {"history": history})
+
+
+@pytest.mark.parametrize("name", ["context", "hint", "lecture", "passage"])
+def test_a_text_beside_the_prompt_is_shown_or_left_out_as_the_user_says(tmp_path, name) -> None:
+    given = row("How many?", ["a.png"], **{name: "Each box holds three balls."})
+    with pytest.raises(UserError, match=f"rows.jsonl:1: {name}: .* --map context={name}, .* --drop {name}"):
+        converted(tmp_path, given)
+    (sample,) = converted(tmp_path, given, mapping={"context": name})
+    assert sample.messages[0].content == "<image>Each box holds three balls.\nHow many?"
+    assert converted(tmp_path, given, drop=(name,))[0].messages[0].content == "<image>How many?"
+    shown = row("Each box holds three balls. How many?", ["a.png"], **{name: "Each box holds three balls."})
+    assert converted(tmp_path, shown)[0].meta == {name: "Each box holds three balls."}

@@ -154,3 +154,10 @@ def test_choices_with_the_text_of_one_are_options(tmp_path) -> None:
     assert sample.messages[0].content.endswith("\nA. the cat\nB. the dog")
     assert score(sample, "B").score == 1.0
     assert score(sample, "A").score == 0.0
+
+
+@pytest.mark.parametrize("answer", ["2019-03-04", "555-1234", "10:45", "007", "10:45 am", "03/04/2019"])
+def test_dates_times_and_phone_numbers_are_texts(tmp_path, answer) -> None:
+    assert converted(tmp_path, vqa("Which?", answer))[0].reward[0].verifier == "exact"
+    assert converted(tmp_path, vqa("Which?", [answer, "4 March"]))[0].reward[0].verifier == "exact"
+    assert converted(tmp_path, vqa("Which?", "100-20"))[0].reward[0].verifier == "math"

@@ -13,6 +13,9 @@ from vlmrl.data.foreign.row import Row, is_null, literal
 from vlmrl.errors import UserError
 
 _LABEL = re.compile(r"\s*[(\[]?(?:([A-Za-z])[)\].:：、]+|(\d{1,2})(?:[)\]、]+|[.:：]+(?=\s)))\s*(?=\S)")
+_IS_LABEL = re.compile(r"[A-Za-z]|\d{1,2}")
+_NEXT = re.compile(r"\n|[|;,]?\s+(?=[(\[]?[A-J][)\].:、]+\s)|[|;](?=[(\[]?[A-J][)\].:、]+\s)")
+"""Where the next option begins in text."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LABELS = ("label", "letter", "key", "id")
 _TEXTS = ("text", "content", "value", "option")
@@ -37,8 +40,10 @@ def options_of(row: Row) -> Options | None:
     pairs = _pairs(given[0]) if given else None
     if not pairs and {"A", "B"} <= row.columns.keys():
         pairs = [(letter, row.get(letter)) for letter in LETTERS if letter in row.columns]
-    if not pairs:
+    if not pairs or not any(_is_given(text) for _, text in pairs):
         return None
+    if len(pairs) == 1 or any(isinstance(text, list | dict) for _, text in pairs):
+        raise UserError(f"{row.where}: options: expected a list of at least two texts, got {given or pairs!r:.80}")
     labels = [str(label).strip().upper() for label, _ in pairs]
     if all(label in LETTERS and label for label in labels):
         pairs = sorted(zip(labels, (text for _, text in pairs), strict=True))
@@ -72,18 +77,18 @@ def _pairs(value: Any) -> Pairs | None:
     """The options of a list, an object or text."""
     if isinstance(value, str):
         parsed = literal(value)
-        value = parsed if isinstance(parsed, list | dict) else [line for line in value.splitlines() if line.strip()]
+        value = parsed if isinstance(parsed, list | dict) else [line for line in _NEXT.split(value) if line.strip()]
     if isinstance(value, dict):
         if isinstance(texts := value.get("text"), list):
             labels = value.get("label")
             return list(zip(labels if isinstance(labels, list) else [None] * len(texts), texts, strict=False))
-        is_labelled = all(re.fullmatch(r"[A-Za-z]|\d{1,2}", str(key)) for key in value)
+        is_labelled = all(_IS_LABEL.fullmatch(str(key)) for key in value)
         return [(key if is_labelled else None, text) for key, text in value.items()]
     return [_pair(item) for item in value] if isinstance(value, list | tuple) else None
 
 
 def _pair(item: Any) -> tuple[Any, Any]:
-    if isinstance(item, list | tuple) and len(item) == 2:  # a map of parquet
+    if isinstance(item, list | tuple) and len(item) == 2 and _IS_LABEL.fullmatch(str(item[0])):  # a map of parquet
         return item[0], item[1]
     if isinstance(item, dict):
         label, text = (next((item[key] for key in keys if key in item), None) for keys in (_LABELS, _TEXTS))
@@ -100,6 +105,13 @@ def shows(turns: Turns, options: list[str], numbered: bool) -> bool:
         for letter, option in zip(LETTERS, flat, strict=False)
     )
     return all(lettered) or (not numbered and all(option in text for option in flat) and min(map(len, flat)) > 2)
+
+
+def numbers(turns: Turns, options: list[str]) -> bool:
+    """Whether the prompt numbers the options from 1."""
+    text = " ".join(" ".join(turn["content"] for turn in turns if turn["role"] == "user").split())
+    flat = (" ".join(option.split()) for option in options)
+    return all(re.search(rf"(?<!\d){n}[.):\]]+\s*{re.escape(option)}", text) for n, option in enumerate(flat, 1))
 
 
 def with_options(turns: Turns, options: list[str]) -> None:

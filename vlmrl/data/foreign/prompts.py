@@ -1,15 +1,11 @@
-r"""Prompts of other toolkits: chats, content parts and marks become turns of text with a mark for each medium.
+"""Prompts of other toolkits: chats and content parts become turns of text.
 
-    turns, inline = chat(row, "messages")            content parts may hold media of their own
-    turns, media = placed(turns, media, row)         "<image 2> or <image 1>?" -> "<image> or <image>?", media in order
-
-A mark that stands for no medium is an error, never text; `\<img>` is the text `<img>`.
+turns, inline = chat(row, ("messages",))            content parts and turns may hold media of their own
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from vlmrl.data.foreign.media import entries
@@ -24,25 +20,7 @@ MediaLists = dict[str, list[Media]]
 ROLES = {"human": "user", "gpt": "assistant", "model": "assistant", "bot": "assistant", "chatbot": "assistant"}
 _TEXT_COLUMNS = ("problem", "question", "query")
 """Columns that hold a question; others hold a chat as well."""
-_NUMBERED = re.compile(r"(?<!\\)<\|?(image|video|audio)[ _-]?(\d{1,3})\|?>", re.IGNORECASE)
-_UNKNOWN = re.compile(
-    r"(\\?)((?:<\|?/?(?:start_of_|begin_of_|end_of_)?(?:image|img|video|vid|audio|picture|photo|vision)s?"
-    r"(?:[\s_:/.-][^<>\n]{0,200}|(?:here|pad|start|end|context|token|content)[^<>\n]{0,20})?\|?>)"
-    r"|<(?:bbox|ref-object)>|!\[[^\]\n]{0,200}\]\([^)\n]{1,400}\))",
-    re.IGNORECASE,
-)
-_SPEAKS = re.compile(
-    r"\b(?:in|from|of|at|see|to|on|using|given|consider|describe) (?:the|this|these|that|each)(?: \w+)? "
-    r"(?:image|picture|photo|photograph|screenshot|video|clip|diagram|figure|chart)s?\b"
-    r"(?!\s+of\b)"
-    r"|\b(?:the|this) (?:image|picture|photo|photograph|screenshot|video|diagram|figure|chart) "
-    r"(?:above|below|shows?|depicts)\b"
-    r"|\b(?:shown|pictured|depicted) (?:above|below|here)\b|(?:图|视频)(?:中|里)",
-    re.IGNORECASE,
-)
-
-
-# --- turns ------------------------------------------------------------------------------------------------
+NUMBERED = re.compile(r"(?<!\\)<\|?(image|video|audio)[ _-]?(\d{1,3})\|?>", re.IGNORECASE)
 
 
 def chat(row: Row, columns: tuple[str, ...]) -> tuple[Turns, MediaLists]:
@@ -90,7 +68,7 @@ def _turn_media(turn: dict[str, Any], text: str, field: str, row: Row, media: Me
             continue
         media.setdefault(kind, []).extend(row.medium(kind, entry) for entry in held)
         marks = MARK.findall(text).count(mark)
-        if marks == 0 and not _NUMBERED.search(text):
+        if marks == 0 and not NUMBERED.search(text):
             text = mark * len(held) + text
         elif marks not in (0, len(held)):
             raise UserError(f"{row.where}: {field}: {marks} {mark} for {len(held)} {kind} of the turn; correct the row")
@@ -121,7 +99,8 @@ def _part(part: Any, row: Row, field: str, media: MediaLists) -> str:
                 media.setdefault(plural, []).append(row.medium(plural, payload))
                 return mark
             if kind in (one, plural):
-                return mark
+                index = part.get("index")
+                return f"<{one} {index + 1}>" if isinstance(index, int) else mark
     raise UserError(f"{row.where}: {field}: expected a part of type text, image, video or audio, got {part!r:.80}")
 
 
@@ -135,97 +114,3 @@ def merged(row: Row, columns: MediaLists, inline: MediaLists) -> MediaLists:
             )
         row.numbers.setdefault(kind, list(range(1, len(inline[kind]) + 1)))
     return columns | inline
-
-
-# --- marks ------------------------------------------------------------------------------------------------
-
-
-def placed(turns: Turns, media: MediaLists, row: Row, text_only: bool) -> MediaLists:
-    """Gives every medium one mark in the turns, which are changed; returns the media in the order of the marks.
-
-    Numbered marks are placed where they are first mentioned. A kind without marks is put before the first turn of the
-    user. `UserError` for marks without a medium, and for a prompt that speaks of media that it does not get.
-    """
-    prompt = turns[:-1] if turns[-1]["role"] == "assistant" else turns
-    front = ""
-    ordered: MediaLists = {}
-    for kind, mark in MARKS.items():
-        items = media.get(kind, [])
-        marks = sum(MARK.findall(turn["content"]).count(mark) for turn in prompt)
-        order = _number(prompt, kind, items, row, marks)
-        unplaced = [n for n in range(len(items)) if n not in order] if marks == 0 else []
-        front += mark * len(unplaced)
-        if items:
-            ordered[kind] = [items[n] for n in (*unplaced, *order)] if marks == 0 else items
-        elif marks:
-            raise UserError(
-                f"{row.where}: prompt: {mark} without {kind} in the row; name their column with --map {kind}=COLUMN, "
-                rf"or write \{mark} where it is text"
-            )
-    for turn in prompt:
-        turn["content"] = _UNKNOWN.sub(lambda match: _known(match, row), turn["content"])
-    for turn in prompt:
-        if turn["role"] == "user":
-            turn["content"] = f"{front}{turn['content']}"
-            break
-    _check_mentions(prompt, ordered, row, text_only)
-    return ordered
-
-
-def _number(prompt: Turns, kind: str, items: list[Media], row: Row, marks: int) -> list[int]:
-    """Replaces the numbered marks of a kind; returns the indices of the media in the order of their first mention."""
-    one = kind.removesuffix("s")
-    numbers = row.numbers.get(kind, [])
-    mentioned = {int(m[2]) for turn in prompt for m in _NUMBERED.finditer(turn["content"]) if m[1].lower() == one}
-    if 0 in mentioned and 0 not in numbers:
-        numbers = [number - 1 for number in numbers]
-    if mentioned - set(numbers):
-        unknown = min(mentioned - set(numbers))
-        held = f"{kind} {str(numbers)[1:-1]:.60}" if numbers else f"no {kind}"
-        raise UserError(
-            f"{row.where}: prompt: unknown mark <{one} {unknown}>, the row has {held}; name their columns with "
-            f"--map {kind}=A,B, or write \\<{one} {unknown}> where it is text"
-        )
-    order: list[int] = []
-
-    def replaced(match: re.Match[str]) -> str:
-        if match[1].lower() != one:
-            return match[0]
-        index = numbers.index(int(match[2]))
-        if marks or index in order:
-            return f"{one} {match[2]}"
-        order.append(index)
-        return MARKS[kind]
-
-    for turn in prompt:
-        turn["content"] = _NUMBERED.sub(replaced, turn["content"])
-    return order
-
-
-def without_numbers(text: str) -> str:
-    """The text with numbered marks as words: `<image 2>` becomes `image 2`."""
-    return _NUMBERED.sub(lambda match: f"{match[1].lower()} {match[2]}", text)
-
-
-def _known(match: re.Match[str], row: Row) -> str:
-    escaped, mark = match[1], match[2]
-    if mark in MARKS.values():
-        return match[0]
-    if escaped:
-        return mark
-    raise UserError(
-        f"{row.where}: prompt: unknown mark {mark!r:.60}; say what it stands for, as in "
-        rf"--replace '{mark[:60]}=<image>', or write \{mark[:60]} where it is text"
-    )
-
-
-def _check_mentions(prompt: Turns, media: Mapping[str, list[Media]], row: Row, text_only: bool) -> None:
-    """`UserError` for a prompt without media that speaks of a picture or a video."""
-    if text_only or any(media.values()):
-        return
-    for turn in prompt:
-        if match := _SPEAKS.search(turn["content"]):
-            raise UserError(
-                f"{row.where}: prompt: speaks of {match[0]!r} but the row has no media; name their column with "
-                "--map images=COLUMN, or say --text-only if the rows are complete"
-            )

@@ -10,6 +10,7 @@ for numbers and formulas, and texts for the rest.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,9 +19,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from vlmrl import catalog
+from vlmrl.data.foreign.marks import without_numbers
 from vlmrl.data.foreign.options import LETTERS
-from vlmrl.data.foreign.places import framed, numbers_in
-from vlmrl.data.foreign.prompts import without_numbers
+from vlmrl.data.foreign.places import framed, has_tags, numbers_in, spoken
 from vlmrl.data.foreign.row import bare, literal, texts_in
 from vlmrl.data.foreign.task import Answer, Task
 from vlmrl.errors import UserError, one_line
@@ -34,10 +35,17 @@ WITH_CHOICES = ("choice", "grounded_qa")
 DURATIONS = ("duration", "video_length", "video_duration")
 
 _ASKS_FOR_A_PLACE = re.compile(
-    r"\b(?:bounding|bbox|box(?:es)?|locat\w+|locali[sz]e|detect|coordinates?|ground(?:ing)?|where|find)\b",
+    r"\b(?:bounding|bbox|box(?:es)?|locat\w+|locali[sz]e|detect|coordinates?|ground(?:ing)?|where|find"
+    r"|point to|outline)\b|坐标|定位|框出|位置|找出|哪里",
     re.IGNORECASE,
 )
 _OPTIONS = re.compile(r"(?<![A-Za-z])A[).:、].*(?<![A-Za-z])B[).:、]", re.DOTALL)
+_TEXT = re.compile(
+    r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{2}|\d{4})|\d{1,2}:\d{2}(?::\d{2})?(?: ?[ap]\.?m\.?)?"
+    r"|(?:\+?\d{1,3}[- ])?(?:\(?\d{3}\)?[- ])?\d{3}-\d{4}|0\d+",
+    re.IGNORECASE,
+)
+"""Dates, clock times, phone numbers and numbers with leading zeros, which are not computed with."""
 _FORMULA = re.compile(r"[\d\\=^√π∞°±]|^\W*[A-Za-zα-ω]\W*$")
 
 
@@ -94,6 +102,8 @@ def _fitting(verifier: str, value: Any, params: dict[str, Any]) -> Any:
 
     A target that it takes in neither form stays, for `vlmrl data check` to name.
     """
+    if verifier == "math" and isinstance(value, list) and not any(isinstance(item, str) for item in value):
+        return json.dumps(value)  # one list, not alternatives
     read = literal(value) if isinstance(value, str) else value
     # A model writes no list of quoted texts: its items are alternatives.
     if isinstance(read, list) and read and all(isinstance(item, str) for item in read):
@@ -118,6 +128,8 @@ def _pick(value: Any, task: Task) -> str:
     read = literal(value) if isinstance(value, str) else value
     if isinstance(read, dict | list) and _holds_boxes(read, task):
         return "dynamic_iou"
+    if isinstance(read, str) and (has_tags(read) or ("[" in read and _asks_for_a_place(task))) and spoken(read):
+        return "dynamic_iou"
     texts = [text.strip() for text in texts_in(read if isinstance(read, list) else value)]
     if task.options or _is_option(value, task):
         return "choice"
@@ -127,6 +139,8 @@ def _pick(value: Any, task: Task) -> str:
         return "counting"
     if all(text.lower() in ("yes", "no") for text in texts):
         return "yes_no"
+    if any(map(_TEXT.fullmatch, texts)):
+        return "ocr" if "ocr" in ability else "exact"
     if all(_FORMULA.search(text) and _takes("math", text) for text in texts) and not _reads_text(ability, texts):
         return "math"
     return "ocr" if "ocr" in ability else "exact"
@@ -143,9 +157,17 @@ def _holds_boxes(value: Any, task: Task) -> bool:
         return True
     is_nested = bool(items) and all(isinstance(item, list) for item in items)
     rows = items if is_nested else [items]
-    four = all(len(row) == 4 and all(isinstance(n, int | float) for n in row) for row in rows)
-    # Four numbers may be an answer in mathematics; lists of four about an image hardly are.
-    return four and bool(task.media.get("images")) and (is_nested or bool(_ASKS_FOR_A_PLACE.search(task.question)))
+    four = all(len(row) == 4 and all(isinstance(n, int | float) for n in row) for row in map(_numbers, rows))
+    # Four numbers may be an answer in mathematics.
+    return four and _asks_for_a_place(task)
+
+
+def _numbers(value: list[Any]) -> list[Any]:
+    return [literal(item) if isinstance(item, str) else item for item in value]
+
+
+def _asks_for_a_place(task: Task) -> bool:
+    return bool(task.media.get("images")) and bool(_ASKS_FOR_A_PLACE.search(task.question))
 
 
 def _is_option(value: Any, task: Task) -> bool:

@@ -24,6 +24,7 @@ from vlmrl.sample import MARKS, Media
 
 GROUPS = (r"{0}s", r"{0}", r"{0}_?(\d+)", r"(?:{0}|{1})_?(?:path|file|url)s?", r"{1}s?")
 """Names of media columns. The first pattern that matches a column with media is used: the others often repeat it."""
+_RANGE = re.compile(r"(?:video|clip|audio)_?(?:start|end)(?:_?(?:time|sec|seconds|s|frame))?", re.IGNORECASE)
 SHORT = {"images": "img", "videos": "clip", "audios": "sound"}
 
 
@@ -80,10 +81,11 @@ class Row:
     def _column_media(self, kind: str) -> list[Media]:
         for pattern in GROUPS:
             group = self._group(kind, pattern)
-            entries = [(n, entry) for n, name in group for entry in media.entries(self.get(name))]
+            entries = [(n, entry) for n, name in group for _, entry in _placed(self.get(name))]
             if entries:
                 several = len(group) > 1 or "d+" in pattern
-                self.numbers[kind] = [n for n, _ in entries] if several else list(range(1, len(entries) + 1))
+                places = [n for _, name in group for n, _ in _placed(self.get(name))]
+                self.numbers[kind] = [n for n, _ in entries] if several else places
                 return [self.medium(kind, entry) for _, entry in entries]
         # Video-R1 has the path of the only medium in a column that does not say its kind.
         if f"{self.columns.get('data_type')}s" == kind and (path := self.get("path")):
@@ -101,6 +103,9 @@ class Row:
 
     def medium(self, kind: str, entry: Any) -> Media:
         """One medium of the row; `UserError` names the row and what the entry is."""
+        ranges = {"start", "end", "start_time", "end_time", "video_start", "video_end"}
+        if isinstance(entry, dict) and (cut := sorted(key for key in ranges & entry.keys() if not is_null(entry[key]))):
+            raise self.cut(f"{kind}.{cut[0]}")
         try:
             medium = media.medium(kind, entry, self.root)
         except UserError as error:
@@ -109,6 +114,13 @@ class Row:
         self.given |= set(texts_in(entry))
         return medium
 
+    def cut(self, field: str) -> UserError:
+        """The error for a part of a clip, whose other parts the model would see."""
+        return UserError(
+            f"{self.where}: {field}: names a part of the clip, which is shown whole; cut the clip, for example with "
+            f"ffmpeg -ss and -to, then leave the field out with --drop {field}"
+        )
+
     # --- the rest ---------------------------------------------------------------------------------------------
 
     def leftover(self, text_only: bool = False) -> dict[str, Any]:
@@ -116,11 +128,14 @@ class Row:
 
         Without `text_only`, the name of a field may say that it does.
         """
+        for name, value in self.columns.items():
+            if _RANGE.fullmatch(name) and name not in self.used and not is_null(value) and self.read:
+                raise self.cut(name)
         by_name = not text_only
         if lost := unread(self.columns, self.used, self._seen, by_name, ids=by_name and not self.read):
             raise UserError(
                 f"{self.where}: {lost[0]}: holds media ({media.shown(lost[1])}) that the schema does not read; "
-                f"read it with --map images={lost[0]} (or videos, audios), or leave it out with --drop {lost[0]}"
+                f"read it with --map {_kind(lost[0])}={lost[0]}, or leave it out with --drop {lost[0]}"
                 + ("" if any(media.media_in(lost[1])) else "; --text-only if it is text")
             )
         return {
@@ -142,6 +157,18 @@ class Row:
         return any(medium.data is not None for medium in self.read) or any(
             text.endswith(f"/{value}") or origin.endswith(f"/{text}") for text in self.given
         )
+
+
+def _placed(value: Any) -> list[tuple[int, Any]]:
+    """The media of a column, each with its place there, from 1; nulls count too."""
+    read = literal(value) if isinstance(value, str) and value.strip().startswith("[") else value
+    items = read if isinstance(read, list) else [read]
+    return [(n, entry) for n, item in enumerate(items, 1) for entry in media.entries(item)]
+
+
+def _kind(name: str) -> str:
+    """The kind of media that the name of a field suggests."""
+    return next((kind for kind in ("videos", "audios") if kind[:-1] in name.lower()), "images")
 
 
 def is_null(value: Any) -> bool:

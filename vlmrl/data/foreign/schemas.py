@@ -49,7 +49,7 @@ def _is_vlm_r1(columns: Columns) -> bool:
     turns = columns.get("conversations")
     last = turns[-1] if isinstance(turns, list) and turns and isinstance(turns[-1], dict) else {}
     given = columns.get("solution", last.get("value", ""))
-    return bool({"solution", "conversations"} & columns.keys()) and (
+    return ({"problem", "solution"} <= columns.keys() or "conversations" in columns) and (
         "normal_caption" in columns or not isinstance(given, str)
     )
 
@@ -68,6 +68,10 @@ def _has_image_1(columns: Columns) -> bool:
 def _is_easyr1(columns: Columns) -> bool:
     is_empty = columns.get("answer") in (None, "")
     return {"problem", "answer"} <= columns.keys() and not (is_empty and columns.get("solution"))
+
+
+def _is_trl(columns: Columns) -> bool:
+    return "prompt" in columns and any(name in columns for name in VQA_ANSWERS)
 
 
 def _has_answer(*prompts: str) -> Callable[[Columns], bool]:
@@ -113,7 +117,7 @@ SCHEMAS = {
     # image, problem, solution with answer tags; R1-V alike
     "visual_rft": Schema(("problem",), answers.visual_rft, has("problem", "solution")),
     # prompt (text or a chat), image | images, and solution | answer | ground_truth | target
-    "trl": Schema(("prompt",), column(*ANSWERS), _has_answer("prompt")),
+    "trl": Schema(("prompt",), column(*ANSWERS), _is_trl),
     # question | query, image | images, options | choices, and answer | answers | response
     "vqa": Schema(("question", "query"), column(*VQA_ANSWERS), _has_answer("question", "query")),
 }

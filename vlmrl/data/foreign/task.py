@@ -42,3 +42,8 @@ class Task(NamedTuple):
     @property
     def question(self) -> str:
         return "\n".join(turn["content"] for turn in self.turns if turn["role"] == "user")
+
+    @property
+    def prompt(self) -> str:
+        """The turns of the system and the user."""
+        return "\n".join(turn["content"] for turn in self.turns if turn["role"] in ("system", "user"))

@@ -39,7 +39,8 @@ def unread(
         if name in used and isinstance(column, str):
             continue
         for path, value in _leaves(column, (name,)):
-            is_text = name in used and not isinstance(column, dict) and name not in ("options", "choices")
+            may_hold = isinstance(column, dict) or name in ("options", "choices") or _is_medium(name)
+            is_text = name in used and not may_hold
             says = _says_medium(path, value, ids)
             if is_text and not (says and len(path) > 1):
                 continue

@@ -31,7 +31,7 @@ from vlmrl.files import check_regular
 from vlmrl.reading.frames import COORDS
 
 AUTO = "auto"
-FIELDS = ("problem", "answer", "images", "videos", "audios", "options", "caption", "id", "source", "task")
+FIELDS = ("problem", "answer", "images", "videos", "audios", "options", "caption", "context", "id", "source", "task")
 """What --map can give a column to."""
 TABLES = ("map", "params", "replace")
 TEXTS = ("from", "verifier", "source", "image_root", "coords")
