@@ -115,13 +115,15 @@ def _row(columns: dict[str, Any], where: str, root: Path, wanted: Wanted) -> Row
     return Row(rest | named, where, root)
 
 
-def _without(columns: dict[str, Any], drop: tuple[str, ...]) -> dict[str, Any]:
-    """The columns without those to drop; `extra_info.image` is a field of a struct."""
+def _without(value: Any, drop: tuple[str, ...]) -> Any:
+    """The columns without those to drop; `extra_info.image` is a field of a struct, or of a list of them."""
+    if isinstance(value, list) and drop:
+        return [_without(item, drop) for item in value]
+    if not isinstance(value, dict):
+        return value
     return {
-        name: _without(value, tuple(field.removeprefix(f"{name}.") for field in drop if field.startswith(f"{name}.")))
-        if isinstance(value, dict)
-        else value
-        for name, value in columns.items()
+        name: _without(inner, tuple(field.removeprefix(f"{name}.") for field in drop if field.startswith(f"{name}.")))
+        for name, inner in value.items()
         if name not in drop
     }
 

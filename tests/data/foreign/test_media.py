@@ -184,6 +184,8 @@ def test_a_mapped_column_does_not_hide_the_usual_one(tmp_path) -> None:
         converted(tmp_path, row(images=["a.png"], left="b.png"), mapping={"images": "left"})
     given = row(image="a.png", extra_info={"second_image": "b.png"})
     assert len(converted(tmp_path, given, drop=("extra_info.second_image",))[0].media.images) == 1
+    given = row(images=[{"path": "a.png", "mask": "b.png"}])
+    assert len(converted(tmp_path, given, drop=("images.mask",))[0].media.images) == 1
 
 
 def test_two_columns_of_one_name_are_an_error(tmp_path) -> None:

@@ -235,6 +235,8 @@ def test_a_text_beside_the_prompt_is_shown_or_left_out_as_the_user_says(tmp_path
         converted(tmp_path, given)
     (sample,) = converted(tmp_path, given, mapping={"context": name})
     assert sample.messages[0].content == "<image>Each box holds three balls.\nHow many?"
+    with pytest.raises(UserError, match=f"{name}: .* --map context={name}"):
+        converted(tmp_path, given | {name: ["Each box holds", "three balls."]})
     assert converted(tmp_path, given, drop=(name,))[0].messages[0].content == "<image>How many?"
     shown = row("Each box holds three balls. How many?", ["a.png"], **{name: "Each box holds three balls."})
     assert converted(tmp_path, shown)[0].meta == {name: "Each box holds three balls."}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from vlmrl.data.foreign.prompts import ROLES, Turns
-from vlmrl.data.foreign.row import Row, is_null, literal
+from vlmrl.data.foreign.row import Row, is_null, literal, texts_in
 from vlmrl.errors import UserError
 
 SYSTEM = ("system", "system_prompt")
@@ -23,11 +23,11 @@ def with_context(row: Row, turns: Turns, context: str | None) -> Turns:
 
     `UserError` for another column with a passage: whether the question needs it, its name does not say.
     """
-    text = row.first(context) if context else None
+    text = "\n".join(texts_in(row.first(context))) if context else ""
     for name in _TEXTS:
-        other = row.columns.get(name)
+        other = "\n".join(texts_in(row.columns.get(name)))
         shown = " ".join(str(turn["content"]) for turn in turns)
-        if name not in row.used and isinstance(other, str) and len(other.split()) > _SHORT and other not in shown:
+        if name not in row.used and len(other.split()) > _SHORT and other not in shown:
             raise UserError(
                 f"{row.where}: {name}: {other!r:.60}: a text that the prompt does not show; put it before the question "
                 f"with --map context={name}, or leave it out with --drop {name}"

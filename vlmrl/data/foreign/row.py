@@ -111,7 +111,9 @@ class Row:
         except UserError as error:
             raise UserError(f"{self.where}: {kind}: {error}") from None
         self.read.append(medium)
-        self.given |= set(texts_in(entry))
+        keys = (*media.PATH_KEYS, *media.BYTES_KEYS)
+        held = [entry[key] for key in keys if key in entry] if isinstance(entry, dict) else entry
+        self.given |= set(texts_in(held))
         return medium
 
     def cut(self, field: str) -> UserError:
