@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 
-MOST_CHARACTERS = 500
+MOST_CHARACTERS = 1200
 """Characters of a message; in a longer one, the middle is left out: it begins with the place and ends with the fix."""
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, line separators, marks of writing direction, and halves of characters."""

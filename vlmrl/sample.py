@@ -102,8 +102,9 @@ class Media(_Frozen):
         """Its name in messages."""
         return self.path or f"<{len(self.data or b'')} bytes>"
 
-    def size(self, most: int = MOST_BYTES) -> int:
+    def size(self, most: int | None = None) -> int:
         """Its bytes in number; `UnreadableError` for a file that is missing, not regular, or has more than `most`."""
+        most = MOST_BYTES if most is None else most
         if self.data is not None:
             return len(self.data)
         assert self.path is not None
@@ -116,7 +117,7 @@ class Media(_Frozen):
             raise UnreadableError(self.path, why, "make it smaller (fewer pixels, a shorter cut) or drop the row")
         return size
 
-    def read(self, most: int = MOST_BYTES) -> bytes:
+    def read(self, most: int | None = None) -> bytes:
         """Its bytes; `UnreadableError` as in `size`, or if the file cannot be read."""
         if self.data is not None:
             return self.data

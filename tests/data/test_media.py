@@ -381,23 +381,11 @@ def test_an_image_of_too_many_pixels_is_refused_in_one_line(
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("kind", ["device", "pipe", "link to a device"])
-def test_a_special_file_is_never_opened(tmp_path, kind: str) -> None:
-    path = {"device": "/dev/zero", "pipe": str(tmp_path / "pipe"), "link to a device": str(tmp_path / "x.png")}[kind]
-    if kind == "pipe":
-        os.mkfifo(path)
-    elif path != "/dev/zero":
-        os.symlink("/dev/zero", path)
-    for read in (load_image, image_size, Media.read):
-        with pytest.raises(UnreadableError, match=f"{path}: is not a regular file"):
-            read(Media(path=path))
-
-
 def test_a_huge_file_is_not_read(tmp_path) -> None:
     with (tmp_path / "x.png").open("wb") as file:
         file.truncate(2**34)
     for read in (load_image, image_size, Media.read):
-        with pytest.raises(UnreadableError, match=r"x.png: has 17,179,869,184 bytes, more than"):
+        with pytest.raises(UnreadableError, match=r"x.png: has 17,179,869,184 bytes, and it may have"):
             read(Media(path=str(tmp_path / "x.png")))
 
 

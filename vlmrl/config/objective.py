@@ -29,7 +29,7 @@ class ObjectiveSettings(Section):
         default="std",
         description="divisor of advantages: the group's std (squares over G - 1), biased_std (over G), or none",
     )
-    epsilon: float = Field(default=1e-6, ge=1e-12, description="number added to the std")
+    epsilon: float = Field(default=1e-6, ge=1e-30, description="number added to the std")
     correct_at: float = Field(default=1.0, gt=0, le=1, description="score from which a rollout counts as correct")
     group_weight: str = Field(
         default="none", description="factor of a group by its pass rate: none, pcurl, observe_r1 or nft"

@@ -157,18 +157,19 @@ def run(folder: str) -> int:
         if not (pilot.folder / "summary.json").exists():
             weights = ", ".join(f"{name} {weight:.3g}" for name, weight in pilot.weights.items())
             print(f"pilot {number} of {len(planned.pilots)}: {weights}", file=sys.stderr, flush=True)
-            if code := _train(planned.folder / "run.toml", pilot.overlay):
+            if code := _train(planned.folder / "run.toml", pilot.overlay, resume=pilot.folder.exists()):
                 return code
         heldout_scores(pilot)
     return 0
 
 
-def _train(*files: Path) -> int:
+def _train(*files: Path, resume: bool) -> int:
     """`vlmrl train` in a process of its own, so that a pilot starts with an empty device, as any run does.
 
     To stop this is to stop the run, which saves first: Ctrl-C reaches both processes, SIGTERM is handed on.
     """
-    child = subprocess.Popen([sys.executable, "-m", "vlmrl.cli", "train", *map(str, files), "--resume"])
+    flags = ["--resume"] if resume else []
+    child = subprocess.Popen([sys.executable, "-m", "vlmrl.cli", "train", *map(str, files), *flags])
     stops: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
