@@ -30,6 +30,7 @@ from PIL import Image
 from vlmrl.config.listing import settings
 from vlmrl.data.media import encode_png
 from vlmrl.data.sample_files import read_samples, write_samples
+from vlmrl.errors import MOST_CHARACTERS
 
 DAMAGED = int(os.environ.get("VLMRL_TEST_DAMAGED", "27"))
 SEED = int(os.environ.get("VLMRL_TEST_SEED", "0"))
@@ -48,7 +49,7 @@ def complaint_of(command: Callable[[], Done], several: bool = False) -> str:
     expected = range(1, MOST_ERRORS + 1 if several else 2) if done.code == 2 else range(1)
     if done.code not in (0, 2) or refusals not in expected or (done.code == 2 and len(lines) != refusals):
         return f"{done}"
-    return "" if all(len(line) <= 520 and line.isprintable() for line in lines) else f"{done.err!r}"
+    return "" if all(len(line) <= MOST_CHARACTERS + 20 and line.isprintable() for line in lines) else f"{done.err!r}"
 
 
 # --- files ------------------------------------------------------------------------------------------------
