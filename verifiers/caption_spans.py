@@ -146,8 +146,8 @@ def _judge(
         right, why = any(_NOTHING.fullmatch(joint.join(said)) for joint in (" ", "")), "nothing is wrong"
     else:
         extra = _fewest_extra_words(said, shown, differences)
-        outside = _words_outside(said, wrong)
-        right = extra is not None and (extra == 0 or (outside <= slack and said != shown))
+        outside = _words_outside(said, wrong) if extra else 0
+        right = extra is not None and outside <= slack and (extra == 0 or said != shown)
         why = _why(said, shown) if extra is None else f"{outside} words outside the wrong phrase"
         parts["exact"] = float(extra == 0)
     return Verdict(float(right), parts=parts, answer=text[:300], why="" if right else why)
