@@ -158,4 +158,4 @@ def _holds(text: str, last: str) -> bool:
 
 def _is_visible(text: str) -> bool:
     """Whether there is anything to see: not only spaces, marks without width, and control characters."""
-    return any(unicodedata.category(char)[0] not in "CMZ" for char in text)
+    return any(map(str.isalnum, text)) or any(unicodedata.category(char)[0] not in "CMZ" for char in text)

@@ -69,6 +69,8 @@ _NO_WORDS = re.compile(
     r"```[^`]*```|\$[^$]{0,2000}\$|\\[A-Za-z]+|</?[A-Za-z_]{1,20}>|<\|[a-z_]{1,30}\|>|https?://\S{1,500}"
 )
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
+_HAN_RUN = re.compile(f"[{_HAN}]+")
+_OTHER_LETTERS = re.compile(r"[^\W\d_A-Za-z]+")
 _ENGLISH_WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*")
 
 
@@ -107,11 +109,11 @@ def _share(response: str, scripts: tuple[str, ...]) -> Verdict:
 
 
 def _is_long_chinese(paragraph: str) -> bool:
-    chinese = len(re.findall(f"[{_HAN}]", paragraph))
+    chinese = sum(map(len, _HAN_RUN.findall(paragraph)))
     return chinese >= 50 and chinese > 0.8 * sum(map(str.isalpha, paragraph))
 
 
 def _is_long_english(paragraph: str) -> bool:
     english = len(_ENGLISH_WORD.findall(paragraph))
-    others = len(re.findall(r"[^\W\d_A-Za-z]", paragraph))
+    others = sum(map(len, _OTHER_LETTERS.findall(paragraph)))
     return english >= 200 and english > 0.7 * (english + others)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Any
 
 from vlmrl.reading import answers
@@ -74,7 +75,7 @@ def verify(
     read += [quoted] if read and (quoted := _quoted(read[0])) else []
     if not read:
         return unparsed("the thinking never ended")
-    texts = [_normal(text, case, space, punctuation) for text in true_texts(target)]
+    texts = [_true_normal(text, case, space, punctuation) for text in true_texts(target)]
     longest = _LONGEST * (50 + max(len(text) for text in texts))
     score, best = -1.0, ""
     for said in read:
@@ -92,7 +93,10 @@ def verify(
 
 def _quoted(text: str) -> str | None:
     """The only text that one sentence quotes, without denying or doubting it: `"STOP" is written on the sign`."""
-    folded = plain(answers.fold(text)) if len(text) < 1000 else ""
+    folded = answers.fold(text)
+    if '"' not in folded or len(text) >= 1000:
+        return None
+    folded = plain(folded)
     quotes = list(_QUOTE.finditer(folded))
     if len(quotes) != 1 or _OPEN.search(folded[: quotes[0].start()] + folded[quotes[0].end() :]):
         return None
@@ -122,7 +126,8 @@ def check_target(
 
 
 def _normal(text: str, case: str, space: str, punctuation: str) -> str:
-    text = answers.fold(unicodedata.normalize("NFC", text))
+    if not text.isascii():
+        text = answers.fold(unicodedata.normalize("NFC", text))
     if case == "ignore":
         text = text.casefold()
     if punctuation == "ignore":
@@ -130,6 +135,10 @@ def _normal(text: str, case: str, space: str, punctuation: str) -> str:
     if space == "ignore":
         return "".join(text.split())
     return " ".join(text.split()) if space == "collapse" else text
+
+
+_true_normal = lru_cache(maxsize=1024)(_normal)
+"""The same of a target, which is that of all answers of a group."""
 
 
 def _similarity(said: str, true: str, metric: str) -> float:

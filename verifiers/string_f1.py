@@ -21,6 +21,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from vlmrl.reading import answers
@@ -51,6 +52,7 @@ _WHOLE = frozenset({("yes",), ("no",), ("noanswer",)})
 _ARTICLES = frozenset({"a", "an", "the"})
 # The signs of a number ("-1", ".5", "1.5") stay.
 _PUNCTUATION = re.compile(r"(?!(?<![\w.])[-+]\.?\d|(?<![^\W\d])\.\d)[^\w\s]|_")
+_WORD = re.compile(r"\w+")
 _CHARACTER = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
 
 
@@ -89,7 +91,7 @@ def check_target(target: Any, *, metric: str = "f1") -> None:
 def _similarity(said: str, true: str, metric: str) -> float:
     if metric == "rouge":
         return sum(_similarity(said, true, part) for part in ("rouge1", "rouge2", "rougeL")) / 3
-    a, b = (_bare_words(text) if metric == "f1" else _words(text) for text in (said, true))
+    a, b = (_bare_words(said), _true_bare_words(true)) if metric == "f1" else (_words(said), _true_words(true))
     if a == b:
         return 1.0
     if metric == "f1" and (tuple(a) in _WHOLE or tuple(b) in _WHOLE):
@@ -100,7 +102,18 @@ def _similarity(said: str, true: str, metric: str) -> float:
         return _f1(LCSseq.similarity(a, b), len(a), len(b))
     if metric == "rouge2":
         a, b = list(itertools.pairwise(a)), list(itertools.pairwise(b))
-    return _f1((Counter(a) & Counter(b)).total(), len(a), len(b))
+    return _f1(_shared(a, b), len(a), len(b))
+
+
+def _shared(said: Sequence[Any], true: Sequence[Any]) -> int:
+    """How many items of one sequence are in the other, each as often as in both; far quicker than `Counter` & it."""
+    left = Counter(true)
+    shared = 0
+    for item in said:
+        if left.get(item):
+            left[item] -= 1
+            shared += 1
+    return shared
 
 
 def _f1(shared: int, said: int, true: int) -> float:
@@ -110,12 +123,22 @@ def _f1(shared: int, said: int, true: int) -> float:
 
 def _bare_words(text: str) -> Sequence[str]:
     """Words without punctuation and articles; those of a text that would lose all of them stay."""
-    plain = answers.fold(unicodedata.normalize("NFC", text)).casefold()
-    words = _CHARACTER.sub(r" \1 ", _PUNCTUATION.sub("", plain)).split()
+    plain = _folded(text)
+    bare = _PUNCTUATION.sub("", plain)
+    words = (bare if bare.isascii() else _CHARACTER.sub(r" \1 ", bare)).split()
     return [word for word in words if word not in _ARTICLES] or words or plain.split()
 
 
 def _words(text: str) -> Sequence[str]:
     """Runs of letters and digits; those of a text that has none are its pieces."""
-    plain = answers.fold(unicodedata.normalize("NFC", text)).casefold().replace("_", " ")
-    return re.findall(r"\w+", _CHARACTER.sub(r" \1 ", plain)) or plain.split()
+    plain = _folded(text).replace("_", " ")
+    return _WORD.findall(_CHARACTER.sub(r" \1 ", plain)) or plain.split()
+
+
+def _folded(text: str) -> str:
+    return text.lower() if text.isascii() else answers.fold(unicodedata.normalize("NFC", text)).casefold()
+
+
+# Those of a target, which is that of all answers of a group.
+_true_bare_words = lru_cache(maxsize=1024)(_bare_words)
+_true_words = lru_cache(maxsize=1024)(_words)

@@ -142,19 +142,23 @@ def _json_answer(text: str) -> str | None:
 def _after_cue(text: str) -> str | None:
     """What follows the last cue that asserts something; None if there is none."""
     folded = fold(text)
-    if not _CUE_WORD.search(folded):  # most answers, and far quicker than the pattern
+    word = _CUE_WORD.search(folded)
+    if not word:  # most answers, and far quicker than the pattern
         return None
-    for cue in reversed(list(_CUE.finditer(folded))[-9:]):
+    line = folded.rfind("\n", 0, word.start()) + 1
+    for cue in reversed(list(_CUE.finditer(folded, line))[-9:]):
         rest = text[cue.end() :]
-        if rest.strip(" \t\n*_`\"'.}") and is_asserted(text, cue.start()):
+        asserts = not is_doubted(text, cue.start()) and assertion.is_asserted(text, cue.start())
+        if asserts and rest.strip(" \t\n*_`\"'.}"):
             # The emphasis that the cue began goes on: "**Answer: C**".
             return rest.replace("**", "", 1) if rest.count("**") % 2 else rest
     return None
 
 
-def is_asserted(text: str, place: int) -> bool:
-    """Whether a cue at that place leads to what the text answers: not after "I doubt that", "maybe", "or"."""
-    return not _UNASSERTED.search(text[max(0, place - 60) : place]) and assertion.is_asserted(text, place)
+def is_doubted(text: str, place: int) -> bool:
+    """Whether the words before a cue deny it, doubt it or make it one of several: "I doubt that", "maybe", "or"."""
+    before = text[max(0, place - 60) : place]
+    return bool(before) and _UNASSERTED.search(before) is not None
 
 
 def after_thinking(response: str) -> str | None:

@@ -18,8 +18,8 @@ from vlmrl.reading.markup import mentions
 
 # A part of everything below, for a quick look.
 _HINTS = (
-    *("?", "？", "吗", "would", "n't", "n’t", "not ", "wrong", "correct", "false", "mistaken", "untrue", "impossible"),
-    *("'d", "’d", "unlikely", "会", "doubt", "不", "错", "并非"),
+    *("?", "？", "吗", "would", "n't", "n’t", "not ", "wrong", "incorrect", "false", "mistak", "untrue"),
+    *("impossible", "'d", "’d", "unlikely", "会", "doubt", "不", "错", "并非"),
 )
 _END = re.compile(r"[.!?;](?=[\s\"'”’)*_`\]}$]|$)|:(?=[\s*_])|[。！？；：\n]")
 _ASKS = re.compile(r"[?？]$|吗[。.]?$")
@@ -89,7 +89,7 @@ def _unasserted(text: str) -> Iterator[tuple[int, int]]:
 
 def _of_clause(clause: str) -> Iterator[tuple[int, int]]:
     """The same of a sentence, or of what stands before or after a colon in one."""
-    if _ASKS.search(clause):
+    if _ASKS.search(clause, max(0, len(clause) - 3)):
         yield 0, len(clause)
         return
     start = 0
@@ -99,9 +99,9 @@ def _of_clause(clause: str) -> Iterator[tuple[int, int]]:
         if len(clause[aside : rejected.start()].split()) > 1:  # "Wait, that is wrong" rejects what stands before it
             yield aside, rejected.end()
             start = rejected.end()
-    unreal = _UNREAL.search(clause, start)
-    would = _WOULD.search(clause, start)
-    open_end = (unreal and would) or _WOULD_HAVE.search(clause, start) or _KEEPS_OPEN.search(clause, start)
+    would, keeps_open = _WOULD.search(clause, start), _KEEPS_OPEN.search(clause, start)
+    unreal = _UNREAL.search(clause, start) if would or keeps_open else None
+    open_end = (unreal and would) or (would and _WOULD_HAVE.search(clause, start)) or keeps_open
     if open_end:
         last = max(match.end() for match in (unreal, would, open_end) if match)
         turn = _TURN.search(clause, last)

@@ -122,7 +122,7 @@ def _committed(text: str, options: dict[str, str], several: bool) -> set[str]:
     for cue in reversed(cues[-9:]):
         if _follows_or(text, cue.start()):
             return set()
-        if (several and not cue[0]) or not answers.is_asserted(text, cue.start()):
+        if (several and not cue[0]) or answers.is_doubted(text, cue.start()):
             continue  # "A is right" may be one of several
         rest = text[cue.end() :]
         rest = rest[_FILLER.match(rest).end() :]  # pyright: ignore[reportOptionalMemberAccess]

@@ -77,8 +77,9 @@ def readings(response: str) -> list[str]:
     stated = _STATES.match(answers.fold(bare.text)) if _STATING.search(bare.text) else None
     if stated:
         texts.append(peeled(unfenced(bare.text[stated.end() :])))
-    if bare.cued or stated:
-        line = texts[-1].partition("\n")[0]
+    last = texts[-1]
+    if (bare.cued or stated) and (last.endswith((".", "。")) or "\n" in last or _REASON.search(last)):
+        line = last.partition("\n")[0]
         short = _REASON.split(line, maxsplit=1)[0].rstrip(" .。")
-        texts += [peeled(texts[-1].rstrip(" .。")), peeled(line), peeled(short)]
-    return list(dict.fromkeys([form for text in texts for form in (text, plain(text))]))
+        texts += [peeled(last.rstrip(" .。")), peeled(line), peeled(short)]
+    return list(dict.fromkeys([form for text in dict.fromkeys(texts) for form in (text, plain(text))]))
