@@ -60,8 +60,10 @@ _ONE = re.compile(
 _UNKNOWN = re.compile(
     r"\b(?:can ?not|can't|unable|unclear|not (?:sure|clear|possible)|unsure|impossible)\b|无法|不确定", re.IGNORECASE
 )
-# In the sentence of the number, these leave open whether it is the count.
-_OPEN = re.compile(r"\bbetween\b|\b(?:not|except)\b|n't\b|[<>≤≥~]", re.IGNORECASE)
+# These leave open whether a number is the count: bounds in its sentence, a denial in its clause.
+_BOUNDS = re.compile(r"\bbetween\b|[<>≤≥~]", re.IGNORECASE)
+_DENIES = re.compile(r"\b(?:not|except)\b|n't\b", re.IGNORECASE)
+_OPEN = re.compile(f"{_BOUNDS.pattern}|{_DENIES.pattern}", re.IGNORECASE)
 _BEGINS = re.compile(r"[.!?;\n](?=\s|$)|。|\bbut\b", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?;\n](?=\s|$)|。")
 
@@ -108,16 +110,19 @@ def _said(text: str, cued: bool, exact: bool) -> Fraction | None:
     """The count that a plain text commits to, said as a number, as "no dogs" or as "a dog"."""
     said = committed(text, cued, exact)
     if said is not None:
-        return None if _OPEN.search(text) and _OPEN.search(_sentence(text, said)) else said.value
+        return None if _OPEN.search(text) and _is_open(text, said) else said.value
     if amounts(text) or _UNKNOWN.search(text):
         return None
     return Fraction(0) if _NONE.search(text) else Fraction(1) if _ONE.search(text) else None
 
 
-def _sentence(text: str, amount: Amount) -> str:
+def _is_open(text: str, amount: Amount) -> bool:
+    """Whether the sentence of an amount bounds it, or its clause denies it."""
     start = max((match.end() for match in _BEGINS.finditer(text, 0, amount.start)), default=0)
     end = _SENTENCE_END.search(text, amount.end)
-    return text[start : end.start() if end else len(text)]
+    before, after = text[start : amount.start], text[amount.end : end.start() if end else len(text)]
+    clause = before.rpartition(", ")[2] + "|" + after.partition(",")[0]
+    return bool(_BOUNDS.search(before + "|" + after) or _DENIES.search(clause))
 
 
 def _show(value: Fraction) -> str:

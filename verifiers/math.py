@@ -32,7 +32,7 @@ from vlmrl.reading.expressions import MAX_MEMBERS, Rules, equal
 from vlmrl.reading.notation import clean, is_prose
 from vlmrl.reading.numbers import MAX_DIGITS
 from vlmrl.reading.quantities import PERCENT
-from vlmrl.reading.sentences import WORDS, in_words, plain_bold
+from vlmrl.reading.sentences import WORDS, in_words, plain_bold, without_citations
 from vlmrl.verdict import Example, Verdict, bad_target, unparsed
 
 EXAMPLES = [
@@ -75,6 +75,9 @@ _LONGEST = 2000
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _LABEL = re.compile(r"[*_]{0,2}[A-Z][a-z]{2,}(?: [a-z]+){0,3}[*_]{0,2}: *(?=\S)|[a-zA-Z]: (?=\S)|Answer\s+(?=[\\$\d])")
+_DENIES = re.compile(
+    r"(?<!\\)\b(?:not|rather than|instead of|unlike|wrong|incorrect|false)\b|n['’]t\b|\bdiff(?:er|erent)", re.IGNORECASE
+)
 _CONCLUDES = re.compile(r"\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
 _DENYING = re.compile(r"(?:\bnot|n['’]t)\W*\\f?boxed?\W*$|(?:\bnot|n['’]t)\W*$", re.IGNORECASE)
 _OR_ANOTHER = re.compile(r"[\s$,.}]*\(?or\s+[-$\\\d]", re.IGNORECASE)
@@ -175,12 +178,13 @@ def _joined_boxes(text: str, boxes: list[answers.Span]) -> str:
 
 def _expression(answer: answers.Answer) -> str | None:
     """The expression of an answer: all of it, but for a label, or what its words say."""
-    text = answer.text[:_LONGEST] if answer.marked or answer.cued else answer.text[-_LONGEST:]
+    text = without_citations(answer.text[:_LONGEST] if answer.marked or answer.cued else answer.text[-_LONGEST:])
     words = _TEXT.sub(r" \1 ", text).strip() if answer.marked and re.search(r"\d", text) else text
     before, digit, _ = re.split(r"(\d|$)", words, maxsplit=1)
     if (
         answer.cued
         or is_prose(clean(words))
+        or (digit and _DENIES.search(words))
         or (digit and not answer.marked and (WORDS.search(before) or _CONCLUDES.search(words)))
     ):
         return in_words(words, cued=answer.cued, marked=answer.marked)

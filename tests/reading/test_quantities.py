@@ -58,6 +58,21 @@ def test_without_unit() -> None:
     assert without_unit("25x") == ("25x", None)
 
 
+@pytest.mark.parametrize(("text", "bare"), [
+    (r"2\sqrt{5} m", r"2\sqrt{5}"), (r"2\sqrt{5} m/s", r"2\sqrt{5}"), (r"9\pi m^2", r"9\pi"), (r"9\pi cm^{2}", r"9\pi"),
+    (r"\sqrt{2} s", r"\sqrt{2}"),
+])  # fmt: skip
+def test_a_unit_of_one_letter_stands_apart_from_a_value_without_names(text: str, bare: str) -> None:
+    assert without_unit(text)[0] == bare
+
+
+@pytest.mark.parametrize(
+    "text", [r"2\sqrt{5}m", r"2x m", r"2\sqrt{5} n", r"9\pi r", r"2\sqrt{5} \cdot m", r"\sqrt{5 m}"]
+)
+def test_a_letter_that_may_be_a_name_is_no_unit(text: str) -> None:
+    assert without_unit(text) == (text, None)
+
+
 def test_words_and_characters() -> None:
     assert [is_unit(word) for word in ("cm", "hours", "cat")] == [True, True, False]
     assert vulgar_fraction("½", "{}/{}") == "1/2"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlmrl.reading.sentences import in_words, plain_bold
+from vlmrl.reading.sentences import in_words, plain_bold, without_citations
 
 
 @pytest.mark.parametrize(("text", "expected"), [
@@ -39,3 +39,19 @@ def test_after_a_cue_the_text_begins_with_its_answer(text: str, expected: str | 
 def test_bold_is_not_a_power() -> None:
     assert plain_bold("AB = **5**") == "AB = 5"
     assert plain_bold("2**3**2") == "2**3**2"
+
+
+@pytest.mark.parametrize("text", [
+    "x = 9, using (1) and (2)", "x = 9 by (1)", "x = 9, from (1), (2) and (3)", "x = 9 (from (1) and (2))",
+    "By (1) and (2), x = 9", "x = 9, substituting (1) into (2)", "x = 9, using eq. (1) and eq. (2)",
+    "x = 9 using $(1)$ and $(2)$", "x = 9, using Eqs. (1)-(2)",
+])  # fmt: skip
+def test_cited_equations_are_no_part_of_the_answer(text: str) -> None:
+    assert without_citations(text) == "x = 9"
+
+
+@pytest.mark.parametrize(
+    "text", ["x = (1)", "from (0, 0) to (1, 2)", "6 divided by (2)", "the point (1)", "f(1) and f(2)"]
+)
+def test_other_numbers_in_parentheses_stay(text: str) -> None:
+    assert without_citations(text) == text

@@ -261,3 +261,18 @@ def test_values_in_short_sentences(said: str, true: Any) -> None:
 ])  # fmt: skip
 def test_factors_and_rejected_values_are_no_answer(said: str, true: Any) -> None:
     assert score(said, true) == 0.0
+
+
+@pytest.mark.parametrize("said", [r"\left(1, 2\right", r"\boxed{\left(1, 2\right", r"$\left(1, 2\right", "(1, 2"])
+@pytest.mark.parametrize("true", ["(1, 2)", "(1, 2]"])
+def test_a_bracket_that_is_cut_off_leaves_open_whether_the_end_belongs(said: str, true: str) -> None:
+    assert score(said, true) == 0.0
+
+
+@pytest.mark.parametrize(("said", "true"), [
+    (r"2\sqrt{5} m", r"2\sqrt{5}"), (r"The length is $2\sqrt{5}$ m.", r"2\sqrt{5}"), ("2√5 m/s", r"2\sqrt{5}"),
+    ("9π cm²", r"9\pi"), (r"\boxed{2\sqrt{5}\text{ m}}", r"2\sqrt{5}"), ("x = 9, using (1) and (2)", "9"),
+    ("**9**, by (1)", "9"),
+])  # fmt: skip
+def test_units_and_citations_after_the_answer(said: str, true: str) -> None:
+    assert score(said, true) == 1.0

@@ -15,6 +15,7 @@ import re
 from fractions import Fraction
 
 from vlmrl.reading.amounts import Amount, amounts
+from vlmrl.reading.denials import is_denied, is_rejected, may_deny
 from vlmrl.reading.markup import mentions
 from vlmrl.reading.numbers import MAX_DIGITS
 
@@ -108,7 +109,8 @@ def committed(text: str, cued: bool = False, exact: bool = False) -> Amount | No
     """
     if text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS:  # most answers
         return Amount(Fraction(int(text)), False, (), 0, len(text))
-    found = _without_items(text, [amount for amount in amounts(text) if not _is_aside(text, amount)])
+    found = [amount for amount in amounts(text) if not _is_aside(text, amount)]
+    found = _without_items(text, _undenied(text, found) if may_deny(text) else found)
     at = _total(text, found)
     if at is None:
         found = [amount for amount in found if not _is_part(text, amount)] or found
@@ -185,6 +187,22 @@ def _is_aside(text: str, amount: Amount) -> bool:
         return True
     clock = ":" in text and _CLOCK.search(text[max(0, amount.start - 2) : amount.end + 2])
     return bool(clock or ("of" in before and _BASE.search(before)) or _LABEL.search(before[-11:]))
+
+
+def _undenied(text: str, found: list[Amount]) -> list[Amount]:
+    """The amounts without those that the text denies, nor what it said before of one that it then rejects."""
+    kept: list[Amount] = []
+    before, denied = None, False
+    for amount in found:
+        joined = before is not None and _left_open(text, before, amount)  # "5 or 6 is wrong", "not five and six"
+        denied = (denied and joined) or is_denied(text, amount.start, amount.end)
+        if is_rejected(text, amount.end):
+            values = {amount.value, before.value} if before is not None and joined else {amount.value}
+            kept = [earlier for earlier in kept if earlier.value not in values]
+        elif not denied:
+            kept.append(amount)
+        before = amount
+    return kept
 
 
 def _is_part(text: str, amount: Amount) -> bool:

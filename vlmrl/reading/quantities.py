@@ -168,7 +168,12 @@ _MONEY_SIGNS = {
     "\\dollar": "dollar", "USD": "dollar", "US\\dollar": "dollar", "€": "euro", "£": "pound", "¥": "yuan",
     "Rs": "rupee", "Rs.": "rupee",
 }  # fmt: skip
-_UNIT_END = re.compile(r"((?: ?\\text ?\{[^{}]{1,60}\}(?: ?\^ ?\{?[23]\}?)?|(?: |(?<=\}))[a-z]{2,12}(?:\^[23])?)+)$")
+_UNIT_END = re.compile(
+    r"((?: ?\\text ?\{[^{}]{1,60}\}(?: ?\^ ?\{?[23]\}?)?|(?: |(?<=\}))[a-z]{2,12}(?:\^(?:[23]|\{[23]\}))?)+)$"
+)
+
+_NAME = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z](?![a-zA-Z])|\\(?:cdot|times) ?$")
+_LETTER_END = re.compile(r"( [ms](?: ?\^ ?\{?[23]\}?)?(?: ?/ ?s(?: ?\^ ?\{?2\}?)?)?)$")
 
 
 def quantity(text: str) -> Quantity | None:
@@ -191,12 +196,17 @@ def quantity(text: str) -> Quantity | None:
 
 
 def without_unit(text: str) -> tuple[str, Quantity | None]:
-    r"""A clean expression without the unit at its end, and that unit, as one of it: `25\pi\text{ cm}`."""
+    r"""A clean expression without the unit at its end, and that unit, as one of it: `25\pi\text{ cm}`.
+
+    The letters m and s are units where they stand apart from a value without names: `2\sqrt{5} m`.
+    """
     match = _UNIT_END.search(text)
+    if not match and (letter := _LETTER_END.search(text)) and not _NAME.search(text, 0, letter.start()):
+        match = letter
     one = quantity("1" + match[1]) if match and match.start() > 0 else None
     if not match or not one or one.value != 1 or one.percent:
         return text, None
-    known = match[1][0] in " \\" or is_unit(re.sub(r"\^\d", "", match[1]))
+    known = match[1][0] in " \\" or is_unit(re.sub(r"\^\{?\d\}?", "", match[1]))
     return (text[: match.start()], one) if known else (text, None)
 
 

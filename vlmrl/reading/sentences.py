@@ -17,6 +17,7 @@ from itertools import pairwise
 
 from vlmrl.reading.answers import Span
 from vlmrl.reading.assertion import asserted
+from vlmrl.reading.denials import is_denied, is_rejected, may_deny
 from vlmrl.reading.formulas import DELIMITED, formulas, in_digits, with_parts
 from vlmrl.reading.markup import peeled
 from vlmrl.reading.quantities import follows_number
@@ -68,9 +69,14 @@ _REFERRING = re.compile(
     r"|column)s?\W{0,3}$",
     re.IGNORECASE,
 )
-# "by (1) and (2)" are labels of equations.
-_LABEL = re.compile(r"\(\d{1,2}\)")
-_CITING = re.compile(r"\b(?:from|by|using|see|into|with|and|eqs?\.?)\s$", re.IGNORECASE)
+# "by (1) and (2)" cites equations.
+_LABEL = r"(?:(?:eqs?\.|equations?)\s)?\$?\(\d{1,2}\)\$?"
+_CITED = re.compile(
+    r"[,;]?\s*(\((?=[^()]*\())?(?<!\w)(?:(?:which\s)?follows\sfrom|because\sof|thanks\sto|according\sto|from|(?<!divided\s)"
+    r"(?<!multiplied\s)by|using|see|with|via|applying|combining|adding|subtracting|substituting)\s+"
+    rf"{_LABEL}(?:(?:\s*(?:,|-|,?\s(?:and|into|to|from))\s*){_LABEL})*(?(1)\)|)",
+    re.IGNORECASE,
+)
 # "negative five" is a number, "ten minus five" a calculation.
 _SIGN = re.compile(r"(^|[^\w\s]\s*|\b(?:is|equals|be)\s)(?:minus|negative)\s(?=[\d$]|[a-z]+\b)", re.IGNORECASE)
 _NAME = re.compile(r"\\?[a-zA-Z]{1,4}'?(?:_\w)?|\\(?:angle|triangle) ?[A-Z]{1,3}")
@@ -91,20 +97,38 @@ def in_words(text: str, cued: bool = False, marked: bool = False) -> str | None:
         cued = not later
     if cued and sentences and not WORDS.search(sentences[0]):
         return plain_bold(_ADVERB.sub("", sentences[0]))
+    rejected: set[str] = set()
+    denies, denied = may_deny(text), False
     for sentence in reversed(sentences):
         for spelled in (sentence, in_digits(sentence)):
             found = formulas(spelled)
+            if denies and found and not (found := _undenied(spelled, found, rejected)):
+                denied = True
             values = [span for span in found if not _NAME.fullmatch(span.text) and not _is_reference(spelled, span)]
             if values or (found and spelled != sentence and not _is_reference(spelled, found[-1])):
                 first = cued and _LEADING.fullmatch(spelled, 0, found[0].start) is not None
                 return _chosen(spelled, values or found, first)
-    return _words_alone(sentences[-1], cued or marked or len(text.split()) <= 3) if sentences else None
+    return _words_alone(sentences[-1], cued or marked or len(text.split()) <= 3) if sentences and not denied else None
+
+
+def without_citations(text: str) -> str:
+    """`x = 9, using (1) and (2)` as `x = 9`."""
+    return _CITED.sub("", text).lstrip(", ") if "(" in text and _CITED.search(text) else text
+
+
+def _undenied(sentence: str, found: list[Span], rejected: set[str]) -> list[Span]:
+    """The formulas without those that the sentence denies, or that it or a later one rejects."""
+    for place, span in enumerate(found):
+        if is_rejected(sentence, span.end):
+            joined = place and _JOINT.fullmatch(sentence[found[place - 1].end : span.start])  # "5 or 6 is wrong"
+            rejected |= {span.text, found[place - 1].text} if joined else {span.text}
+    return [span for span in found if span.text not in rejected and not is_denied(sentence, span.start, span.end)]
 
 
 def _is_reference(sentence: str, span: Span) -> bool:
     """Whether a number says which step, figure or equation is meant."""
     before = sentence[max(0, span.start - 16) : span.start]
-    return bool(_REFERRING.search(before) or (_LABEL.fullmatch(span.text) and _CITING.search(before)))
+    return bool(_REFERRING.search(before))
 
 
 def plain_bold(text: str) -> str:
