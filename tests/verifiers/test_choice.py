@@ -214,3 +214,43 @@ def test_a_letter_in_bold_with_its_text_needs_no_choices() -> None:
 )
 def test_articles_of_option_texts_do_not_count(response: str, expected: float) -> None:
     assert score(response, "A", choices=["an animal cell", "a plant cell"]) == expected
+
+
+COLOURS = ["red", "green", "blue"]
+
+
+@pytest.mark.parametrize("said", [
+    "B: red or green", "B. green or red", "(B) green or blue", "Answer: B: red or green", "B (red or green)",
+    "B: green/red",
+    "B. It is red or green.", "B: green, or maybe blue", r"\boxed{B: red or green}", "B, green, possibly red",
+    "B; red or green",
+])  # fmt: skip
+def test_an_explanation_that_offers_two_options_names_none(said: str) -> None:
+    assert score(said, "B", choices=COLOURS) == 0.0
+
+
+@pytest.mark.parametrize("said", [
+    "B, the red one", "B (the red one)", "B. The red one.", "B, which is red", "B, that is, red", "B = red",
+    "B, the red car",
+    "Answer: B, the red one", "B. It is red.", r"\boxed{B, the red one}", "So B, the red one", "B, a red one",
+])  # fmt: skip
+def test_an_explanation_that_is_the_text_of_another_option_names_none(said: str) -> None:
+    assert score(said, "B", choices=COLOURS) == 0.0
+
+
+@pytest.mark.parametrize("said", [
+    "B: green, not red", "B: green because it is not red or blue", "B: green, neither red nor blue",
+    "B: green or so it seems",
+    "B, the green one", "B, since the red one is smaller", "B, next to the red one", "B, because red is too dark",
+    "B. The red one is behind the tree, the green one is in front.", "B, the green one beside the red one",
+    "B. The light is green, red or blue would look different.", "B, a green one", "B: green (not red or blue)",
+])  # fmt: skip
+def test_an_explanation_may_mention_other_options(said: str) -> None:
+    assert score(said, "B", choices=COLOURS) == 1.0
+
+
+def test_an_option_may_be_an_alternative_or_extend_another() -> None:
+    assert score("B: red or green", "B", choices=["blue", "red or green"]) == 1.0
+    assert score("B: red or green", "B") == 1.0, "without texts it may be that of B"
+    assert score("B, the red car", "B", choices=["red", "red car"]) == 1.0
+    assert score("B, a dog", "B", choices=["cat", "dog"]) == 1.0

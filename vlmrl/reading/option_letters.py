@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from vlmrl.reading.markup import mentions
-from vlmrl.reading.option_texts import OR, equal, named_in
+from vlmrl.reading.option_texts import OR, equal, named_in, normal
 
 # An apostrophe joins a letter to a word, a quotation mark encloses it.
 _END = r"(?![A-Za-z0-9°+#]|['’][A-Za-z])"
@@ -20,7 +20,8 @@ _START = r"(?<![A-Za-z0-9])(?<![A-Za-z]['’])"
 _LETTER = rf"{_START}([A-Za-z]){_END}"
 # Behind a bracket another letter needs a joint or a bracket of its own, and a letter with a verb begins a sentence.
 _JOINT = r"\s*(?:[,，、/|&;+]\s*(?:\b(?:and|or)\b)?|\b(?:and|or)\b|或|和)\s*"
-_SENTENCE = r"(?!(?-i:[A-Z])\s+(?!(?:are|and|or|because|since|as)\b)(?-i:[a-z]))"
+# "B, a dog" has an article.
+_SENTENCE = r"(?!(?-i:[A-Za])\s+(?!(?:are|and|or|because|since|as)\b)(?-i:[a-z]))"
 _LIST = re.compile(
     rf"[(\[{{]?\s*\"?{_LETTER}(?:(?:[\")\]}}]*{_JOINT}[(\[{{]?\s*\"?|[\")\]}}]*\s*[(\[{{]\s*\"?|\s+)"
     rf"{_SENTENCE}{_LETTER})*",
@@ -84,8 +85,20 @@ _TURN = re.compile(
     r"|actually[,\s]+(?=(?:it|the|option|no|i|that|(?-i:[A-Z]))\b))|不对|等等|更正|应该是",
     re.IGNORECASE,
 )
-# What a letter is said to stand for: "A. mitosis", "(B) 6 cm", "A (mitosis)".
-_STANDS_FOR = re.compile(rf"{_START}([A-Z])\s?[)\].:,(-][)\].:*\"'\s]{{0,5}}\(?((?:[^,.;:()*\n]|[.,:](?=\d))+)")
+# What a letter is said to stand for: "A. mitosis", "(B) 6 cm", "A (mitosis)", "B, which is the red one".
+_STANDS_FOR = re.compile(
+    rf"{_START}([A-Z])\s?[)\].:,;=(-][)\].:*\"'\s]{{0,5}}\(?"
+    r"(?i:(?:(?:(?:which|that|it)(?:['’]s|\s(?:is|was|could be))|i\.e\.|namely|probably|either)[,\s]+){0,3})"
+    r"((?:[^,.;:()*\n]|[.,:](?=\d)|,(?=\s(?:or|maybe|perhaps|possibly)\b))+)"
+)
+_EXPLAINS = re.compile(
+    r"\s?\b(?:because|since|as|not|unlike|rather than|instead of|while|whereas|but|than)\b", re.IGNORECASE
+)
+_ALTERNATIVES = re.compile(r",?\s?\b(?:or|maybe|perhaps|possibly)\b\s?|/|\?", re.IGNORECASE)
+_ONE = re.compile(r"\s(?:one|option|choice|answer)$", re.IGNORECASE)
+# "the red car" of "red", "the cat on the mat" of "cat"
+_APPOSED = re.compile(r"(?:the|an?) (.*)")
+_REST = re.compile(r" [^ ]+| (?:on|in|at|of|with|near|behind|under|beside|next to)\b.*|")
 # A part of each of these, for a quick look.
 _TURNS = (
     *("wait", "hm", "hold on", "thought", "correction", "scratch", "mistake", "meant", "sorry", "no", "actually"),
@@ -147,15 +160,26 @@ def adds_another(said: set[str], text: str, options: dict[str, str]) -> bool:
 
 
 def has_other_text(said: set[str], text: str, options: dict[str, str]) -> bool:
-    """Whether a committed letter stands there with the text of another option: "A. meiosis" where A is mitosis."""
+    """Whether a committed letter stands with the text of another option, alone or as an alternative: "A. meiosis"."""
     for match in _STANDS_FOR.finditer(text[:2000]):
-        if match[1] in said and options[match[1]]:
-            shown = match[2].strip()
-            amount = re.match(r"[\d.,]+(?=\s\S+$)", shown)
-            named = equal(shown, options) or (equal(amount[0], options) if amount else None)
-            if named and options[named] != options[match[1]] and equal(shown, {"own": options[match[1]]}) is None:
+        own = options[match[1]] if match[1] in said else ""
+        shown = _EXPLAINS.split(match[2], maxsplit=1)[0].strip() if own else ""
+        if shown and equal(shown, {"own": own}) is None:
+            parts = (part.strip() for part in _ALTERNATIVES.split(shown))
+            if any(_is_of_another(part, own, options) for part in parts if part):
                 return True
     return False
+
+
+def _is_of_another(shown: str, own: str, options: dict[str, str]) -> bool:
+    """Whether a phrase is the text of another option than its own: "meiosis", "6 cm" for 6, "the red one" for red."""
+    amount = re.match(r"[\d.,]+(?=\s\S+$)", shown)
+    named = equal(_ONE.sub("", shown), options) or (equal(amount[0], options) if amount else None)
+    if named is None and (apposed := _APPOSED.fullmatch(normal(shown))):
+        heads = [letter for letter, text in options.items() if text and apposed[1].startswith(text)]
+        longest = max(heads, key=lambda letter: len(options[letter]), default="")
+        named = longest if longest and _REST.fullmatch(apposed[1][len(options[longest]) :]) else None
+    return named is not None and options[named] != own and equal(shown, {"own": own}) is None
 
 
 def at_start(text: str, options: dict[str, str], several: bool) -> set[str] | None:
