@@ -26,6 +26,7 @@ MAX_MEMBERS = 20
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2}) ?(?:\\text ?\{)? ?(?:([ap])\.? ?m\.?)? ?\}?", re.IGNORECASE)
 _RATIO = re.compile(r"\d{1,30}(?:\.\d{1,30})?(?: ?: ?\d{1,30}(?:\.\d{1,30})?){1,9}")
+_NUMERIC = re.compile(r"[\d\\]|(?<![a-zA-Z])[ei](?![a-zA-Z])")
 _WORDS = re.compile(r"[a-zA-Z]{3,}(?: [a-zA-Z]+)*|no", re.IGNORECASE)
 
 
@@ -49,7 +50,7 @@ def equal(said: str, true: str, rules: Rules = Rules()) -> bool:  # noqa: B008 -
         return equal_quantities(mine, theirs, rules.tolerance, rules.percent)
     if _WORDS.fullmatch(said) and _WORDS.fullmatch(true):
         return said.casefold() == true.casefold()
-    if theirs and not re.search(r"[\d\\ei]", said):
+    if theirs and not _NUMERIC.search(said):
         return False  # words or names alone never equal a number
     if max(len(said), len(true)) > latex.MAX_LENGTH or not said or not true:
         return False
