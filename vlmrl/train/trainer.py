@@ -191,9 +191,8 @@ class Trainer:
         if history:
             graded = self.memory.load_grades(history, content_keys(self.train_data))
             self.folder.say(f"{graded} of {len(self.memory)} prompts are graded")
-        cautions = check_training_data(self.config, self.policy.formatter, self.learner.planner, self.train_data)
-        for source, line in cautions.items():
-            self.folder.say(f"warning: source {source!r}: {line}")
+        for line in check_training_data(self.config, self.policy.formatter, self.learner.planner, self.train_data):
+            self.folder.say(f"warning: {line}")
 
     @property
     def progress(self) -> float:
