@@ -58,8 +58,8 @@ class Run:
     def train(self, resume: bool = False, changed_data: Literal["keep", "reload"] | None = None) -> dict[str, Any]:
         """Trains into `folder`; returns what its `summary.json` holds.
 
-        `resume` goes on from the latest checkpoint. If a data file has changed since the start, `changed_data` says
-        whether the run keeps its copy of the rows or reloads them. A Ctrl-C, or the interrupt of a notebook, ends the
+        `resume` goes on from the latest checkpoint. If data or media files have changed since the start,
+        `changed_data` says whether the run keeps its copy of the rows or reloads them. A Ctrl-C, or the interrupt of a notebook, ends the
         step, saves and raises `KeyboardInterrupt`.
         """
         from vlmrl.train import trainer

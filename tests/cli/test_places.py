@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from helpers.command import complains, run
 from helpers.replay_run import write_replay_run
@@ -77,7 +78,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ImageDraw.Draw(picture).rectangle([84, 112, 335, 335], fill="red")
     picture.save(folder / "p.png")
     native = {"verifier": "dynamic_iou", "target": [BOX]}
-    rows = [{"messages": [{"role": "user", "content": ASK}], "media": {"images": ["p.png"]}, "reward": [native]}]
+    rows: list[dict[str, Any]] = [
+        {"messages": [{"role": "user", "content": ASK}], "media": {"images": ["p.png"]}, "reward": [native]}
+    ]
     for name, (schema, row) in ROWS.items():
         (folder / f"{name}.json").write_text(json.dumps([row]))
         converted = folder / f"{name}.jsonl"
@@ -182,6 +185,54 @@ def test_score_refuses_places_in_coordinates_that_nobody_states(folder: Path, tm
     (tmp_path / "asked.jsonl").write_text(json.dumps(row) + "\n")
     done = run(capsys, "score", tmp_path / "asked.jsonl", "--workers", 1)
     complains(done, "asked.jsonl:1: nothing says in which coordinates the answer is; name the model that wrote it")
+
+
+IN_FRAME = {"answer_coords": "relative_1000", "coords": "relative_1000"}
+CALLS: list[dict[str, Any]] = [
+    {"id": n, "verifier": verifier, "response": "[[1, 2, 300, 400]]", "target": [[1, 2, 300, 400]], "params": params}
+    for n, (verifier, params) in enumerate([
+        ("dynamic_iou", IN_FRAME), ("dynamic_iou", {}), ("exact", {}), ("dynamic_iou", {"answer_coords": "pixels"})
+    ])
+]  # fmt: skip
+CALLS[2] |= {"target": "x", "response": "x"}
+
+
+def test_score_says_once_that_answers_are_read_in_the_coordinates_of_the_target(tmp_path: Path, capsys) -> None:
+    (tmp_path / "calls.jsonl").write_text("".join(json.dumps(row) + "\n" for row in CALLS))
+    done = run(capsys, "score", tmp_path / "calls.jsonl", "--workers", 1)
+    assert [json.loads(line)["score"] for line in done.out.splitlines()] == [1.0] * 4
+    (line,) = done.err.splitlines()
+    assert line.startswith(f"warning: 2 rows (the first is {tmp_path}/calls.jsonl:2) do not say in which coordinates")
+    assert line.endswith("state answer_coords (and answer_size, for pixels) in params")
+    (tmp_path / "calls.jsonl").write_text(json.dumps(CALLS[0]) + "\n")
+    assert run(capsys, "score", tmp_path / "calls.jsonl", "--workers", 1).err == ""
+
+
+def test_the_service_says_in_a_note_that_answers_are_read_in_the_coordinates_of_the_target() -> None:
+    with serving() as service:
+        noted = httpx.post(f"{service.url}/judge", json={"rows": CALLS}, timeout=60).json()
+        plain = httpx.post(f"{service.url}/judge", json={"rows": CALLS[:1]}, timeout=60).json()
+    assert noted["note"].startswith("2 rows (the first is rows.1) do not say in which coordinates")
+    assert plain.keys() == {"verdicts"}
+
+
+def test_the_check_and_the_start_of_a_run_say_that_boxes_stand_as_numbers(folder: Path, tmp_path: Path, capsys) -> None:
+    asked = "<image>What colour is [84, 112, 336, 336]?"
+    row = {"id": "a", "source": "s", "messages": [{"role": "user", "content": asked}]}
+    row |= {"media": {"images": [str(folder / "p.png")]}, "reward": [{"verifier": "exact", "target": "red"}]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    done = run(capsys, "data", "check", tmp_path / "rows.jsonl")
+    says = "warning: boxes stand as numbers in the texts of 1 samples (the first is "
+    assert f"{says}{tmp_path}/rows.jsonl:1: [84, 112, 336, 336])" in done.out
+    file = write_replay_run(
+        tmp_path,
+        {"a": ["red", "blue"]},
+        run={"steps": 1},
+        data={"train": [str(tmp_path / "rows.jsonl")]},
+        rollout={"prompts": 1, "group": 2},
+    )
+    assert f"{says}sample 'a': [84, 112, 336, 336])" in run(capsys, "train", file, "--dry-run").out
+    assert f"{says}sample 'a': [84, 112, 336, 336])" in run(capsys, "train", file).err
 
 
 def test_the_service(trained) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 import wave
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -52,16 +54,39 @@ def sound() -> bytes:
     return file.getvalue()
 
 
-def mp3() -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp3") as container:
-        stream = container.add_stream("mp3", rate=16_000)
-        for _ in range(20):
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), format="s16", layout="mono")
-            frame.rate = 16_000
+def encoded(form: str, codec: str) -> bytes:
+    """Noise, which no codec shortens to nothing."""
+    file, random = io.BytesIO(), np.random.default_rng(0)
+    with av.open(file, "w", format=form) as container:
+        stream: Any = container.add_stream(codec, rate=48_000)
+        stream.codec_context.layout = "mono"
+        for number in range(40):
+            noise = (random.standard_normal((1, 960)) * 8000).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(noise, format="s16", layout="mono")
+            frame.rate, frame.pts = 48_000, number * 960
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return file.getvalue()
+
+
+def mp3() -> bytes:
+    return encoded("mp3", "mp3")
+
+
+def flac() -> bytes:
+    return encoded("flac", "flac")
+
+
+def ogg_opus() -> bytes:
+    return encoded("ogg", "libopus")
+
+
+def ogg_flac() -> bytes:
+    return encoded("ogg", "flac")
+
+
+def aiff() -> bytes:
+    return encoded("aiff", "pcm_s16be")
 
 
 def still() -> bytes:
@@ -124,11 +149,26 @@ def test_sound_is_not_a_video_and_a_video_without_sound_is_not_an_audio_clip() -
     assert "it is an MP4 video: Can't find audio stream" in complaint(check_audio, video())
 
 
-@pytest.mark.parametrize("make", [sound, mp3])
-def test_a_whole_audio_clip_is_good_and_a_cut_one_is_not(make) -> None:
+@pytest.mark.parametrize("share", [0.5, 0.9])
+@pytest.mark.parametrize("make", [sound, mp3, flac, ogg_opus, ogg_flac, aiff])
+def test_a_whole_audio_clip_is_good_and_a_cut_one_is_not(make, share: float) -> None:
     data = make()
     check_audio(Media(data=data))
-    assert "not a readable audio clip (cut off: " in complaint(check_audio, data[: len(data) // 2])
+    assert "not a readable audio clip (cut off: " in complaint(check_audio, data[: int(len(data) * share)])
+
+
+def test_a_flac_file_says_how_many_of_its_samples_are_there() -> None:
+    data = flac()
+    said = complaint(check_audio, data[: len(data) * 9 // 10])
+    assert re.search(r"cut off: 3\d,\d{3} of its 38,400 samples are there", said)
+    unknown = data[:21] + bytes([data[21] & 0xF0, 0, 0, 0, 0]) + data[26:]  # as written by a stream
+    check_audio(Media(data=unknown[: len(data) * 9 // 10]))
+
+
+@pytest.mark.parametrize("make", [ogg_opus, ogg_flac])
+def test_an_ogg_file_that_ends_between_two_pages_is_cut_off(make) -> None:
+    data = make()
+    assert "cut off: it stops before the end of its stream" in complaint(check_audio, data[: data.rindex(b"OggS")])
 
 
 def test_without_a_decoder_the_head_is_read(monkeypatch) -> None:

@@ -15,13 +15,13 @@ from PIL import Image
 from vlmrl import catalog
 from vlmrl.config.model import ModelSettings
 from vlmrl.data.check import check_reward
-from vlmrl.data.frames import Frames, check_frames, media_sizes
+from vlmrl.data.frames import Frames, PlainBoxes, check_frames, media_sizes, stated
 from vlmrl.data.media import encode_png
 from vlmrl.errors import UserError
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.composite import score
 from vlmrl.rewards.frames import decided, shapes, shown_size
-from vlmrl.sample import Sample
+from vlmrl.sample import Sample, TextBox
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 BOX = [84, 112, 336, 336]
@@ -266,3 +266,82 @@ def test_a_box_of_a_text_without_an_image_is_named() -> None:
 def test_a_point_may_stand_in_a_text() -> None:
     one = sample(messages=[{"role": "user", "content": "<image>What is at <bbox>?"}], boxes=[{"bbox_2d": [84, 112]}])
     assert PER_MILLE.filled(one).messages[0].content == "<image>What is at [100, 200]?"
+
+
+# --- what nobody says ---------------------------------------------------------------------------------------
+
+
+def test_numbers_beside_marks_in_a_demonstration_are_learnt_in_the_models_coordinates() -> None:
+    boxes = [{"bbox_2d": BOX}]
+    one = demonstrated("At <bbox>: [[84, 112, 336, 336]]", boxes=boxes)
+    assert PER_MILLE.demonstration(one) == "At [100, 200, 400, 600]: [[100, 200, 400, 600]]"
+    assert PIXELS.demonstration(one) == "At [28, 37, 112, 112]: [[28, 37, 112, 112]]"
+
+
+def test_a_demonstration_with_relative_numbers_beside_marks_is_good() -> None:
+    boxes = [{"bbox_2d": BOX}]
+    asked = {"role": "user", "content": "<image>Not <bbox>. Where?"}
+    turns = [asked, {"role": "assistant", "content": "[100, 200, 400, 600]"}]
+    relative = {"coords": "relative_1000"}
+    check_reward("row", sample([[100, 200, 400, 600]], relative, messages=turns, boxes=boxes))
+
+
+@pytest.mark.parametrize("text", ["<bbox> is not [84, 112, 336, 336].", "<bbox> is not (84,112),(336,336)."])
+def test_numbers_beside_marks_without_a_target_are_refused(text: str) -> None:
+    one = demonstrated(text, boxes=[{"bbox_2d": BOX}], reward=[{"verifier": "exact", "target": "red"}])
+    with pytest.raises(UserError, match=r"demonstration holds .84.* as numbers, and no target says .*; put <bbox> in"):
+        PIXELS.demonstration(one)
+
+
+COLOUR: dict[str, Any] = {"reward": [{"verifier": "exact", "target": "red"}]}
+
+
+@pytest.mark.parametrize(("one", "counts"), [
+    (sample(messages=[{"role": "user", "content": "<image>What is in [84, 112, 336, 336]?"}]), True),
+    (sample(messages=[{"role": "user", "content": "<image>What is in (84,112),(336,336)?"}], **COLOUR), True),
+    (demonstrated("At [84, 112, 336, 336]: red", **COLOUR), True),
+    (demonstrated("[84, 112, 336, 336]"), False),
+    (sample(messages=[{"role": "user", "content": "<image>What is <bbox>?"}], boxes=[{"bbox_2d": BOX}]), False),
+    (sample(messages=[{"role": "user", "content": "<image>A(1, 2), B(3, 1), C(9, 9), or [9, 7, 5, 3]?"}]), False),
+    (sample(messages=[{"role": "user", "content": "Sort [1, 2, 3, 4]."}], media={}, **COLOUR), False),
+])  # fmt: skip
+def test_boxes_that_stand_as_numbers_are_counted(one: Sample, counts: bool) -> None:
+    plain = PlainBoxes()
+    plain.observe("rows.jsonl:1", one)
+    assert plain.count == counts
+    assert (plain.line() is not None) == counts
+
+
+def test_one_line_says_how_many_have_boxes_as_numbers_and_which() -> None:
+    plain = PlainBoxes()
+    for number in range(3):
+        plain.observe(f"rows.jsonl:{number}", sample(messages=[{"role": "user", "content": f"<image>{BOX}?"}]))
+    line = plain.line() or ""
+    assert "texts of 3 samples (the first is rows.jsonl:0: [84, 112, 336, 336])" in line
+    assert "put <bbox> in their place" in line
+    assert "\n" not in line
+
+
+def test_a_place_in_a_prompt_with_an_image_and_a_video_says_of_which_it_is(mixed_samples) -> None:
+    clip = mixed_samples[-1].media.videos[0]
+    media = {"images": [picture()], "videos": [clip.model_dump()]}
+    turns = [{"role": "user", "content": "<image><video>Where is <bbox>?"}]
+    boxes = [{"bbox_2d": BOX, "image": 0}]
+    unsaid = sample(media=media, messages=turns, boxes=boxes)
+    for look in (stated, PIXELS.decided, lambda one: check_reward("row", one)):
+        with pytest.raises(UserError, match=r"dynamic_iou: params.image: missing; the prompt has images and videos"):
+            look(unsaid)
+    said = sample(params={"image": 0}, media=media, messages=turns, boxes=boxes)
+    assert PIXELS.decided(said)[0]["image_size"] == [840, 560]
+    with pytest.raises(UserError, match=r"boxes.0: image: missing; the prompt has images and videos"):
+        PIXELS.filled(said.model_copy(update={"boxes": (TextBox.model_validate({"bbox_2d": BOX}),)}))
+
+
+def test_answers_in_pixels_need_the_size_of_what_was_shown() -> None:
+    one = sample(params={"answer_coords": "pixels"})
+    with pytest.raises(UserError, match=r"params.answer_size: missing; .*, or leave answer_coords out"):
+        PIXELS.decided(one)
+    with pytest.raises(UserError, match=r"reward.0: dynamic_iou: params.answer_size: missing"):
+        check_reward("row", one)
+    known = sample(params={"answer_coords": "pixels", "answer_size": [280, 186]})
+    assert PIXELS.decided(known)[0]["answer_size"] == [280, 186]

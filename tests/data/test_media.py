@@ -9,7 +9,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -261,6 +261,105 @@ def twelve_bit_tiff() -> bytes:
     return b"II*\0\x0c\0\0\0\x80\x0f\xff\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
+def tiff(
+    values: np.ndarray, order: Literal["<", ">"] = "<", tags: dict[int, Any] | None = None, packed: bool = False
+) -> bytes:
+    """A TIFF of pixels [H, W] or [H, W, S], as one strip that may be deflated with differences of neighbours."""
+    height, width, count = values.reshape(*values.shape[:2], -1).shape
+    bits, kind = values.dtype.itemsize * 8, {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    if packed:
+        whole = values.view(f"u{values.dtype.itemsize}")
+        values = np.diff(whole, axis=1, prepend=np.zeros_like(whole[:, :1]))
+    pixels = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    pixels = zlib.compress(pixels) if packed else pixels
+    fields = {256: [width], 257: [height], 258: [bits] * count, 259: [8 if packed else 1], 262: [1], 273: [8]}
+    fields |= {277: [count], 278: [height], 279: [len(pixels)], 317: [2 if packed else 1], 339: [kind] * count}
+    fields |= {tag: value if isinstance(value, list) else [value] for tag, value in (tags or {}).items()}
+    behind = 8 + len(pixels) + 2 + 12 * len(fields) + 4
+    directory, lists = struct.pack(f"{order}H", len(fields)), b""
+    for tag, numbers in sorted(fields.items()):
+        value = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        if len(numbers) > 1:
+            value, lists = struct.pack(f"{order}I", behind + len(lists)), lists + value
+        directory += struct.pack(f"{order}HHI", tag, 4, len(numbers)) + value
+    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(f"{order}I", 8 + len(pixels))
+    return start + pixels + directory + bytes(4) + lists
+
+
+WHITE_IS_ZERO = {262: 0}
+SHARES = DEEP / 65535
+COLOUR_SHARES = colours() / 255
+
+
+def deep_tiffs() -> dict[str, tuple[bytes, np.ndarray]]:
+    """(file, the levels of its pixels)."""
+    deep, levels, rgb = DEEP.astype(np.uint16), SHARES * 255, colours()
+    opacity = alpha()[..., None] / 255
+    on_white = np.rint(rgb * opacity + 255 * (1 - opacity))
+    with_alpha = np.concatenate([COLOUR_SHARES, opacity], -1)
+    planes = np.moveaxis(rgb.astype(np.uint16) * 257, -1, 0).reshape(3 * HEIGHT, WIDTH)
+    size = planes.nbytes // 3
+    in_planes = {257: HEIGHT, 258: [16] * 3, 262: 2, 277: 3, 278: HEIGHT, 284: 2, 339: [1] * 3}
+    in_planes |= {273: [8, 8 + size, 8 + 2 * size], 279: [size] * 3}
+    return {
+        "16 bits, white is zero": (tiff(deep, tags=WHITE_IS_ZERO), 255 - levels),
+        "16 bits, big-endian, white is zero": (tiff(deep, ">", WHITE_IS_ZERO), 255 - levels),
+        "12 bits, white is zero": (
+            twelve_bit_tiff().replace(struct.pack("<HHII", 262, 4, 1, 1), struct.pack("<HHII", 262, 4, 1, 0)),
+            np.array([[127, 0]]),
+        ),
+        "32 bits, unsigned": (tiff((SHARES * (2**32 - 1)).astype(np.uint32)), levels),
+        "32 bits, unsigned, big-endian, deflated": (tiff((SHARES * 4e9).astype(np.uint32), ">", packed=True), levels),
+        "32 bits, unsigned, within 8": (tiff(np.rint(levels).astype(np.uint32)), levels),
+        "64 bits, unsigned": (tiff((SHARES * 2.0**63).astype(np.uint64)), levels),
+        "8 bits, signed": (tiff((SHARES * 255 - 128).astype(np.int8)), levels),
+        "16 bits, signed, white is zero": (tiff((DEEP - 32768).astype(np.int16), tags=WHITE_IS_ZERO), 255 - levels),
+        "float of 16 bits": (tiff(SHARES.astype(np.float16)), levels),
+        "float of 32 bits, white is zero": (tiff(SHARES.astype(np.float32), tags=WHITE_IS_ZERO), 255 - levels),
+        "float of 64 bits": (tiff(SHARES), levels),
+        "float of 64 bits, big-endian": (tiff(SHARES, ">"), levels),
+        "float of 64 bits with a hole": (tiff(np.array([[np.nan, 0.5, 1.0]])), np.array([[0, 128, 255]])),
+        "RGB of 16 bits in planes": (tiff(planes, tags=in_planes), rgb),
+        "RGB of floats": (tiff(COLOUR_SHARES.astype(np.float32), tags={262: 2}), rgb),
+        "RGBA of floats": (tiff(with_alpha.astype(np.float32), tags={262: 2, 338: 2}), on_white),
+        "RGBA of floats, multiplied": (
+            tiff((with_alpha * np.dstack([opacity] * 3 + [np.ones_like(opacity)])), tags={262: 2, 338: 1}),
+            on_white,
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", deep_tiffs())
+def test_a_tiff_of_any_numbers_is_shown(name: str) -> None:
+    data, levels = deep_tiffs()[name]
+    levels = levels if levels.ndim == 3 else levels[..., None]
+    assert np.abs(shown(data) - levels).max() <= 1.01
+
+
+@pytest.mark.parametrize("turned", ORIENTED)
+def test_the_orientation_of_a_deep_tiff_is_applied(turned: int) -> None:
+    data, eight = tiff(SHARES, tags={274: turned}), tiff(np.rint(SHARES * 255).astype(np.uint8), tags={274: turned})
+    assert np.abs(shown(data) - shown(eight)).max() <= 1
+
+
+@pytest.mark.parametrize("tags", [{274: 1}, {317: 3}])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_deep_tiff_that_is_cut_off_is_unreadable(share: float, tags: dict[int, int]) -> None:
+    data = saved(Image.fromarray(SHARES.astype(np.float32)), "TIFF", compression="tiff_deflate", tiffinfo=tags)
+    whole = load_image(Media(data=data))
+    assert whole.size == (WIDTH, HEIGHT)
+    with pytest.raises(
+        UnreadableError, match=r"not a readable image \((it is a TIFF image, damaged|image file is trunc|.{5,90}\))"
+    ):
+        load_image(Media(data=data[: int(len(data) * share)]))
+
+
+def test_a_deep_tiff_of_too_many_pixels_is_refused_in_one_line() -> None:
+    data = tiff(SHARES, tags={256: 40_000, 257: 40_000})
+    with pytest.raises(UnreadableError, match="has more than 89,478,485 pixels"):
+        load_image(Media(data=data))
+
+
 def deep_forms() -> dict[str, tuple[bytes, np.ndarray]]:
     """(file, the grey levels of its pixels)."""
     deep, grey = DEEP.astype(np.uint16), GREY_OF_DEEP
@@ -285,8 +384,18 @@ def deep_forms() -> dict[str, tuple[bytes, np.ndarray]]:
             saved(Image.fromarray(np.array([[np.nan, 0.5, 1.0]], np.float32)), "TIFF"),
             np.array([[0, 128, 255]]),
         ),
+        "dark 16-bit PGM": (pgm + eight.astype(">u2").tobytes(), eight / 257),
         "PFM": (saved(Image.fromarray(floats / 65535), "PPM"), stretched),
     }
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 100, 255, 256, 300, 1000, 4095, 65535])
+def test_a_pgm_is_scaled_by_the_largest_value_that_it_declares(most: int) -> None:
+    values = np.rint(SHARES * most).astype(int)
+    pixels = values.astype(">u2" if most > 255 else np.uint8).tobytes()
+    head = f"{WIDTH} {HEIGHT} {most} "
+    for data in (f"P5 {head}".encode() + pixels, f"P2 {head}{' '.join(map(str, values.ravel()))}".encode()):
+        assert np.abs(shown(data) - (values / most * 255)[..., None]).max() <= 1
 
 
 @pytest.mark.parametrize("name", deep_forms())
@@ -307,11 +416,29 @@ def test_a_transparent_value_of_16_bits_is_white() -> None:
     assert shown(data)[0, :, 0].tolist() == [255, 117]
 
 
+@pytest.mark.parametrize(("bits", "clear"), [(2, 1), (2, 2), (4, 1), (4, 5), (4, 15)])
+def test_a_transparent_value_of_fewer_than_8_bits_is_white(bits: int, clear: int) -> None:
+    values = np.arange(8) % 2**bits
+    packed = np.packbits((values[:, None] >> np.arange(bits)[::-1]) & 1).tobytes()
+    data = png(struct.pack(">IIBBBBB", 8, 1, bits, 0, 0, 0, 0), b"\0" + packed, b"tRNS" + struct.pack(">H", clear))
+    expected = np.where(values == clear, 255, values * 255 // (2**bits - 1))
+    assert shown(data)[0, :, 0].tolist() == expected.tolist()
+
+
+def test_a_transparent_colour_of_16_bits_is_white() -> None:
+    rows = b"\0" + np.array([[0, 30_000, 70], [500, 30_000, 70]], ">u2").tobytes()
+    clear = b"tRNS" + struct.pack(">HHH", 0, 30_000, 70)
+    data = png(struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0), rows, clear)
+    assert shown(data)[0].tolist() == [[255, 255, 255], [1, 117, 0]]
+
+
 def test_lab_is_shown_in_its_colours() -> None:
     lab = ImageCms.createProfile("LAB")
     to_lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), lab, "RGB", "LAB")
     soft = Image.fromarray(colours() // 2 + 60)
-    data = saved(ImageCms.applyTransform(soft, to_lab), "TIFF")
+    converted = ImageCms.applyTransform(soft, to_lab)
+    assert converted
+    data = saved(converted, "TIFF")
     off = np.abs(shown(data) - np.asarray(soft).astype(int))
     assert off.mean() <= 2  # steps of 8 bits in Lab are wider than in RGB
     assert off.max() <= 12
@@ -341,7 +468,11 @@ def unreadable() -> dict[str, tuple[bytes, str]]:
         "truncated PNG": (png_file[: len(png_file) // 2], "image file is truncated"),
         "truncated JPEG": (jpeg[: len(jpeg) // 2], "image file is truncated"),
         "truncated GIF": (saved(PICTURE.quantize(64), "GIF")[:500], "image file is truncated"),
-        "truncated TIFF": (saved(PICTURE, "TIFF", compression="tiff_lzw")[:99], "a TIFF image, damaged or cut off"),
+        "truncated TIFF": (
+            saved(PICTURE, "TIFF", compression="tiff_lzw")[:99],
+            "a TIFF image, damaged or cut off, or of a form that",
+        ),
+        "PAM": (b"P7\nWIDTH 1\nHEIGHT 1\nDEPTH 1\nMAXVAL 255\nENDHDR\n0", "a PAM image, which Pillow does not read"),
         "truncated PPM": (saved(PICTURE, "PPM")[:99], "image file is truncated"),
         "truncated WebP": (saved(PICTURE, "WEBP", lossless=True)[:40], "could not create decoder object"),
         "PNG with a broken header": (png_file[:8] + bytes(40), "it is a PNG image, damaged or cut off"),

@@ -189,8 +189,20 @@ def test_a_composite_is_weighted_as_a_samples_reward_is() -> None:
 
 @pytest.mark.parametrize("target", [json.dumps(BOXES), BOXES, np.array(BOXES, dtype=object)])
 def test_structured_targets_may_be_json_text_or_numpy(target) -> None:
-    reward = interop.verl({"verifier": "dynamic_iou", "params": {"answer_coords": "pixels"}}, run=run_calls)
+    reward = interop.verl(
+        {"verifier": "dynamic_iou", "params": {"answer_coords": "relative_1000", "coords": "relative_1000"}},
+        run=run_calls,
+    )
     assert reward("s", json.dumps(BOXES), target)["score"] == 1.0
+
+
+def test_pixels_of_an_image_of_unknown_size_are_refused() -> None:
+    """A right box in the pixels of a resized image would earn 0, and a wrong one 1."""
+    spec: dict[str, Any] = {"verifier": "dynamic_iou", "params": {"answer_coords": "pixels"}}
+    with pytest.raises(UserError, match=r"dynamic_iou: params.answer_size: missing; .* that the model was shown$"):
+        interop.verl(spec, run=run_calls)("s", "[28, 37, 112, 112]", [[84, 112, 336, 336]])
+    spec["params"] |= {"image_size": [840, 560], "answer_size": [280, 186]}
+    assert interop.verl(spec, run=run_calls)("s", "[28, 37, 112, 112]", [[84, 112, 336, 336]])["score"] > 0.9
 
 
 def test_text_that_is_a_target_stays_text() -> None:

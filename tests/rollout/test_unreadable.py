@@ -75,7 +75,8 @@ def test_a_run_stops_with_both_ways_on_and_goes_on_without_the_sample(
     line = last_line(capsys)
     assert line.startswith(f"vlmrl: sample 'picture': media.images.0: {tmp_path}/damaged.png: not a readable image (")
     assert line.endswith(
-        "; replace the file and go on with --resume, or leave such samples out: --resume --data.on_unreadable skip"
+        "; replace the file and go on with --resume --changed-data keep, or leave such samples out: --resume "
+        "--data.on_unreadable skip"
     )
     assert main(["train", run_file, "--resume", "--data.on_unreadable", "skip"]) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "left out" in line]
@@ -99,7 +100,7 @@ def test_a_run_stops_with_both_ways_on_and_goes_on_without_the_sample(
 def test_a_replaced_file_lets_the_run_go_on(run_file: str, tmp_path: Path) -> None:
     assert main(["train", run_file]) == 2
     Image.new("RGB", (56, 56)).save(tmp_path / "damaged.png")
-    assert main(["train", run_file, "--resume"]) == 0
+    assert main(["train", run_file, "--resume", "--changed-data", "keep"]) == 0
     assert not (tmp_path / "runs" / "x" / "unreadable.jsonl").exists()
 
 
@@ -142,3 +143,47 @@ def test_a_dry_run_names_what_would_be_left_out(run_file: str, capsys: pytest.Ca
     assert "sample 'picture': media.images.0" in last_line(capsys)
     assert main(["train", run_file, "--dry-run", "--data.on_unreadable", "skip"]) == 0
     assert "warning: left out: sample 'picture': media.images.0" in capsys.readouterr().err
+
+
+# --- files that are missing when a run starts ---------------------------------------------------------------
+
+
+def test_rows_whose_file_is_missing_are_left_out_and_counted(
+    run_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = [*rows()[:4], row("here", "<image>?", "pictures", images=["here.png"])]
+    some += [row(f"gone{n}", "<image>?", "pictures", images=[f"gone{n}.png"]) for n in range(2)]
+    train = write(tmp_path, "some.jsonl", some)
+    Image.new("RGB", (56, 56)).save(tmp_path / "here.png")
+    answers = {r["id"]: ["2", "3"] for r in some}
+    (tmp_path / "canned.jsonl").write_text(
+        "".join(json.dumps({"id": i, "responses": a}) + "\n" for i, a in answers.items())
+    )
+    flags = ["--data.train", json.dumps([train]), "--run.name", "some", "--run.steps", "3"]
+    flags += ["--rollout.replay.path", str(tmp_path / "canned.jsonl")]
+    assert main(["train", run_file, *flags]) == 2
+    line = last_line(capsys)
+    assert line.startswith(f"vlmrl: sample 'gone0': {tmp_path}/gone0.png: no such file or directory; ")
+    assert line.endswith("or leave such rows out: --data.on_unreadable skip")
+    assert main(["train", run_file, *flags, "--data.on_unreadable", "skip"]) == 0
+    said = capsys.readouterr().err
+    assert f"warning: source 'pictures': 2 of 3 rows lack a file and are left out: sample 'gone0': {tmp_path}" in said
+    folder = tmp_path / "runs" / "some"
+    listed = [json.loads(line)["id"] for line in (folder / "unreadable.jsonl").open()]
+    assert set(listed) == {"gone0", "gone1"}
+    assert sum(line.get("source/pictures/unreadable", 0) for line in metrics(folder)) == len(listed)
+
+
+@pytest.mark.parametrize("kind", ["images", "videos"])
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_a_source_of_which_all_files_are_missing_is_an_error(
+    run_file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str, kind: str
+) -> None:
+    mark = {"images": "<image>?", "videos": "<video>?"}[kind]
+    some = [rows()[0], *(row(f"gone{n}", mark, "pictures", **{kind: [f"gone{n}"]}) for n in range(3))]
+    data = write(tmp_path, "gone.jsonl", some)
+    flags = [f"--data.{split}", json.dumps([data]), "--run.name", "gone", "--data.on_unreadable", "skip"]
+    assert main(["train", run_file, *flags]) == 2
+    assert f"source 'pictures': none of its 3 rows has all its files: sample 'gone0': {tmp_path}/gone0: no such" in (
+        last_line(capsys)
+    )

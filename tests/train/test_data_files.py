@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from helpers.replay_run import write_replay_run
+from PIL import Image
 
 from vlmrl.cli import main
 from vlmrl.train import checkpoint
+from vlmrl.train.data_files import _media_hash
 
 ONE_STEP = ("--run.max_minutes", "1e-6")
 
@@ -90,3 +92,70 @@ def test_a_run_without_a_checkpoint_starts_with_the_rows_of_today(stopped: str, 
     write(tmp_path, range(10, 18))
     assert main(["train", stopped, "--resume"]) == 0
     assert drawn(tmp_path, 1, 2, 3, 4) == {f"s{n}" for n in range(10, 18)}
+
+
+# --- media ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_pictures(tmp_path: Path) -> str:
+    """The file of a run of four steps with a picture in every row, stopped after the first."""
+    rows = []
+    for n in range(8):
+        Image.new("RGB", (56, 56), (n * 9, 0, 0)).save(tmp_path / f"{n}.png")
+        asked = [{"role": "user", "content": f"<image>what is {n} + 1?"}]
+        rows.append(row(n) | {"messages": asked, "media": {"images": [f"{n}.png"]}})
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    sections = {"data": {"train": [str(tmp_path / "train.jsonl")]}, "run": {"steps": 4}, "rollout": {"group": 2}}
+    path = str(write_replay_run(tmp_path, {f"s{n}": [str(n + 1), "0"] for n in range(8)}, **sections))
+    assert main(["train", path, *ONE_STEP]) == 0
+    return path
+
+
+def test_changed_pictures_stop_a_resume_in_one_line(with_pictures: str, tmp_path: Path, capsys) -> None:
+    old = (tmp_path / "3.png").read_bytes()
+    for n in (3, 5):
+        Image.new("RGB", (56, 56), "blue").save(tmp_path / f"{n}.png")
+    assert main(["train", with_pictures, "--resume"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vlmrl: ")]
+    says = "2 images, videos or audio clips have changed since the run started, the first is "
+    assert f"{says}{tmp_path}/3.png; put the earlier files back, or go on with" in line
+    assert line.endswith("(--resume --changed-data keep)")
+    assert main(["train", with_pictures, "--resume", "--changed-data", "keep", *ONE_STEP]) == 0
+    assert main(["train", with_pictures, "--resume", *ONE_STEP]) == 0, "they are now those of the run"
+    (tmp_path / "3.png").write_bytes(old)
+    assert main(["train", with_pictures, "--resume"]) == 2
+
+
+def test_pictures_that_are_as_they_were_or_gone_for_a_while_do_not_count_as_changed(
+    with_pictures: str, tmp_path: Path
+) -> None:
+    old = (tmp_path / "3.png").read_bytes()
+    (tmp_path / "3.png").write_bytes(old)  # another time of change
+    (tmp_path / "3.png").rename(tmp_path / "away.png")
+    flags = ["--data.on_unreadable", "skip"]
+    assert main(["train", with_pictures, "--resume", *flags, *ONE_STEP]) == 0
+    (tmp_path / "away.png").rename(tmp_path / "3.png")
+    assert main(["train", with_pictures, "--resume", *flags, *ONE_STEP]) == 0
+    Image.new("RGB", (56, 56), "blue").save(tmp_path / "3.png")
+    assert main(["train", with_pictures, "--resume", *flags]) == 2
+
+
+@pytest.mark.parametrize("place", [0, 4095, 9000, 12_999])
+def test_a_change_of_the_first_or_the_last_block_is_seen(tmp_path: Path, place: int) -> None:
+    path, data = tmp_path / "x", bytearray(13_000)
+    path.write_bytes(data)
+    before = _media_hash(str(path))
+    data[place] = 1
+    path.write_bytes(data)
+    assert _media_hash(str(path)) != before
+    assert _media_hash(str(tmp_path / "gone")) == 0
+
+
+def test_a_changed_picture_that_no_model_takes_is_found_before_the_next_step(
+    with_pictures: str, tmp_path: Path, capsys
+) -> None:
+    Image.new("RGB", (6000, 20)).save(tmp_path / "7.png")
+    assert main(["train", with_pictures, "--resume", "--changed-data", "keep"]) == 2
+    assert "sample 's7': media.images.0: " in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "runs" / "x" / "rollouts" / "step_000002.parquet").exists()

@@ -102,6 +102,8 @@ def check(options: argparse.Namespace) -> int:
         print(f"vlmrl: {UserError(options.file)}: stopped after {MAX_ERRORS} errors", file=sys.stderr)
         return 2
     _print_counts(checker.counts)
+    if line := checker.plain_boxes.line():
+        print(f"warning: {escaped(line)}")
     if decoder() is None and any("video" in name or "audio" in name for name in checker.counts["modality"]):
         print("videos and audio clips were not decoded, because decord is not installed")
     return 2 if errors else 0

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--changed-data",
         choices=("keep", "reload"),
-        help="with --resume, if a data file has changed: keep the run's copy of the rows, or reload them",
+        help="with --resume, if data or media files have changed: keep the run's copy of the rows, or reload them",
     )
     parser.add_argument("--dry-run", action="store_true", help="check settings, data and prompt lengths; train nothing")
 

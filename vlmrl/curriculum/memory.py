@@ -12,13 +12,14 @@ that is right; with `pass_score`, the share of the responses that reach it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlmrl.errors import UserError
+from vlmrl.errors import UnreadableError, UserError
 from vlmrl.files import whole_file
 from vlmrl.rollout.group import Group
 from vlmrl.sample import Sample
@@ -199,7 +200,10 @@ def content_keys(samples: Iterable[Sample]) -> np.ndarray:
 
 
 def _number(sample: Sample) -> int:
-    return int(sample.key[:16], 16)
+    try:
+        return int(sample.key[:16], 16)
+    except UnreadableError:  # a run may leave it out; its id stands for a content that no other sample has
+        return int(hashlib.sha256(f"unreadable {sample.id}".encode()).hexdigest()[:16], 16)
 
 
 def _first_known(online: np.ndarray, graded: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from vlmrl import catalog
 from vlmrl.data.clips import check_audio, check_video
-from vlmrl.data.frames import Frames, check_frames, media_sizes, stated
+from vlmrl.data.frames import Frames, PlainBoxes, check_frames, media_sizes, stated
 from vlmrl.data.media import load_image
 from vlmrl.data.sample_files import parse_row
 from vlmrl.errors import UserError
@@ -43,6 +43,7 @@ class Checker:
         self.counts: dict[str, Counter[str]] = {
             "source": Counter(), "task": Counter(), "verifier": Counter(), "modality": Counter(), "coords": Counter()
         }  # fmt: skip
+        self.plain_boxes = PlainBoxes()
 
     def errors(self, file: str) -> Iterator[UserError]:
         """Checks the rows of a file; yields what is wrong with a row, in one line that names it.
@@ -73,6 +74,7 @@ class Checker:
         first = self.first_keys.setdefault(bytes.fromhex(sample.key), where)
         if first != where:
             raise UserError(f"{where}: same prompt, media and reward as {first}; drop one of them")
+        self.plain_boxes.observe(where, sample)
         self.counts["source"][sample.source] += 1
         self.counts["task"][sample.task or "-"] += 1
         self.counts["modality"][modality(sample)] += 1
@@ -120,7 +122,7 @@ def check_reward(where: str, sample: Sample) -> None:
             check_frames(sample, model)
         own = Frames("pixels", media_sizes, exact=True)
         frames = own.decided(sample) if sample.boxes else stated(sample)
-        sample = own.filled(sample)
+        sample = own.spelled_out(sample) if sample.boxes else sample
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     sample = sample.model_copy(update={"reward": as_judged(Answered(sample, (), frames))})

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from vlmrl.data.file_kind import file_kind, missing_bytes
+from vlmrl.data.file_kind import file_kind, flac_samples, is_open_ogg, missing_bytes
 from vlmrl.errors import UnreadableError, UserError
 from vlmrl.sample import Media
 
@@ -63,6 +63,9 @@ def check_audio(media: Media) -> None:
             raise _unreadable(media, "audio clip", path, error) from None
     if not samples:
         raise UnreadableError(media.name, "not a readable audio clip (it has no sound)")
+    if samples < (announced := flac_samples(media.read())):
+        why = f"cut off: {samples:,} of its {announced:,} samples are there"
+        raise UnreadableError(media.name, f"not a readable audio clip ({why})")
 
 
 def video_size(media: Media) -> tuple[int, int]:
@@ -86,6 +89,9 @@ def check_head(media: Media, wanted: str) -> None:
         raise UnreadableError(media.name, f"not a readable {wanted} (it is {kind})")
     if missing := missing_bytes(data):
         why = f"cut off: {len(data):,} of its {len(data) + missing:,} bytes are there"
+        raise UnreadableError(media.name, f"not a readable {wanted} ({why})")
+    if is_open_ogg(data):
+        why = "cut off: it stops before the end of its stream"
         raise UnreadableError(media.name, f"not a readable {wanted} ({why})")
 
 

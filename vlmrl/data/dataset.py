@@ -8,18 +8,18 @@ Every sample is validated once while it is streamed into an Arrow table. The row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from vlmrl import catalog
 from vlmrl.config.data import Source
 from vlmrl.data.sample_files import from_parquet_row, parquet_schema, read_samples, to_parquet_row
-from vlmrl.errors import UserError, nearest
+from vlmrl.errors import UnreadableError, UserError, nearest
 from vlmrl.rewards.composite import check_spec
-from vlmrl.sample import MARKS, Sample, sample_from_row
+from vlmrl.sample import MARKS, Media, Sample, sample_from_row
 
 
 class Dataset:
@@ -39,6 +39,18 @@ class Dataset:
         encoded = self._table.data.column("source").dictionary_encode().unify_dictionaries()
         numbers = [chunk.indices.to_numpy().astype(np.int16) for chunk in encoded.chunks]
         return np.concatenate(numbers), tuple(encoded.chunk(0).dictionary.to_pylist())
+
+    def media_files(self) -> Iterator[tuple[int, str]]:
+        """(index of the sample, path) of each medium that is a file; bytes in the rows are not read."""
+        for kind in MARKS:
+            start = 0
+            for chunk in self._table.data.column(kind).chunks:
+                media = chunk.flatten()
+                is_file = media.field("bytes").is_null()
+                index = np.repeat(start + np.arange(len(chunk)), chunk.value_lengths().to_numpy(zero_copy_only=False))
+                files = index[is_file.to_numpy(zero_copy_only=False)]
+                yield from zip(files.tolist(), media.field("path").filter(is_file).to_pylist(), strict=True)
+                start += len(chunk)
 
     def __getitem__(self, index: int) -> Sample:
         where = f"row {index}"
@@ -79,12 +91,38 @@ def _check(sample: Sample) -> None:
             check_spec(spec)
         except UserError as error:
             raise UserError(f"sample {sample.id!r}: {error}") from None
-    for kind in MARKS:
-        for media in getattr(sample.media, kind):
-            try:
-                media.size()
-            except UserError as error:
-                raise error.at(f"sample {sample.id!r}") from None
+
+
+def check_files(data: Dataset, on_unreadable: Literal["stop", "skip"], say: Callable[[str], None]) -> None:
+    """`UserError` for a file of the media that is missing.
+
+    With `skip` it is raised only for a source of which no row is complete; of each other source one line says how many
+    rows will be left out.
+    """
+    numbers, names = data.sources()
+    missing: dict[int, UnreadableError] = {}
+    errors: dict[str, UnreadableError | None] = {}
+    for index, path in data.media_files():
+        if path not in errors:
+            errors[path] = _missing(path)
+        if error := errors[path]:
+            missing.setdefault(index, error.at(f"sample {data[index].id!r}"))
+    if missing and on_unreadable == "stop":
+        raise UserError(f"{missing[min(missing)]}, or leave such rows out: --data.on_unreadable skip")
+    rows, lost = np.bincount(numbers, minlength=len(names)), np.bincount(numbers[list(missing)], minlength=len(names))
+    for number in np.flatnonzero(lost):
+        first = missing[min(index for index in missing if numbers[index] == number)]
+        if lost[number] == rows[number]:
+            raise UserError(f"source {names[number]!r}: none of its {rows[number]} rows has all its files: {first}")
+        say(f"source {names[number]!r}: {lost[number]} of {rows[number]} rows lack a file and are left out: {first}")
+
+
+def _missing(path: str) -> UnreadableError | None:
+    try:
+        Media(path=path).size()
+    except UnreadableError as error:
+        return error
+    return None
 
 
 def entry_samples(entry: Source) -> Iterator[Sample]:

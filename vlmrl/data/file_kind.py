@@ -2,6 +2,8 @@
 
 file_kind(Path("photo.jpg").read_bytes())      "a PNG image", "an HTML page", "a Git LFS pointer; run `git lfs pull`"
 missing_bytes(data)                            how many bytes a container announces that the file does not have
+is_open_ogg(data)                              whether an Ogg file stops before the end of its stream
+flac_samples(data)                             how many samples a FLAC file announces
 """
 
 from __future__ import annotations
@@ -17,6 +19,10 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"GIF8", "a GIF image"),
     (b"II*\0", "a TIFF image"),
     (b"MM\0*", "a TIFF image"),
+    (b"II+\0", "a TIFF image"),
+    (b"MM\0+", "a TIFF image"),
+    (b"P7\n", "a PAM image"),
+    (b"PF\n", "a colour PFM image"),
     (b"8BPS", "a Photoshop image"),
     (b"\xff\x0a", "a JPEG XL image"),
     (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
@@ -36,6 +42,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", "a NumPy array"),
     (b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull`"),
 )
+_FORM = {b"AIFF": "an AIFF audio clip", b"AIFC": "an AIFF audio clip"}
 _RIFF = {b"WEBP": "a WebP image", b"AVI ": "an AVI video", b"WAVE": "a WAV audio clip"}
 _BRANDS = {b"avi": "an AVIF image", b"hei": "a HEIC image", b"hev": "a HEIC image", b"mif": "a HEIC image"} | {
     b"M4A": "an M4A audio clip",
@@ -57,6 +64,8 @@ def file_kind(data: bytes) -> str:
         return "a BMP image"
     if data[:4] == b"RIFF" and data[8:12] in _RIFF:
         return _RIFF[data[8:12]]
+    if data[:4] == b"FORM" and data[8:12] in _FORM:
+        return _FORM[data[8:12]]
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:11], "an MP4 video")
     kinds = (kind for start, kind in _STARTS if data.startswith(start))
@@ -78,11 +87,25 @@ def _kind_of_text(head: bytes) -> str:
 
 
 def missing_bytes(data: bytes) -> int:
-    """Bytes that an MP4, RIFF (AVI, WAV), Matroska or MP3 file announces beyond its end; 0 if it is whole.
+    """Bytes that an MP4, RIFF (AVI, WAV), AIFF, Matroska or MP3 file announces beyond its end; 0 if it is whole.
 
     A decoder may read such a file up to where it is cut off and report nothing.
     """
     return max(0, max(_ends(data), default=0) - len(data))
+
+
+def is_open_ogg(data: bytes) -> bool:
+    """Whether the last page of an Ogg file is cut off, or lacks the mark of the end of its stream (RFC 3533)."""
+    last = end = 0
+    while data[end : end + 4] == b"OggS" and end + 27 <= len(data):
+        last, lengths = end, data[end + 27 : end + 27 + data[end + 26]]
+        end += 27 + data[end + 26] + sum(lengths)
+    return data[:4] == b"OggS" and (end > len(data) or not data[last + 5] & 4)
+
+
+def flac_samples(data: bytes) -> int:
+    """The samples of a channel that a FLAC file announces; 0 for other files and where it does not say."""
+    return int.from_bytes(data[21:26], "big") & (2**36 - 1) if data[:4] == b"fLaC" else 0
 
 
 def _ends(data: bytes) -> Iterator[int]:
@@ -91,6 +114,8 @@ def _ends(data: bytes) -> Iterator[int]:
         (size,) = struct.unpack("<I", data[4:8].ljust(4, b"\0"))
         # Writers that stream leave a placeholder, and some count the first 8 bytes as well.
         yield size if size < 0xFFFFFF00 else 0
+    elif data[:4] == b"FORM":
+        yield 8 + int.from_bytes(data[4:8], "big")
     elif data[4:8] == b"ftyp":
         start = 0
         while start + 16 <= len(data):

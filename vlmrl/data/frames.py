@@ -10,7 +10,8 @@ A model that writes pixels means those of the image that it is shown, which its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from vlmrl.data.clips import video_size
 from vlmrl.data.media import image_size
 from vlmrl.errors import UserError
 from vlmrl.reading.frames import Frame, declared
+from vlmrl.reading.structures import NUMBER
 from vlmrl.rewards.frames import check_gold, decided, has_frame, shapes
 from vlmrl.sample import BOX_MARK, MediaSet, Message, RewardSpec, Sample
 
@@ -43,7 +45,7 @@ class Frames:
         """
         if not any(map(has_frame, sample.reward)):
             return [{} for _ in sample.reward]
-        return decided(sample.reward, media_sizes(sample), self.coords, shown or self.shown(sample))
+        return decided(sample.reward, _sizes_for(sample), self.coords, shown or self.shown(sample))
 
     def filled(self, sample: Sample, shown: Sequence[Size] | None = None) -> Sample:
         """The sample with each `<bbox>` written as the model writes boxes."""
@@ -63,9 +65,23 @@ class Frames:
         Places that stand in it as numbers are in the coordinates of the target. `UserError` where they cannot be
         rewritten.
         """
-        text = self.filled(sample, shown).demonstration or ""
-        if sample.boxes:
-            return text
+        return self.spelled_out(sample, shown).demonstration or ""
+
+    def spelled_out(self, sample: Sample, shown: Sequence[Size] | None = None) -> Sample:
+        """As `filled`, the numbers in the demonstration in the coordinates of the model too."""
+        if sample.demonstration is None:
+            return self.filled(sample, shown)
+        turn = Message(role="assistant", content=self._rewritten(sample, shown))
+        return self.filled(sample.model_copy(update={"messages": (*sample.prompt, turn)}), shown)
+
+    def _rewritten(self, sample: Sample, shown: Sequence[Size] | None) -> str:
+        """The demonstration with the places that stand in it as numbers in the coordinates of the model."""
+        text = sample.demonstration or ""
+        if sample.boxes and not any(map(has_frame, sample.reward)) and (box := plain_box(text)):
+            raise UserError(
+                f"the demonstration holds {box} as numbers, and no target says in which coordinates; put {BOX_MARK} in "
+                "its place, and the box in the field boxes"
+            )
         for spec, params in zip(sample.reward, self.decided(sample, shown), strict=True):
             frame = Frame.of(params)
             if not params or "answer_coords" in spec.params or frame.scale == (1.0, 1.0):
@@ -91,6 +107,7 @@ class Frames:
         try:
             if not sizes:
                 raise ValueError("the sample has no image or video that it could be in; add it to media")
+            _check_named(sample, stated)
             frame = declared(stated, list(box.bbox_2d), sizes)
             frame.check_inside(f"{list(box.bbox_2d)} reaches", *zip(box.bbox_2d[::2], box.bbox_2d[1::2], strict=True))
         except ValueError as error:
@@ -106,7 +123,7 @@ def stated(sample: Sample, reward: Sequence[RewardSpec] = ()) -> list[dict[str, 
     `UserError` as in `Frames.decided`.
     """
     reward = reward or sample.reward
-    return decided(reward, media_sizes(sample) if any(map(has_frame, reward)) else [])
+    return decided(reward, _sizes_for(sample, reward) if any(map(has_frame, reward)) else [])
 
 
 def answered(sample: Sample) -> list[dict[str, Any]]:
@@ -137,3 +154,63 @@ def check_frames(sample: Sample, frames: Frames) -> None:
 def media_sizes(sample: Sample) -> list[Size]:
     """The sizes of the sample's images, or of its videos if it has no image."""
     return [*map(image_size, sample.media.images)] or [*map(video_size, sample.media.videos)]
+
+
+def _sizes_for(sample: Sample, reward: Sequence[RewardSpec] = ()) -> list[Size]:
+    """As `media_sizes`; `UserError` unless it is plain which medium the targets (default: all) are of."""
+    for spec in filter(has_frame, reward or sample.reward):
+        try:
+            _check_named(sample, spec.params)
+        except ValueError as error:
+            raise UserError(f"{spec.verifier}: {error}") from None
+    return media_sizes(sample)
+
+
+def _check_named(sample: Sample, params: Mapping[str, Any]) -> None:
+    """`ValueError` for a place that may be of an image or of a video."""
+    if sample.media.images and sample.media.videos and "image" not in params:
+        raise ValueError(
+            "params.image: missing; the prompt has images and videos, say which image it is of (from 0); for places in "
+            "a video, take the images out of the prompt"
+        )
+
+
+# --- boxes as numbers -------------------------------------------------------------------------------------
+
+_PAIR = rf"\s*({NUMBER})\s*[,，]\s*({NUMBER})\s*"
+_BOX = re.compile(rf"[\[(（]{_PAIR}[,，]{_PAIR}[\])）]|\({_PAIR}\)\s*,?\s*\({_PAIR}\)")
+
+
+def plain_box(text: str) -> str | None:
+    """The first box in a text that stands there as numbers, `[x1, y1, x2, y2]` or `(x1, y1), (x2, y2)`."""
+    for match in _BOX.finditer(text):
+        x1, y1, x2, y2 = (float(number) for number in match.groups() if number is not None)
+        if 0 <= x1 < x2 and 0 <= y1 < y2:
+            return match[0][:60]
+    return None
+
+
+class PlainBoxes:
+    """Counts the samples whose prompts, or demonstrations without a target, have boxes as numbers."""
+
+    def __init__(self) -> None:
+        self.count, self.first = 0, ""
+
+    def observe(self, where: str, sample: Sample) -> None:
+        if not (sample.media.images or sample.media.videos):
+            return
+        has_target = any(map(has_frame, sample.reward))
+        turns = sample.prompt if has_target else sample.messages
+        if box := next(filter(None, (plain_box(turn.content) for turn in turns)), None):
+            self.count += 1
+            self.first = self.first or f"{where}: {box}"
+
+    def line(self) -> str | None:
+        """What to say of them; None if there are none."""
+        if not self.count:
+            return None
+        return (
+            f"boxes stand as numbers in the texts of {self.count} samples (the first is {self.first}), and the model "
+            f"reads them as they stand; if they are not in its coordinates, put {BOX_MARK} in their place, and the "
+            "boxes in the field boxes"
+        )

@@ -24,8 +24,8 @@ from rich.progress import track
 from vlmrl import catalog, evaluate
 from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum.memory import PromptMemory
-from vlmrl.data.dataset import open_dataset
-from vlmrl.errors import UserError
+from vlmrl.data.dataset import check_files, open_dataset
+from vlmrl.errors import UserError, escaped
 from vlmrl.files import whole_file
 from vlmrl.models import seeding
 from vlmrl.models.policy import Policy
@@ -77,6 +77,7 @@ class Grader:
         seeding.seed_everything(config.run.seed)
         self.policy = Policy.load(config.model)
         self.data = open_dataset(config.data.train, parts / "data")
+        check_files(self.data, config.data.on_unreadable, lambda line: print(escaped(line), file=sys.stderr))
         self.memory = PromptMemory(*self.data.sources(), config.sampler.pass_score)
         self.rollouter = Rollouter(config, self.policy, parts)
         self.rollouter.sync(0)

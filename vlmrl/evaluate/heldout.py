@@ -16,7 +16,7 @@ from rich.progress import track
 
 from vlmrl import evaluate
 from vlmrl.config.run_file import RunConfig
-from vlmrl.data.dataset import Dataset, open_dataset
+from vlmrl.data.dataset import Dataset, check_files, open_dataset
 from vlmrl.errors import UserError, escaped
 from vlmrl.files import read_rows
 from vlmrl.models import seeding
@@ -66,6 +66,7 @@ def evaluate_model(config: RunConfig) -> Table:
         rollouter = Rollouter(config, policy, folder)
         try:
             data = open_dataset(config.data.heldout, folder / "heldout")
+            check_files(data, config.data.on_unreadable, lambda line: print(escaped(line), file=sys.stderr))
             table = Evaluator(config, rollouter, ledger, data).run(0, config.model.path)
         finally:
             ledger.close()

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from vlmrl.catalog import default_target, needs_target
-from vlmrl.errors import UserError
+from vlmrl.errors import UserError, escaped
 from vlmrl.files import json_line, read_jsonl, read_rows, whole_file
 from vlmrl.rewards.calls import Call, CallRunner, check_params, is_group_level
 from vlmrl.rewards.composite import Answered, as_judged, check_spec, score_groups
-from vlmrl.rewards.frames import decided
+from vlmrl.rewards.frames import Assumed, decided
 from vlmrl.sample import Sample, sample_from_row
 from vlmrl.verdict import Member, Verdict
 
@@ -154,7 +154,11 @@ def answered_from_row(row: Any, where: str, root: Path | None = None, frames: Fr
 
 
 def score_rows(
-    rows: Sequence[tuple[str, Any]], run: CallRunner, root: Path | None = None, frames: FramesOf = stated_frames
+    rows: Sequence[tuple[str, Any]],
+    run: CallRunner,
+    root: Path | None = None,
+    frames: FramesOf = stated_frames,
+    assumed: Assumed | None = None,
 ) -> list[dict[str, Any]]:
     """The rows with their verdicts; each comes with where it stands.
 
@@ -168,6 +172,10 @@ def score_rows(
     groups = [[one for one, _ in run] for _, run in groupby(zip(answered, keys, strict=True), key=lambda pair: pair[1])]
     joined = [group[0]._replace(members=[one.members[0] for one in group]) for group in groups]
     by_call = iter(run(calls))
+    if assumed:
+        specs = iter([[call] for call in calls]), iter([as_judged(one) for one in answered])
+        for (where, _), has in zip(rows, whole, strict=True):
+            assumed.observe(where, next(specs[has]))
     by_reward = iter([[verdict] for group in score_groups(joined, run) for verdict in group])
     return [answered_row(row, next(by_reward if has else by_call)) for (_, row), has in zip(rows, whole, strict=True)]
 
@@ -187,14 +195,19 @@ def score_file(path: str, out: str, run: CallRunner, frames: FramesOf = stated_f
     """
     rows = read_jsonl(sys.stdin.buffer, "<stdin>") if path == "-" else read_rows(path)
     root = Path() if path == "-" else Path(path).resolve().parent
+    assumed = Assumed()
 
     def score(batch: Sequence[tuple[str, Any]]) -> list[dict[str, Any]]:
-        return score_rows(batch, run, root, frames)
+        return score_rows(batch, run, root, frames, assumed)
 
     if out == "-":
-        return _write_scored(rows, sys.stdout.buffer, score)
-    with whole_file(out) as partial, partial.open("wb") as file:
-        return _write_scored(rows, file, score)
+        count = _write_scored(rows, sys.stdout.buffer, score)
+    else:
+        with whole_file(out) as partial, partial.open("wb") as file:
+            count = _write_scored(rows, file, score)
+    if line := assumed.line():
+        print(f"warning: {escaped(line)}", file=sys.stderr)
+    return count
 
 
 def _write_scored(

@@ -11,7 +11,7 @@ holds what is computed from a frame.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,13 @@ import numpy as np
 from vlmrl import catalog
 from vlmrl.errors import UserError
 from vlmrl.reading.frames import Corner, Frame, declared
+from vlmrl.rewards.calls import Call
 from vlmrl.sample import RewardSpec
 from vlmrl.verdict import Shape
 
 
-def has_frame(spec: RewardSpec) -> bool:
-    """Whether the spec's verifier judges places in an image."""
+def has_frame(spec: RewardSpec | Call) -> bool:
+    """Whether its verifier judges places in an image."""
     return set(Frame._fields) <= set(catalog.parameters(spec.verifier))
 
 
@@ -46,6 +47,12 @@ def decided(
             frame = declared(spec.params, spec.target, sizes)
         except ValueError as error:
             raise UserError(f"{spec.verifier}: {error}") from None
+        if frame.answer_coords == "pixels" and frame.answer_size is None:
+            raise UserError(
+                f"{spec.verifier}: params.answer_size: missing; processors resize images, so answers in pixels need "
+                "the [width, height] of the image that the model was shown"
+                + (", or leave answer_coords out: the model is known" if coords else "")
+            )
         if coords and frame.answer_coords is None and (sizes or shown):
             frame = frame._replace(answer_coords=coords, answer_size=list(shown[frame.image]))
         frames.append({name: value for name, value in frame._asdict().items() if value is not None})
@@ -106,3 +113,30 @@ def _meets(true: Shape, said: Shape) -> bool:
     x, y = said.coords[:2]
     xs, ys = true.coords[::2], true.coords[1::2]
     return min(xs) - 1e-6 <= x <= max(xs) + 1e-6 and min(ys) - 1e-6 <= y <= max(ys) + 1e-6
+
+
+class Assumed:
+    """Counts the rows whose answers are read in the coordinates of their targets, as nothing says in which they are."""
+
+    def __init__(self) -> None:
+        self.count, self.first = 0, ""
+
+    def observe(self, where: str, specs: Iterable[RewardSpec | Call]) -> None:
+        if any(map(_is_assumed, specs)):
+            self.count += 1
+            self.first = self.first or where
+
+    def line(self) -> str | None:
+        """What to say of them; None if there are none."""
+        if not self.count:
+            return None
+        return (
+            f"{self.count} rows (the first is {self.first}) do not say in which coordinates their answers are, so "
+            "these are read in those of the targets; state answer_coords (and answer_size, for pixels) in params"
+        )
+
+
+def _is_assumed(spec: RewardSpec | Call) -> bool:
+    stated = spec.params
+    in_some_pixels = stated.get("answer_coords") == "pixels" and "answer_size" not in stated
+    return has_frame(spec) and ("answer_coords" not in stated or in_some_pixels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vlmrl.config.run_file import RunConfig
+from vlmrl.data.frames import PlainBoxes
 from vlmrl.errors import UnreadableError, UserError
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.formatting import Formatter
@@ -29,8 +30,8 @@ class PromptCheck:
         self.needs_demonstration = self.supervised or (training and config.objective.demonstrations)
         self.sampled = 0 if self.supervised else longest_response(config, formatter)
         self.hints = hook.meta_fields(config.rollout) if training and not self.supervised else {}
-        self.cautions: dict[str, str] = {}
-        """By source, how its rewards pay an answer that says nothing."""
+        self.plain_boxes = PlainBoxes()
+        self._cautions: dict[str, str] = {}  # by source, how its rewards pay an answer that says nothing
         weights = [section.source_weights for section in config.sampler.sections()]
         self.excluded_sources = (
             {name for name in weights[0] if not any(w.get(name) for w in weights)} if training else set()
@@ -48,10 +49,16 @@ class PromptCheck:
             return PromptSize(sample.id, 0, 0, 0)
         self._fits(sample, size)
         for line in filter(None, map(caution, sample.reward)):
-            self.cautions.setdefault(sample.source, line)
+            self._cautions.setdefault(sample.source, line)
+        self.plain_boxes.observe(f"sample {sample.id!r}", sample)
         for name, field in self.hints.items():
             self._hint_fits(sample, name, field)
         return size
+
+    def warnings(self) -> list[str]:
+        """What is to be said of the samples so far, in one line each."""
+        lines = [f"source {source!r}: {line}" for source, line in self._cautions.items()]
+        return [*lines, *filter(None, [self.plain_boxes.line()])]
 
     def encode(self, samples: Sequence[Sample]) -> None:
         """The same check on the encoded prompts, with all media decoded."""

@@ -54,8 +54,8 @@ class SampleReader:
     def _leave_out(self, sample: Sample, error: UnreadableError, step: int, split: str) -> None:
         if self.stops:
             raise UserError(
-                f"{error.where}{error.file}: {error.why}; replace the file and go on with --resume, or leave such "
-                "samples out: --resume --data.on_unreadable skip"
+                f"{error.where}{error.file}: {error.why}; replace the file and go on with --resume --changed-data "
+                "keep, or leave such samples out: --resume --data.on_unreadable skip"
             )
         about = {"step": step, "split": split, "id": sample.id, "source": sample.source}
         line = json_line(about | {"file": error.file, "why": error.why})

@@ -4,7 +4,8 @@
     VLMRL_SERVICE_TOKEN=... vlmrl serve --host 0.0.0.0 --workers 16
 
     POST /judge      {"rows": [{id, verifier, response, target, params?}, ...]}, rows as `vlmrl score` reads them
-                     -> {"verdicts": [[{score, status, parts, answer, why}], ...]}: of each row, of each member
+                     -> {"verdicts": [[{score, status, parts, answer, why}], ...]}: of each row, of each member;
+                     and a "note" if rows do not say in which coordinates their answers are
     GET  /verifiers  the toolkit's version, the limits, and what each verifier is
     GET  /metrics    Prometheus text
     GET  /health     200 while it takes rows
@@ -38,7 +39,8 @@ from typing import Any
 import vlmrl
 from vlmrl import catalog
 from vlmrl.errors import UserError
-from vlmrl.rewards.calls import is_group_level
+from vlmrl.rewards.calls import Call, is_group_level
+from vlmrl.rewards.frames import Assumed
 from vlmrl.rewards.workers import Workers
 from vlmrl.serve.admission import RETRY_AFTER, Arriving, Limits, Refused, Room, calls_from, memory_of
 from vlmrl.serve.dispatch import fingerprint
@@ -212,6 +214,7 @@ class _Service:
                 self.soft_memory.take(held, memory)
                 self.soft_rows.take(held, rows)
             dropped = threading.Event()
+            note = _note(calls)
             judged = asyncio.wrap_future(self.threads[soft].submit(self.run, calls, dropped))
             kept = held.pop_all()
 
@@ -227,23 +230,23 @@ class _Service:
         done, _ = await self._wait(judged, leaving)
         leaving.cancel()
         if judged in done:
-            return _json(_reply(judged.result()))
+            return _json(_reply(judged.result(), note))
         if done:
             judged.cancel()
             raise Refused(500, STOPPED)
-        return StreamingResponse(self._slowly(judged), media_type="application/json")
+        return StreamingResponse(self._slowly(judged, note), media_type="application/json")
 
     async def _wait(self, *futures: asyncio.Future[Any]) -> tuple[set[asyncio.Future[Any]], set[asyncio.Future[Any]]]:
         """Until one of them or the end of the service, at most for a heartbeat."""
         return await asyncio.wait({*futures, self.over}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _slowly(self, judged: asyncio.Future[list[list[Verdict]]]) -> AsyncIterator[str]:
+    async def _slowly(self, judged: asyncio.Future[list[list[Verdict]]], note: str | None) -> AsyncIterator[str]:
         """The verdicts, after a space for every while that they take; an exception breaks the connection."""
         try:
             while not judged.done() and not self.over.done():
                 yield " "
                 await self._wait(judged)
-            yield json.dumps(_reply(judged.result()) if judged.done() else {"error": STOPPED})
+            yield json.dumps(_reply(judged.result(), note) if judged.done() else {"error": STOPPED})
         finally:
             judged.cancel()
 
@@ -277,8 +280,17 @@ async def _left(request: Request) -> None:
         pass
 
 
-def _reply(verdicts: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
-    return {"verdicts": [[asdict(verdict) for verdict in found] for found in verdicts]}
+def _reply(verdicts: Sequence[Sequence[Verdict]], note: str | None) -> dict[str, Any]:
+    fields = [[asdict(verdict) for verdict in found] for found in verdicts]
+    return {"verdicts": fields} | ({"note": note} if note else {})
+
+
+def _note(calls: Sequence[Call]) -> str | None:
+    """What a client should know of the rows as a whole."""
+    assumed = Assumed()
+    for place, call in enumerate(calls):
+        assumed.observe(f"rows.{place}", [call])
+    return assumed.line()
 
 
 def _json(content: dict[str, Any], code: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -3,6 +3,9 @@
 A run trains on its own copy of the rows. Size and content hash of the files that it was made of are in every
 checkpoint, beside the folder of the copy and the hashes of what it holds. So `--resume` notices a changed file or a
 damaged copy, and a reload that is killed before the next checkpoint leaves the earlier copy in force.
+
+Images, videos and audio clips are not copied. Of each file a checkpoint has a hash of its size and of its first and
+last 4 KiB, so that a million of them are compared in minutes; a change in the middle that keeps the size is not seen.
 """
 
 from __future__ import annotations
@@ -10,12 +13,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vlmrl.config.data import DataSettings
+from vlmrl.data.dataset import Dataset
 from vlmrl.errors import UserError
+from vlmrl.files import check_regular
 from vlmrl.train.run_folder import RunFolder
+
+_BLOCK = 4096
 
 
 class DataFiles:
@@ -27,14 +37,16 @@ class DataFiles:
         self.files = {path: _fingerprint(path) for path in paths if Path(path).is_file()}
         self.name = "data"
         self.reloaded = False
+        self.media_changed = False
         self._sealed: dict[str, str] = {}  # hashes of the files of the copy, by their paths in it
+        self._media: np.ndarray | None = None  # of the files that the rows name, in their order; 0: there is none
 
     @property
     def copy(self) -> Path:
         return self.folder.path / self.name
 
     def state_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "files": self.files, "copy": self._sealed}
+        return {"name": self.name, "files": self.files, "copy": self._sealed, "media": self._media}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Compares the files with those of the checkpoint; `UserError` if one has changed and nothing says what then.
@@ -53,7 +65,7 @@ class DataFiles:
             self.name, self.reloaded = f"data_{hashlib.sha256(content).hexdigest()[:8]}", True
         else:
             self.name, self.files = state["name"], known
-            self._sealed = state.get("copy", {})
+            self._sealed, self._media = state.get("copy", {}), state.get("media")
             self._check_copy(changed)
 
     def seal(self) -> None:
@@ -65,6 +77,25 @@ class DataFiles:
                 "on with those of today: --resume --changed-data reload"
             )
         self._sealed = sealed
+
+    def compare_media(self, data: Iterable[Dataset]) -> None:
+        """Compares the media files with those of the checkpoint; `UserError` if some have changed, as for the rows.
+
+        A file that is gone does not count as changed: whether the run goes on without it is another setting.
+        """
+        paths = list(dict.fromkeys(path for one in data for _, path in one.media_files()))
+        now, known = np.fromiter(map(_media_hash, paths), np.int64, len(paths)), self._media
+        if known is not None:
+            changed = np.flatnonzero((now != known) & (now != 0) & (known != 0))
+            if len(changed) and self.folder.changed_data is None:
+                raise UserError(
+                    f"{self.folder.path}: {len(changed)} images, videos or audio clips have changed since the run "
+                    f"started, the first is {paths[changed[0]]}; put the earlier files back, or go on with those of "
+                    "today (--resume --changed-data keep)"
+                )
+            self.media_changed = len(changed) > 0
+            now = np.where(now == 0, known, now)
+        self._media = now
 
     def _check_copy(self, changed: list[str]) -> None:
         """Removes a damaged copy, so that the rows are read again; `UserError` if the files are not the same."""
@@ -84,6 +115,21 @@ class DataFiles:
 def _fingerprint(path: str) -> tuple[int, str]:
     """Size in bytes, and hash of the content."""
     return Path(path).stat().st_size, _hash(Path(path))
+
+
+def _media_hash(path: str) -> int:
+    """64 bits of the size and of the first and last block of a file; 0 for one that cannot be read."""
+    try:
+        size = check_regular(path)
+        with open(path, "rb") as file:
+            ends = file.read(_BLOCK)
+            if size > _BLOCK:
+                file.seek(max(_BLOCK, size - _BLOCK))
+                ends += file.read(_BLOCK)
+    except OSError:
+        return 0
+    digest = hashlib.blake2b(f"{size} ".encode() + ends, digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True) or 1
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -43,7 +43,7 @@ ENCODED_LONGEST = 32
 
 def check_run(config: RunConfig) -> int:
     """A dry run: prints what the run would do; `UserError` for the first error that would stop it."""
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, soft_wrap=True)
     for section in config.sampler.sections():
         catalog.load("samplers", section.name)
     catalog.load("engines", config.rollout.engine)
@@ -61,8 +61,8 @@ def check_run(config: RunConfig) -> int:
                 if split == "train" and missing:
                     missing = {n: f for n, f in missing.items() if not hook.meta_text(sample, f)}
             console.print(f"{name}: {escaped(_name(entry))}: {sources.total()} samples checked, {dict(sources)}")
-        for source, line in check.cautions.items():
-            console.print(f"warning: source {source!r}: {line}")
+        for line in check.warnings():
+            console.print(f"warning: {escaped(line)}")
     for name, field in missing.items():
         console.print(f"warning: no checked sample has meta.{field}, so hook {name!r} does nothing")
     rollout = config.rollout
@@ -108,16 +108,16 @@ def _checked_samples(entry: Source, check: PromptCheck) -> Iterator[Sample]:
     check.encode([longest[1]])
 
 
-def check_training_data(config: RunConfig, formatter: Formatter, planner: Planner, data: Dataset) -> dict[str, str]:
+def check_training_data(config: RunConfig, formatter: Formatter, planner: Planner, data: Dataset) -> list[str]:
     """`UserError` for a sample that does not fit into the run. It also encodes the longest prompts.
 
-    Returns, by source, how its rewards pay an answer that says nothing.
+    Returns what is to be said of them, in one line each.
     """
     check = PromptCheck(config, formatter, training=True, fits_memory=planner.require)
     sizes = (check(sample) for sample in _with_progress_bar(data, "measuring prompts", len(data)))
     for index, _ in heapq.nlargest(ENCODED_LONGEST, enumerate(sizes), key=lambda pair: _length_order(pair[1])):
         check.encode([data[index]])
-    return check.cautions
+    return check.warnings()
 
 
 def _length_order(size: PromptSize) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from vlmrl import catalog
 from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum import create_sampler
 from vlmrl.curriculum.memory import PromptMemory, content_keys
-from vlmrl.data.dataset import open_dataset
+from vlmrl.data.dataset import check_files, open_dataset
 from vlmrl.errors import UserError
 from vlmrl.evaluate.heldout import Evaluator
 from vlmrl.files import remove
@@ -103,6 +103,11 @@ class Trainer:
         self.train_data = open_dataset(config.data.train, self.files.copy / "train")
         heldout = open_dataset(config.data.heldout, self.files.copy / "heldout") if config.data.heldout else None
         self.files.seal()
+        datasets = [self.train_data, *([heldout] if heldout else [])]
+        if self._stored is None or self.files.reloaded:
+            for data in datasets:
+                check_files(data, config.data.on_unreadable, lambda line: folder.say(f"warning: {line}"))
+        self.files.compare_media(datasets)
         self.memory = PromptMemory(*self.train_data.sources(), config.sampler.pass_score)
         if self.files.reloaded:
             self._carry_memory_over()
@@ -112,6 +117,8 @@ class Trainer:
         # After the learner, which has copied the initial weights as the reference of its KL term.
         self._restored("weights", self.policy)
         if self._stored is None or self.files.reloaded:
+            self._load_grades()
+        if self._stored is None or self.files.reloaded or self.files.media_changed:
             self._check_data()
         self.sampler = self._restored("sampler", create_sampler(config.sampler, self.memory, config.run.seed))
         self.rollouter = Rollouter(config, self.policy, folder.path)
@@ -185,15 +192,17 @@ class Trainer:
             gate=make_gate(config, self.policy, self.folder.path, self.folder.say),
         )
 
-    def _check_data(self) -> None:
-        """Loads the grades of a new run and checks its prompts; `UserError` for one that does not fit."""
+    def _load_grades(self) -> None:
+        """Loads the grades of a new run."""
         history = self.config.sampler.history
         if history:
             graded = self.memory.load_grades(history, content_keys(self.train_data))
             self.folder.say(f"{graded} of {len(self.memory)} prompts are graded")
-        cautions = check_training_data(self.config, self.policy.formatter, self.learner.planner, self.train_data)
-        for source, line in cautions.items():
-            self.folder.say(f"warning: source {source!r}: {line}")
+
+    def _check_data(self) -> None:
+        """Checks the prompts; `UserError` for one that does not fit."""
+        for line in check_training_data(self.config, self.policy.formatter, self.learner.planner, self.train_data):
+            self.folder.say(f"warning: {line}")
 
     @property
     def progress(self) -> float:
