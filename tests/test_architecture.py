@@ -33,7 +33,7 @@ HOUSE = {
     "rollout": "reading config rewards data serve models",
     "objectives": "config rollout",
     "monitor": "reading config rewards data rollout",
-    "curriculum": "config data rollout objectives",
+    "curriculum": "config data rollout objectives monitor",
     "evaluate": "reading config rewards data models rollout monitor curriculum",
     "train": "reading config rewards data models rollout objectives monitor curriculum evaluate",
     "bench": "reading config rewards data interop models rollout objectives monitor curriculum train",

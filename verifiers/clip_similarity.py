@@ -56,6 +56,10 @@ _LONGEST = 400_000
 """Characters of an embedding in JSON."""
 _LONGEST_TEXT = 2000
 """Characters of a text; CLIP reads its first 77 tokens."""
+_MOST_BYTES = 64 * 2**20
+"""Bytes of an image file; so many pixels as below take less without compression."""
+_MOST_PIXELS = 4096 * 4096
+"""Pixels of an image; CLIP sees it in a few hundred a side, and its processor holds it several times, as floats."""
 _one_at_a_time = threading.Lock()
 
 
@@ -230,8 +234,12 @@ def _embed_text(folder: str, text: str) -> Vector:
 
 @lru_cache(maxsize=64)
 def _embed_image(folder: str, image: str) -> Vector:
-    pixels = media.load_image(Media.model_validate(image))
-    with _one_at_a_time:
-        clip = _load(folder)
+    file = Media.model_validate(image)
+    with _one_at_a_time:  # the image is inside as well: 32 threads at once would hold 32 of them
+        file.size(_MOST_BYTES)
+        width, height = media.image_size(file)
+        if width * height > _MOST_PIXELS:
+            raise ValueError(f"{file.name}: has more than {_MOST_PIXELS:,} pixels; make the image smaller")
+        clip, pixels = _load(folder), media.load_image(file)
         inputs = clip.processor.image_processor(images=pixels, return_tensors="pt")
         return clip.model.get_image_features(**inputs).pooler_output[0].numpy().astype(np.float64)

@@ -21,6 +21,16 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066
 """Control characters, line separators, marks of writing direction, and halves of characters."""
 
 
+_LOGIN = re.compile(r"(?<=://)[^/?#\s\"'<>]*@")
+NO_LOGIN = "***@"
+"""What stands in a URL in place of its user and password."""
+
+
+def without_logins(text: str) -> str:
+    """The text with the user and password of each URL removed."""
+    return _LOGIN.sub(NO_LOGIN, text)
+
+
 def escaped(text: str, keep: str = "") -> str:
     """The text with control characters written as in Python's source, but for those in `keep`."""
     return _CONTROLS.sub(lambda m: m[0] if m[0] in keep else m[0].encode("unicode_escape").decode(), text)

@@ -7,6 +7,7 @@ with whole_file("scored.jsonl") as partial: ...      write to `partial`, which i
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -14,18 +15,23 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vlmrl.errors import UserError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 BATCH_ROWS = 256
 """Number of rows of a parquet file in memory at the same time."""
+_ROWS_SUM = b"vlmrl.rows.sha256"
 
 
 def read_rows(path: str | Path) -> Iterator[tuple[str, Any]]:
     """Streams `(where, row)` from a .jsonl or .parquet file; `where` names file and row for messages.
 
-    `UserError` if the file does not exist or cannot be read.
+    `UserError` if the file does not exist or cannot be read, and after its last row if `with_checksum` has sealed it
+    and the rows are not those.
     """
     path = Path(path)
     try:
@@ -105,20 +111,41 @@ def json_line(row: Any) -> bytes:
     return (json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
+def with_checksum(table: pa.Table) -> pa.Table:
+    """The table with a checksum of its rows in its metadata, which `read_rows` compares.
+
+    A parquet file has checksums of its pages, but none of its footer: a flipped bit there can rename a column, change
+    its type or leave rows out. A checksum inside the file stays with it when it is copied, and is written at once.
+    """
+    digest = hashlib.sha256()
+    for row in table.to_pylist():
+        digest.update(_row_bytes(row))
+    return table.replace_schema_metadata({_ROWS_SUM: digest.hexdigest().encode()})
+
+
+def _row_bytes(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, default=repr).encode()
+
+
 def _read_parquet(path: Path) -> Iterator[tuple[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
+    number, digest = 0, hashlib.sha256()
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            expected = (file.metadata.metadata or {}).get(_ROWS_SUM)  # files of others have none
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 for row in batch.to_pylist():
                     number += 1
+                    if expected is not None:
+                        digest.update(_row_bytes(row))
                     yield f"{path} row {number}", row
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a name that is not UTF-8
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a readable parquet file after row {number} ({reason})") from None
+    if expected not in (None, digest.hexdigest().encode()):
+        raise UserError(f"{path}: is damaged (its rows do not have the checksum that the file states); put it back")
 
 
 def remove(path: Path) -> None:

@@ -6,6 +6,8 @@ Also grading, which rolls a run's data out with the same engine and verifiers.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from helpers.command import VLMRL
+from helpers.damage import flip, replace_by_folder
 from helpers.replay_run import write_replay_run
 
 from vlmrl import catalog
@@ -159,6 +163,40 @@ def test_grading_does_not_mix_batches_of_other_settings(run_file: Path, capsys, 
         patch.setattr("vlmrl.evaluate.BATCH", 8)
         assert main(["data", "grade", str(run_file), "--out", str(out)]) == 130
     assert "other settings" in refusal(capsys, "data", "grade", run_file, "--out", out, "--sampler.pass_score", "0.5")
+
+
+def test_two_at_once_do_not_grade_into_one_file(run_file: Path, capsys, monkeypatch) -> None:
+    out = run_file.parent / "grades.parquet"
+    grade_batch = Grader._grade
+
+    def meanwhile(grader: Grader, indices: np.ndarray) -> None:
+        other = subprocess.run([*VLMRL, "data", "grade", run_file, "--out", out], capture_output=True, text=True)
+        assert other.returncode == 2
+        assert other.stderr.startswith(f"vlmrl: {out}.parts: is in use by process {os.getpid()} on ")
+        assert other.stderr.count("\n") == 1
+        grade_batch(grader, indices)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Grader, "_grade", meanwhile)
+        assert main(["data", "grade", str(run_file), "--out", str(out)]) == 0
+    assert pq.read_table(out).num_rows == 20
+    assert not Path(f"{out}.parts").exists()
+
+
+@pytest.mark.parametrize("name", ["settings.json", "000000000.parquet"])
+@pytest.mark.parametrize("damage", [flip, replace_by_folder, lambda path: path.write_bytes(b"")])
+def test_damaged_parts_of_grading_are_one_line(
+    run_file: Path, capsys, monkeypatch, name: str, damage: Callable[[Path], object]
+) -> None:
+    out = run_file.parent / "grades.parquet"
+    monkeypatch.setattr("vlmrl.evaluate.BATCH", 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(Grader, "_grade", stopped_at(8))
+        assert main(["data", "grade", str(run_file), "--out", str(out)]) == 130
+    damage(Path(f"{out}.parts") / name)
+    error = refusal(capsys, "data", "grade", run_file, "--out", out)
+    assert str(Path(f"{out}.parts") / name) in error or "other settings" in error
+    assert not out.exists()
 
 
 def stopped_at(place: int) -> Callable[[Grader, np.ndarray], None]:

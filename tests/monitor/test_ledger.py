@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -32,6 +33,7 @@ from rich.progress import Progress
 
 from vlmrl import Media, UserError, Verdict
 from vlmrl.data.media import encode_png
+from vlmrl.files import read_rows
 from vlmrl.monitor.ledger import PICTURES_PER_SOURCE, Ledger
 from vlmrl.monitor.metrics import figures, step_metrics
 from vlmrl.monitor.summary import change, heldout_tables, print_summary, read_metrics, summarise
@@ -175,6 +177,37 @@ def test_every_rollout_is_kept_with_its_verdict(tmp_path: Path) -> None:
     assert (second["score"], second["status"], second["version"]) == (None, "timeout", 2)
     assert (second["finish"], second["kind"], second["forced_tokens"]) == ("length", "hint", 3)
     assert (second["response"], second["answer"]) == ("lone ? surrogate", "?")
+
+
+def test_a_flipped_bit_in_stored_rollouts_is_refused_or_changes_no_row(tmp_path: Path) -> None:
+    """Every byte of the footer, which the checksums of the pages leave out, and some of the pages."""
+    run(tmp_path, 1)
+    file = tmp_path / "rollouts" / "step_000001.parquet"
+    whole, expected = file.read_bytes(), [row for _, row in read_rows(file)]
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    dice, refused = random.Random(0), 0
+    for place in (*range(0, footer, 40), *range(footer, len(whole))):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << dice.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            found = [row for _, row in read_rows(file)]
+        except UserError:
+            refused += 1
+        else:
+            assert found == expected, place
+    assert refused > 100
+
+
+def test_rows_that_are_not_those_of_the_checksum_are_refused(tmp_path: Path) -> None:
+    run(tmp_path, 1)
+    file = tmp_path / "rollouts" / "step_000001.parquet"
+    table = pq.read_table(file)
+    pq.write_table(table.slice(1), file)
+    with pytest.raises(UserError, match="its rows do not have the checksum that the file states"):
+        list(read_rows(file))
+    pq.write_table(table.slice(1).replace_schema_metadata(None), file)  # as files of others
+    assert len(list(read_rows(file))) == table.num_rows - 1
 
 
 def record_steps(ledger: Ledger, steps: range) -> None:

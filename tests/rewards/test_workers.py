@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from vlmrl import catalog
+from vlmrl.errors import UserError
 from vlmrl.rewards import soft_threads
 from vlmrl.rewards import workers as workers_module
 from vlmrl.rewards.calls import Call, run_call, run_calls
@@ -271,3 +272,23 @@ def test_a_target_that_cannot_be_handed_over_costs_its_own_verdict_only(workers)
     assert found[17][0].score is None
     del calls[17], found[17]
     assert found == run_calls(calls)
+
+
+def test_a_verifier_file_that_vanishes_is_the_users_error(tmp_path, capfd):
+    path = tmp_path / "vanishing.py"
+    path.write_text(HOSTILE)
+    catalog.add_verifiers(path)
+    calls = [Call("vanishing", (Member("fine"),), None, {})]
+    try:
+        with Workers(1) as workers:
+            assert workers(calls) == [[Verdict(1.0, answer="fine")]]
+            path.unlink()
+            lost = workers([calls[0]._replace(members=(Member("exit"),))])  # the next process cannot load it
+            assert lost[0][0].status == "error"
+            with pytest.raises(UserError, match=f"{path}: not a verifier file"):
+                workers(calls)
+            path.write_text(HOSTILE)
+            assert workers(calls) == [[Verdict(1.0, answer="fine")]]
+    finally:
+        del catalog._ADDED["vanishing"]
+    assert "Traceback" not in capfd.readouterr().err

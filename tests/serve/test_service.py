@@ -22,9 +22,13 @@ import httpx
 import psutil
 import pytest
 from helpers import hostile_client
+from helpers.command import complains, run
+from helpers.replay_run import write_replay_run
+from helpers.samples import prompt_sample
 from helpers.service import TOKEN, VLMRL, Service, gone, serving
 
 from vlmrl import catalog
+from vlmrl.data.sample_files import write_samples
 from vlmrl.errors import UserError
 from vlmrl.rewards.calls import Call, run_calls
 from vlmrl.serve import client, dispatch
@@ -465,6 +469,8 @@ class Broken(http.server.BaseHTTPRequestHandler):
         elif mode == "cut":
             self.answer(200, b'{"verdicts": [[{"sc', length=10_000)
             self.close_connection = True
+        elif mode == "endless":
+            self.answer(200, b" " * (client.LONGEST_REPLY + 2**20))
         elif mode.isdigit():
             self.answer(int(mode), b"sorry")
         else:
@@ -508,6 +514,7 @@ def test_failures_are_tried_again(broken, tally) -> None:
         "504",
         "hang up",
         "cut",
+        "endless",
         "<html>",
         "[]",
         '{"verdicts": []}',
@@ -558,6 +565,21 @@ def test_a_run_is_judged_by_servers_as_by_itself(service, tmp_path) -> None:
     assert [row["step"] for row in metrics[0]] == [0, 1, 2, 2]
     judged = {name for name in service.metrics() if name.startswith("vlmrl_verdicts_total")}
     assert any('verifier="dynamic_iou"' in name for name in judged)
+
+
+def test_the_password_of_a_server_is_in_no_file_of_a_run(service, tmp_path, model_folder, capsys) -> None:
+    write_samples(tmp_path / "rows.jsonl", [prompt_sample(f"s{number}", "1?") for number in range(2)])
+    sections = {"run": {"steps": 1}, "model": {"path": str(model_folder("qwen2_5_vl"))}}
+    sections |= {"data": {"train": [str(tmp_path / "rows.jsonl")]}, "rollout": {"prompts": 2, "group": 2}}
+    run_file = write_replay_run(tmp_path, {"s0": ["1", "2"], "s1": ["1", "2"]}, **sections)
+    servers = json.dumps([service.url.replace("//", "//me:pass%2Fword@")])
+    assert run(capsys, "train", run_file, "--reward.servers", servers).code == 0
+    folder = tmp_path / "runs" / "x"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert folder / "config.toml" in files
+    assert [path for path in files if b"pass%2Fword" in path.read_bytes() or b"pass/word" in path.read_bytes()] == []
+    complains(run(capsys, "train", folder / "config.toml", "--resume"), "was stored without its password; give")
+    assert run(capsys, "train", folder / "config.toml", "--resume", "--reward.servers", servers).code == 0
 
 
 # --- load -------------------------------------------------------------------------------------------------

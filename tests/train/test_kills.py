@@ -136,17 +136,42 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
+SOMETIMES = """
+def sometimes(response, target):
+    return float(response == target) if response.isdigit() else 1 / 0
+"""
+"""A reward of the user that fails for some answers, which the run then keeps as unscored."""
+
+
+@pytest.mark.timeout(3000)  # all of them take some minutes
 def test_a_damaged_run_is_not_believed(forks: Forks, run_file: Path):
-    """`--resume` and the report of a run one of whose files is damaged: a line and exit code 2, or the same result as
-    of the whole run, or that of another start, which is said."""
+    """Report, score and `--resume` of a run one of whose files is damaged: a line and exit code 2, or the same result
+    as of the whole run, or that of another start, which is said."""
+    own = run_file.parent / "own.py"
+    own.write_text(SOMETIMES)
+    rows = run_file.parent / "rows.jsonl"
+    rows.write_text(rows.read_text().replace('"counting"', '"sometimes"').replace('"target": 1', '"target": "1"'))
     folder, kept = run_file.parent / "runs" / "x", run_file.parent / "kept"
-    assert forks.run(["train", run_file], folder).code == 0
-    expected, page = content(folder), (folder / "report.html").read_bytes()
+    train = ["train", run_file, "--reward.verifiers_path", f"{own}:sometimes"]
+    assert forks.run(train, folder).code == 0
     shutil.copytree(folder, kept)
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file() and path.stat().st_size)
+    answers = [file for file in files if file.name == "unscored.jsonl" or file.parts[0] in ("heldout", "rollouts")]
+    assert len(answers) == 6
+
+    def score(file: Path) -> list[Any]:
+        out = run_file.parent / "scored.jsonl"
+        return ["score", folder / file, "--verifiers-path", f"{own}:sometimes", "--out", out]
+
+    expected, page = content(folder), (folder / "report.html").read_bytes()
+    scored = {}
+    for file in answers:
+        assert forks.run(score(file), folder).code == 0
+        scored[file] = (run_file.parent / "scored.jsonl").read_bytes()
     for file, damage in some([(file, damage) for file in files for damage in DAMAGES]):
         where = f"{file}: {damage}"
-        for command in (["report", folder], ["train", run_file, "--resume"]):
+        scores = score(file if file in answers else random.choice(answers))
+        for command in (["report", folder], scores, [*train, "--resume"]):
             shutil.rmtree(folder)
             shutil.copytree(kept, folder)
             DAMAGES[damage](folder / file)
@@ -159,9 +184,13 @@ def test_a_damaged_run_is_not_believed(forks: Forks, run_file: Path):
             assert done.code == 0, f"{where}: {done}"
             if command[0] == "report":
                 assert (folder / "report.html").read_bytes() == page, where
-                continue
-            now = content(folder)
-            # A run deletes its oldest rollouts, and so may its user.
-            gone = {str(file)} if damage == "gone" and file.parts[0] == "rollouts" else set()
-            differ = [name for name in expected.keys() - gone if now.get(name) != expected[name]]
-            assert not differ or len(said) > 1, f"{where}: {differ} differ, and nothing was said"
+            elif command is scores:
+                now = (run_file.parent / "scored.jsonl").read_bytes()
+                assert now == scored[scores[1].relative_to(folder)], where
+            else:
+                now = content(folder)
+                # A run deletes its oldest rollouts, and its user may delete what could not be judged.
+                may_go = damage == "gone" and (file.parts[0] == "rollouts" or file.name == "unscored.jsonl")
+                compared = expected.keys() - ({str(file)} if may_go else set())
+                differ = [name for name in compared if now.get(name) != expected[name]]
+                assert not differ or len(said) > 1, f"{where}: {differ} differ, and nothing was said"

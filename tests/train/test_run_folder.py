@@ -163,7 +163,7 @@ def test_rows_are_not_mixed_up_if_the_copy_is_gone_as_well(run_file: Path, capsy
 HOLD = """
 import sys, time
 from pathlib import Path
-from vlmrl.train.run_lock import RunLock
+from vlmrl.monitor.run_lock import RunLock
 lock = RunLock(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(600)

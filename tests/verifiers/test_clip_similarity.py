@@ -165,6 +165,15 @@ def test_broken_pictures_and_models_are_never_zero(model: str, tmp_path: Path) -
     verdict = clip.verify("", target, model=model)
     assert (verdict.score, verdict.status) == (None, "bad_target")
     assert "missing.png" in verdict.why
+    large = tmp_path / "large.png"
+    for size, why in (((4097, 4096), "has more than 16,777,216 pixels"), ((1, 1), "bytes, and it may have 67,108,864")):
+        Image.new("1", size).save(large)
+        if size == (1, 1):
+            with large.open("rb+") as file:
+                file.truncate(2**26 + 1)
+        verdict = clip.verify("", target | {"state": {"image": str(large)}}, model=model)
+        assert (verdict.score, verdict.status) == (None, "bad_target")
+        assert why in verdict.why
     (tmp_path / "config.json").write_text("{}")
     verdict = clip.verify("a cat", {"goal": "cat", "baseline": "pet"}, model=str(tmp_path))
     assert (verdict.score, verdict.status) == (None, "error")

@@ -14,6 +14,7 @@ params (answer_coords, answer_size), or --model says who wrote them.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from vlmrl.cli.arguments import add_isolation
 
@@ -30,9 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from vlmrl.data.frames import answered
+    from vlmrl.monitor.records import verify_file
     from vlmrl.rewards.call_rows import score_file
     from vlmrl.rewards.workers import Workers
 
+    if options.file != "-":
+        verify_file(Path(options.file))
     frames = answered
     if options.model:
         from vlmrl.models.policy import answer_frames

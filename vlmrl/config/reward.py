@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, field_serializer, field_validator
 
 from vlmrl.config.section import Section
+from vlmrl.errors import without_logins
 
 
 class MatchedSchedule(Section):
@@ -55,6 +56,11 @@ class RewardSettings(Section):
         description="verifier -> parameter -> [[progress, value], ...], each in force after that share of the steps; "
         "or { part, reached_by, most }, matched to what the policy's answers reach",
     )
+
+    @field_serializer("servers")
+    def _without_logins(self, servers: tuple[str, ...]) -> list[str]:
+        """What is written, to a run folder or a plan, holds no password."""
+        return [without_logins(url) for url in servers]
 
     @field_validator("verifiers_path", mode="before")
     @classmethod

@@ -149,7 +149,10 @@ class PromptMemory:
         import pyarrow.parquet as pq
 
         visited = np.flatnonzero(self.visits_N > 0) if indices is None else indices[self.visits_N[indices] > 0]
-        with whole_file(path) as partial, pq.ParquetWriter(partial, _schema()) as writer:
+        with (
+            whole_file(path) as partial,
+            pq.ParquetWriter(partial, history_schema(), write_page_checksum=True) as writer,
+        ):
             for start in range(0, max(1, len(visited)), CHUNK):
                 writer.write_table(self._table(visited[start : start + CHUNK]))
         return len(visited)
@@ -170,8 +173,8 @@ class PromptMemory:
             "length": self.length_N[indices],
             "version": self.version_N[indices],
         }
-        arrays = [pa.array(columns[field.name]).cast(field.type) for field in _schema()]
-        return pa.Table.from_arrays(arrays, schema=_schema())
+        arrays = [pa.array(columns[field.name]).cast(field.type) for field in history_schema()]
+        return pa.Table.from_arrays(arrays, schema=history_schema())
 
     def load_grades(self, paths: Sequence[str], key_N: np.ndarray) -> int:
         """Takes the grades of exported histories, averaged over the files; returns how many prompts have one.
@@ -210,7 +213,8 @@ def _first_known(online: np.ndarray, graded: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(online), graded, online).astype(np.float32)
 
 
-def _schema() -> Any:
+def history_schema() -> Any:
+    """The columns of a history, as an Arrow schema."""
     import pyarrow as pa
 
     floats = ("pass_rate", "pass_rate_mean", "pass_rate_std", "reward", "spread", "length")
@@ -247,7 +251,8 @@ def _read_history(path: str, names: Sequence[str] = ()) -> Iterator[tuple[np.nda
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:  # else all of a column is fetched at once
+        # With pre_buffer, all of a column would be fetched at once.
+        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
             rows = file.metadata.num_rows
             if missing := {"key", *GRADES} - set(file.schema_arrow.names):
                 raise ValueError(f"it has no column {min(missing)!r}")

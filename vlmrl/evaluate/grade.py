@@ -23,34 +23,45 @@ from rich.progress import track
 
 from vlmrl import catalog, evaluate
 from vlmrl.config.run_file import RunConfig, load_run
-from vlmrl.curriculum.memory import PromptMemory
+from vlmrl.curriculum.memory import PromptMemory, history_schema
 from vlmrl.data.dataset import check_files, open_dataset
 from vlmrl.errors import UserError, escaped
-from vlmrl.files import whole_file
+from vlmrl.files import read_file, whole_file
 from vlmrl.models import seeding
 from vlmrl.models.policy import Policy
+from vlmrl.monitor.run_lock import RunLock
 from vlmrl.rollout.rollouter import Rollouter
 
 
 def grade(files: Sequence[str], overrides: Sequence[str], out: str) -> int:
     """Writes the grades of a run's training data to `out`; returns the number of graded prompts.
 
-    `UserError` if `out` exists, or if its unfinished parts have other settings.
+    `UserError` if `out` exists, if another process writes it, or if its unfinished parts have other settings.
     """
     config = load_run(files, overrides)
     catalog.add_verifiers(*config.reward.verifiers_path)
+    parts = Path(f"{out}.parts")
+    _check_free(out)
+    parts.mkdir(parents=True, exist_ok=True)
+    lock = RunLock(parts)
+    try:
+        _check_free(out)  # again: until the lock was ours, another process may have been at work
+        _prepare_parts(parts, config)
+        grader = Grader(config, parts)
+        try:
+            grader.run()
+        finally:
+            grader.close()
+        count = _join(sorted(parts.glob("*.parquet")), out)
+        shutil.rmtree(parts)
+    finally:
+        lock.release()
+    return count
+
+
+def _check_free(out: str) -> None:
     if Path(out).exists():
         raise UserError(f"{out}: already there; delete it, or name another --out")
-    parts = Path(f"{out}.parts")
-    _prepare_parts(parts, config)
-    grader = Grader(config, parts)
-    try:
-        grader.run()
-    finally:
-        grader.close()
-    count = _join(sorted(parts.glob("*.parquet")), out)
-    shutil.rmtree(parts)
-    return count
 
 
 def _prepare_parts(parts: Path, config: RunConfig) -> None:
@@ -60,7 +71,11 @@ def _prepare_parts(parts: Path, config: RunConfig) -> None:
     included |= {"sampler": {"pass_score"}}
     settings = config.model_dump_json(include=included)
     path = parts / "settings.json"
-    if path.exists() and json.loads(path.read_text()) != json.loads(settings):
+    try:
+        begun = json.loads(read_file(path)) if path.exists() else json.loads(settings)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path}: is damaged; delete {parts} to grade from the start") from None
+    if begun != json.loads(settings):
         raise UserError(f"{parts}: grading was begun with other settings; put them back, or delete the folder")
     if not any(parts.glob("*.parquet")):
         # An earlier try has graded nothing of its copy of the data, and the files may have been fixed since.
@@ -109,9 +124,13 @@ def _join(parts: Sequence[Path], out: str) -> int:
     import pyarrow.parquet as pq
 
     rows = 0
-    with whole_file(out) as partial, pq.ParquetWriter(partial, pq.read_schema(parts[0])) as writer:
+    with whole_file(out) as partial, pq.ParquetWriter(partial, history_schema()) as writer:
         for part in parts:
-            table = pq.read_table(part)
+            try:
+                table = pq.read_table(part, page_checksum_verification=True)
+                writer.write_table(table)
+            except (OSError, ValueError) as error:  # pyarrow's are ValueErrors
+                reason = " ".join(str(error).split())
+                raise UserError(f"{part}: is damaged ({reason:.200}); delete it to grade its prompts again") from None
             rows += table.num_rows
-            writer.write_table(table)
     return rows

@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from vlmrl.data.media import encode_png, load_image
 from vlmrl.errors import UserError, nearest
-from vlmrl.files import whole_file
+from vlmrl.files import whole_file, with_checksum
 from vlmrl.monitor.metrics import Metrics, by, figures, finite, step_metrics, verdict_metrics
 from vlmrl.monitor.sinks import SINKS
 from vlmrl.monitor.summary import Table, heldout_tables, metrics_line, read_metrics
@@ -263,8 +263,7 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> int:
     import pyarrow.parquet as pq
 
     fields = [(name, pa.type_for_alias(_COLUMNS.get(name, "string"))) for name in rows[0]]
+    table = with_checksum(pa.Table.from_pylist(rows, pa.schema(fields)))
     with whole_file(path) as partial:
-        pq.write_table(
-            pa.Table.from_pylist(rows, pa.schema(fields)), partial, compression="zstd", write_page_checksum=True
-        )
+        pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
     return path.stat().st_size

@@ -15,10 +15,10 @@ import re
 from dataclasses import replace
 from urllib.parse import quote, unquote, urlsplit
 
+from vlmrl.errors import without_logins
 from vlmrl.verdict import Verdict
 
 _NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD)$", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)[^/?#\s\"'<>]*@")
 _SHORTEST = 6
 """Characters of a secret. Servers without a key are often given a word such as EMPTY, which texts may contain."""
 _hidden: set[str] = set()
@@ -46,7 +46,7 @@ def without_login(url: str) -> tuple[str, tuple[str, str] | None]:
 
 def redact(text: str) -> str:
     """The text with `***` in the place of every secret."""
-    return _LOGIN.sub("***@", without_secrets(text))
+    return without_logins(without_secrets(text))
 
 
 def without_secrets(text: str) -> str:

@@ -3,7 +3,7 @@
     worker = Worker(deadline=5.0, memory_mb=1024)
     worker.begin([("math", [("It is 3.",)], "3", {})])
     while not worker.pipe.poll(0.02): ...            # worker.left() says how long the answer being judged may take
-    verdicts, seconds = worker.pipe.recv()
+    verdicts, seconds = worker.pipe.recv()           # or a `UserError`: a verifier file of the user is gone
     worker.end()
 
 Calls and verdicts travel as plain tuples: those are pickled several times as fast as the classes.
@@ -28,6 +28,7 @@ from unittest.mock import patch
 import psutil
 
 from vlmrl import catalog
+from vlmrl.errors import UserError
 from vlmrl.rewards.calls import Call, run_call
 from vlmrl.verdict import Member, Status
 
@@ -73,7 +74,7 @@ class Worker:
         self.pipe.close()
 
     def begin(self, calls: Sequence[tuple[Any, ...]]) -> None:
-        """Hands a chunk over; the pipe brings what `_judge_chunk` makes of it."""
+        """Hands a chunk over; the pipe brings what `_judge_chunk` makes of it, or a `UserError`."""
         self.progress[0], self.progress[1] = _IDLE, time.monotonic()
         self.pipe.send(calls)
 
@@ -100,7 +101,11 @@ def _work(pipe: Connection, progress: Any, memory_mb: int, added: Sequence[str])
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     # What a reward function prints must not mix with the rows that a command writes to standard output.
     os.dup2(2, 1)
-    catalog.add_verifiers(*added)
+    broken: UserError | None = None  # a verifier file of the user that is gone, as the reply to every chunk
+    try:
+        catalog.add_verifiers(*added)
+    except UserError as error:
+        broken = error
     limit = psutil.Process().memory_info().vms + memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -109,7 +114,10 @@ def _work(pipe: Connection, progress: Any, memory_mb: int, added: Sequence[str])
             calls = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(_judge_chunk(progress, calls))
+        try:
+            pipe.send(broken or _judge_chunk(progress, calls))
+        except UserError as error:  # it cannot be loaded any more
+            pipe.send(error)
 
 
 def _judge_chunk(progress: Any, calls: Sequence[tuple[Any, ...]]) -> tuple[list[list[tuple[Any, ...]]], list[float]]:

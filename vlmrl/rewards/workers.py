@@ -32,6 +32,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from vlmrl import catalog
+from vlmrl.errors import UserError
 from vlmrl.rewards.calls import Call, run_call
 from vlmrl.rewards.soft_threads import SoftThreads
 from vlmrl.rewards.worker_process import LostError, Worker
@@ -57,7 +58,8 @@ class Workers:
     """A `CallRunner`. `deadline` in seconds and `memory_mb` above what a fresh process holds are per response.
 
     A soft verifier has `SOFT_DEADLINES` times as long, and no memory limit.
-    Safe to call from several threads. Use as a context manager, or `close()`.
+    Safe to call from several threads. Use as a context manager, or `close()`. `UserError` if a process cannot load a
+    verifier file of the user, which may be gone since it was named.
     """
 
     def __init__(self, count: int | None = None, deadline: float = 5.0, memory_mb: int = 1024) -> None:
@@ -197,6 +199,8 @@ class _Batch:
                 self.waiting.appendleft(_Chunk(chunk.indices, chunk.attempts + 1))
             else:
                 self._give_up(chunk.indices, "error", "no process lived long enough to judge it")
+        except UserError:
+            raise
         except Exception as error:  # what cannot be pickled, as it is nested too deeply
             if len(chunk.indices) > 1:
                 self.waiting.extend(_Chunk([i]) for i in chunk.indices)
@@ -277,7 +281,7 @@ class _Seat:
                 if left < worker.deadline / 2 and self.standby is None:
                     # What was judged before the response it is stuck at: so the standby is warm, and nothing is lost.
                     self.standby = self._start(calls[: place or 0])
-            verdicts = worker.pipe.recv()
+            reply = worker.pipe.recv()
         except (EOFError, OSError):
             worker.process.join(1.0)
             code = worker.process.exitcode
@@ -285,7 +289,10 @@ class _Seat:
         if self.standby is not None:
             self.standby.end()
             self.standby = None
-        return verdicts
+        if isinstance(reply, UserError):
+            self._replace()  # the next process may find the file again
+            raise reply
+        return reply
 
     def _start(self, calls: Sequence[Any] | None = None) -> Worker:
         """A process, at work on calls if there are any."""
@@ -308,8 +315,8 @@ class _Seat:
             ended.end()
         if self.worker is not None:
             with suppress(EOFError, OSError):
-                if self.worker.pipe.poll():
-                    return self.worker.pipe.recv()
+                if self.worker.pipe.poll() and not isinstance(reply := self.worker.pipe.recv(), UserError):
+                    return reply
             self.worker.end()
             self.worker = None
         return None

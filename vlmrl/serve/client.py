@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from vlmrl.errors import UserError
+from vlmrl.errors import NO_LOGIN, UserError
 from vlmrl.rewards.calls import Call
 from vlmrl.rewards.redaction import hide, redact, without_login, without_secrets
 from vlmrl.serve.dispatch import FIRST_PAUSE, Batch, Job, Server, TooLong, Unanswered
@@ -28,6 +28,8 @@ CONNECTIONS = 4
 """Requests to one server at one time."""
 SILENCE = 30.0
 """Seconds without a byte after which a server counts as gone; a service sends one every 5."""
+LONGEST_REPLY = 64_000_000
+"""Bytes of a reply; a request has at most `dispatch.BATCH_BYTES`, about two million."""
 START = 30.0
 """Seconds to wait for the first server."""
 
@@ -35,7 +37,8 @@ START = 30.0
 class Remote:
     """A `CallRunner`. Verdicts that are not here after `seconds` are given up. Safe to call from several threads.
 
-    `UserError` if a URL is none, a server refuses the token, or no server answers within half a minute.
+    `UserError` if a URL is none or lacks its password, a server refuses the token, or no server answers within half a
+    minute.
     """
 
     def __init__(self, servers: Sequence[str], token: str | None = None, *, seconds: float = 600.0) -> None:
@@ -45,6 +48,8 @@ class Remote:
         for url in servers:
             if not url.startswith(("http://", "https://")):
                 raise UserError(f"reward.servers: {redact(url)!r} is not a URL; write http://HOST:PORT")
+            if f"://{NO_LOGIN}" in url:
+                raise UserError(f"reward.servers: {url!r} was stored without its password; give the whole URL again")
         self.seconds = seconds
         hide(token)
         self.servers = [Server(*without_login(url.rstrip("/"))) for url in servers]
@@ -131,6 +136,8 @@ class Remote:
                     content += piece
                     if job.over:
                         raise Unanswered("the time is over")
+                    if len(content) > LONGEST_REPLY:
+                        raise Unanswered(f"{server.url}: a reply of more than {LONGEST_REPLY} bytes", counts=True)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unanswered(f"{server.url}: {type(error).__name__}: {error}") from None
         except (httpx.RequestError, RuntimeError) as error:  # RuntimeError: the client was closed meanwhile

@@ -176,6 +176,8 @@ class _Service:
                 code = refused.code
                 headers = {"Retry-After": str(RETRY_AFTER)} if code == 429 else {}
                 return _json({"error": str(refused)}, code, headers)
+            except UserError as error:  # a verifier file that the service was started with is gone
+                return _json({"error": str(error)}, code)
             finally:
                 self.metrics.requests[request.url.path, code] += 1
 

@@ -25,10 +25,10 @@ from vlmrl.config.moved import translated
 from vlmrl.config.run_file import RunConfig, validated
 from vlmrl.errors import UserError, escaped
 from vlmrl.files import remove, whole_file
-from vlmrl.monitor.records import verify
-from vlmrl.train.run_lock import LOCK, RunLock
+from vlmrl.monitor.records import MARKER, verify
+from vlmrl.monitor.run_lock import LOCK, RunLock
 
-MARKER, CONFIG = "run.json", "config.toml"
+CONFIG = "config.toml"
 LEFTOVERS = {LOCK, f".{MARKER}.partial", f".{CONFIG}.partial"}
 """What a start can leave that was killed before it had written its marker."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tomli_w
+from helpers.damage import flip, replace_by_folder
 from helpers.replay_run import write_replay_run
 
 from vlmrl import catalog
@@ -21,6 +22,7 @@ from vlmrl.cli import main
 from vlmrl.config.run_file import load_run
 from vlmrl.curriculum.mixture.fit import Quadratic
 from vlmrl.curriculum.mixture.pilots import Plan
+from vlmrl.monitor.records import Records
 from vlmrl.monitor.summary import read_metrics
 
 SOURCES = ("ocr", "grounding", "counting")
@@ -178,6 +180,52 @@ def test_fit_writes_the_best_weights_as_an_overlay(planned: Path, capsys: pytest
     left_out = [float(rows[f"pilot_{n:02d}"][5]) for n in range(10)]
     rmse = float(np.sqrt(np.mean((np.array(measured) - left_out) ** 2)))
     assert f"RMSE {rmse:.4f}"[:-1] in printed
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        emptied,
+        replace_by_folder,
+        *(
+            pytest.param(lambda path, text=text: path.write_text(text), id=text)
+            for text in (
+                "[[[",
+                "5",
+                "{}",
+                '{"sources": 3}',
+                '{"sources": {}, "steps": 1}',
+                "[run]\nname = 3",
+                "[sampler]\nsource_weights = 3",
+                '{"sources": {"good": {"after": {"mean": NaN}}}, "steps": 1}',
+            )
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["plan.json", "run.toml", "pilot_03.toml", "runs/pilot_03/config.toml", "runs/pilot_03/summary.json"]
+)
+def test_a_damaged_file_is_one_line(planned: Path, capsys, name: str, damage: Callable[[Path], object]) -> None:
+    finish(planned, TRUTH)
+    damage(planned / name)
+    for command in ("fit", "run"):
+        error = refusal(capsys, command, planned, *(["--objective", "good=1"] if command == "fit" else []))
+        assert error.startswith("vlmrl: ")
+        assert str(planned) in error
+
+
+def test_a_pilot_whose_scores_have_changed_is_refused(planned: Path, capsys) -> None:
+    finish(planned, TRUTH)
+    pilot = planned / "runs" / "pilot_03"
+    (pilot / "run.json").write_text("{}")
+    Records(pilot).write(finished=True)
+    assert mix("fit", planned, "--objective", "good=1") == 0
+    flip(pilot / "summary.json")
+    assert "summary.json: is not as the run wrote it" in refusal(capsys, "fit", planned, "--objective", "good=1")
 
 
 def test_fit_weighs_the_held_out_sources(planned: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,6 @@ import json
 import signal
 import subprocess
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ import tomli_w
 
 from vlmrl.config.run_file import RunConfig, load_run
 from vlmrl.curriculum.mixture import fit
+from vlmrl.curriculum.mixture.pilot_files import planned_sources, stored_summary, trained_weights
 from vlmrl.data.dataset import entry_samples
 from vlmrl.errors import UserError, nearest
 from vlmrl.files import whole_file
@@ -67,7 +67,7 @@ class Plan:
         path = Path(folder) / "plan.json"
         if not path.is_file():
             raise UserError(f"{path}: no such file; `vlmrl data mix plan RUN.toml --out {folder}` writes it")
-        sources = json.loads(path.read_text())["sources"]
+        sources = planned_sources(path)
         overlays = sorted(path.parent.glob("pilot_*.toml"))
         pilots = [Pilot(file, load_run([str(path.with_name("run.toml")), str(file)])) for file in overlays]
         for pilot in pilots:
@@ -193,14 +193,14 @@ def heldout_scores(pilot: Pilot) -> dict[str, float]:
     path = pilot.folder / "summary.json"
     if not path.is_file():
         raise UserError(f"{path}: missing, the pilot is not done; `vlmrl data mix run {pilot.overlay.parent}` goes on")
-    trained = tomllib.loads((pilot.folder / "config.toml").read_text())["sampler"]["source_weights"]
+    trained = trained_weights(pilot.folder / "config.toml")
     if trained != pilot.weights:
         raise UserError(f"{pilot.folder}: was trained with {trained}, not as {pilot.overlay} says; delete one of them")
-    summary = json.loads(path.read_text())
+    summary = stored_summary(path)
     if summary["steps"] != pilot.config.run.steps:
         wanted = f"{summary['steps']} steps, not {pilot.config.run.steps}"
         raise UserError(f"{path}: ended after {wanted}; pilots need equal steps: plan without run.max_minutes")
     for source, entry in summary["sources"].items():
-        if "mean" not in entry.get("after", {}):
+        if "mean" not in entry["after"]:
             raise UserError(f"{path}: {source} has no score after training; see why its answers are unscored")
     return {source: entry["after"]["mean"] for source, entry in summary["sources"].items()}

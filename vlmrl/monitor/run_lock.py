@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process at a time works in it.
+"""The lock of a folder: one process at a time works on a run, or grades into one file.
 
 lock = RunLock(folder)      `UserError` if another process holds it
 lock.release()
@@ -35,9 +35,7 @@ class RunLock:
         self._file.seek(0)
         holder = self._file.read().strip()
         if holder:
-            _say(
-                folder, f"{holder:.200} was killed, or its machine stopped, while it held this run: taken over from it"
-            )
+            _say(folder, f"{holder:.200} was killed, or its machine stopped, while it held this: taken over from it")
         self._file.truncate(0)
         self._file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         self._file.flush()
@@ -50,7 +48,7 @@ class RunLock:
             holder = self._file.read().strip() or "another process"
             self._file.close()
             raise UserError(
-                f"{folder}: is in use by {holder:.200}; wait until that ends, or choose another run.name"
+                f"{folder}: is in use by {holder:.200}; wait until that ends, or choose another folder"
             ) from None
         except OSError as error:
             reason = error.strerror or error
