@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from helpers.replay_run import write_replay_run
@@ -87,7 +87,7 @@ def rollout(text: str) -> Rollout:
 
 class TextPrompt:
     modality = "text"
-    vision: ClassVar[dict[str, Any]] = {}
+    shown = ()
 
 
 @pytest.fixture(scope="module")
