@@ -21,6 +21,14 @@ TEXT = {
     "tie_word_embeddings": True,
 }
 VISION = {"depth": 2, "num_heads": 2, "intermediate_size": 48, "spatial_merge_size": 2, "temporal_patch_size": 2}
+RECURRENT = {
+    "num_hidden_layers": 4,
+    "layer_types": ["linear_attention", "linear_attention", "full_attention", "linear_attention"],
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+}
 PIXELS = {"shortest_edge": 16 * 16, "longest_edge": 560 * 560}
 
 
@@ -47,6 +55,14 @@ def create(family: str, folder: Path) -> Path:
         config: Any = hf.Qwen2VLConfig(text_config={**TEXT, "rope_parameters": rope}, vision_config=vision, **tokens)
         model: Any = hf.Qwen2VLForConditionalGeneration
         parts = (hf.Qwen2VLImageProcessor(size=PIXELS), hf.Qwen2VLVideoProcessor(size=PIXELS), hf.Qwen2VLProcessor)
+    elif family == "qwen3_5":
+        vision = {**VISION, "hidden_size": 32, "out_hidden_size": 64, "patch_size": 16, "num_position_embeddings": 64}
+        rope |= {"partial_rotary_factor": 0.5, "mrope_section": [2, 1, 1], "mrope_interleaved": True}
+        text = {**TEXT, **RECURRENT, "rope_parameters": rope}
+        config = hf.Qwen3_5Config(text_config=text, vision_config=vision, **tokens)
+        model = hf.Qwen3_5ForConditionalGeneration
+        images = hf.Qwen2VLImageProcessor(size=PIXELS, patch_size=16)
+        parts = (images, hf.Qwen3VLVideoProcessor(size=PIXELS, patch_size=16), hf.Qwen3VLProcessor)
     else:
         assert family == "qwen3_vl"
         vision = {

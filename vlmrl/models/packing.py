@@ -235,7 +235,7 @@ def build(items: list[Item], *, tree: bool = True) -> Row:
         "input_ids": torch.cat(ids)[None],
         "mm_token_type_ids": torch.cat(types)[None],
         "position_ids": torch.cat(positions, dim=1)[:, None],
-        **_media(items),
+        **_media([item.prompt for item in items]),
     }
     # 4. Which tokens see which: the tree takes the place of a mask.
     if tree:
@@ -244,6 +244,16 @@ def build(items: list[Item], *, tree: bool = True) -> Row:
     return Row(inputs, torch.cat(predictors), torch.cat(targets), spans, items)
 
 
-def _media(items: list[Item]) -> dict[str, torch.Tensor]:
-    keys = dict.fromkeys(key for item in items for key in item.prompt.vision)
-    return {key: torch.cat([i.prompt.vision[key] for i in items if key in i.prompt.vision]) for key in keys}
+def prompt_inputs(prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
+    """The model's arguments for a row of prompts without responses."""
+    return {
+        "input_ids": torch.cat([prompt.input_ids for prompt in prompts])[None],
+        "mm_token_type_ids": torch.cat([prompt.token_types for prompt in prompts])[None],
+        "position_ids": torch.cat([prompt.positions for prompt in prompts], dim=1)[:, None],
+        **_media(prompts),
+    }
+
+
+def _media(prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
+    keys = dict.fromkeys(key for prompt in prompts for key in prompt.vision)
+    return {key: torch.cat([p.vision[key] for p in prompts if key in p.vision]) for key in keys}

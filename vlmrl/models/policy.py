@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vlmrl.errors import UserError
 from vlmrl.models import tiny
 from vlmrl.models.attention.segments import use_batched_segments
 from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
+from vlmrl.models.attention.tree import Sharing, sharing
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.family_config import load_config
 from vlmrl.models.formatting import Formatter
@@ -58,6 +60,8 @@ class Policy:
             attn_implementation={"text_config": TREE_ATTENTION, "vision_config": "sdpa"},
         )
         use_batched_segments(model)
+        for layer in model.model.language_model.layers:  # `Recurrence` may be read and set again in the backward pass
+            layer._can_checkpoint_with_cache = True
         if settings.freeze_vision:
             model.model.visual.requires_grad_(False)
         if settings.gradient_checkpointing:
@@ -80,6 +84,15 @@ class Policy:
     def core(self) -> Any:
         """The transformers model, without the wrapper of an adapter."""
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        return sharing(self.core.config.text_config)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether layers of the model are recurrent."""
+        return self.sharing == "fork"
 
     def train(self, dropout: bool) -> None:
         """Sets training mode, the only one in which transformers checkpoints gradients.
