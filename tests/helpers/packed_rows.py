@@ -28,7 +28,7 @@ def plain_logprobs(policy: Policy, item: Item, response: list[int]) -> torch.Ten
         input_ids=torch.cat([prompt.input_ids, fed])[None],
         mm_token_type_ids=torch.cat([prompt.token_types, torch.zeros_like(fed)])[None],
         attention_mask=torch.ones(1, len(prompt) + len(fed), dtype=torch.long),
-        **prompt.vision,
+        **prompt.features,
     )
     banned = torch.tensor(policy.formatter.placeholder_ids)
     logprobs = log_distribution(out.logits[0, len(prompt) - 1 : -1], banned, 1.0)

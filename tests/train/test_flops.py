@@ -53,7 +53,7 @@ def test_flops_are_those_that_torch_counts(model_folder) -> None:
                 mm_token_type_ids=prompt.token_types[None],
                 position_ids=prompt.positions[:, None],
                 use_cache=False,
-                **prompt.vision,
+                **prompt.features,
             )
         ours = update_flops(core, [group], share_prompt=True)
         fed = sum(len(r.token_ids) - 1 for r in group.rollouts)

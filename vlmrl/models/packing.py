@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 
 from vlmrl.models.attention.tree import Branch, Tree
-from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.encoded_prompt import EncodedPrompt, joined_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ def build(items: list[Item], *, tree: bool = True) -> Row:
         "input_ids": torch.cat(ids)[None],
         "mm_token_type_ids": torch.cat(types)[None],
         "position_ids": torch.cat(positions, dim=1)[:, None],
-        **_media([item.prompt for item in items]),
+        **joined_features([item.prompt for item in items]),
     }
     # 4. Which tokens see which: the tree takes the place of a mask.
     if tree:
@@ -250,10 +250,5 @@ def prompt_inputs(prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
         "input_ids": torch.cat([prompt.input_ids for prompt in prompts])[None],
         "mm_token_type_ids": torch.cat([prompt.token_types for prompt in prompts])[None],
         "position_ids": torch.cat([prompt.positions for prompt in prompts], dim=1)[:, None],
-        **_media(prompts),
+        **joined_features(prompts),
     }
-
-
-def _media(prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
-    keys = dict.fromkeys(key for prompt in prompts for key in prompt.vision)
-    return {key: torch.cat([p.vision[key] for p in prompts if key in p.vision]) for key in keys}

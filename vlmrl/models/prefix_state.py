@@ -120,8 +120,8 @@ def run(policy: Policy, tree: Attends, recurrence: Recurrence, **inputs: torch.T
     cache: dict[str, Any] = {}
     if policy.recurrent:
         # The masks are given, so that transformers does not ask the cache for its sizes.
-        cache = {"past_key_values": recurrence, "attention_mask": {"full_attention": None, "linear_attention": None}}
-    return policy.core.model(**inputs, tree=tree, use_cache=False, **cache).last_hidden_state
+        cache = {"past_key_values": recurrence, "attention_mask": dict.fromkeys(policy.core.config.text_config.layer_types)}
+    return policy.hidden_states(**inputs, tree=tree, use_cache=False, **cache)
 
 
 class PrefixState:

@@ -85,7 +85,7 @@ def vision_flops(visual: Any, prompt: EncodedPrompt) -> float:
     """FLOPs of one forward pass of the vision tower over the media of a prompt."""
     from transformers.vision_utils import get_vision_cu_seqlens, get_vision_window_index
 
-    grids = [prompt.vision[key] for key in ("image_grid_thw", "video_grid_thw") if key in prompt.vision]
+    grids = [prompt.features[key] for key in ("image_grid_thw", "video_grid_thw") if key in prompt.features]
     if not grids:
         return 0.0
     grid, config = torch.cat(grids), visual.config

@@ -59,7 +59,7 @@ class Footprint:
     def of(cls, policy: Policy) -> Footprint:
         """Measures the policy; its weights and the random state do not change."""
         config: Any = policy.core.config
-        text, vision, tower = config.text_config, config.vision_config, policy.core.model.visual
+        text, vision, tower = config.text_config, config.vision_config, policy.visual
         weight = policy.core.lm_head.weight
         saved, plain = _count(policy, training=True), _count(policy, training=False)
         width = tower.blocks[0].attn.qkv.in_features
@@ -127,7 +127,7 @@ def _saved_bytes(policy: Policy, row: Row) -> int:
     nothing_banned = torch.zeros(0, dtype=torch.long, device=policy.device)
     # Not in `policy.forward_context`, because these images must not enter the vision cache.
     with torch.enable_grad(), saved_tensors_hooks(record, lambda saved: saved), policy.autocast():
-        hidden_TH = policy.core.model(**inputs, use_cache=False).last_hidden_state[0]
+        hidden_TH = policy.hidden_states(**inputs, use_cache=False)[0]
         hidden_LH, target_L = hidden_TH[row.predictor_L.to(policy.device)], row.target_L.to(policy.device)
         _scores = token_scores(hidden_LH, policy.core.lm_head.weight, target_L, nothing_banned, compute=policy.compute)
     return sum(sizes_by_storage.values())  # while `_scores` holds the graph, no two storages share an address

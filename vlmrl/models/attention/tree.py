@@ -239,13 +239,13 @@ class _FusedTree(torch.autograd.Function):
         return dq, dk, dv, None, None
 
 
-def sharing(text_config: Any) -> Sharing:
-    """How responses share a computed prompt in the layers of this model."""
+def sharing(text_config: Any, recurrent: tuple[str, ...] = ()) -> Sharing:
+    """How responses share a computed prompt in the layers of this model, of which those types are recurrent."""
     kinds = set(getattr(text_config, "layer_types", None) or ())
     windows = getattr(text_config, "sliding_window", None) is not None and "sliding_attention" in kinds
-    if windows or kinds - {"full_attention", "sliding_attention", "linear_attention"}:
+    if windows or kinds - {"full_attention", "sliding_attention", *recurrent}:
         return "none"
-    return "fork" if "linear_attention" in kinds else "tree"
+    return "fork" if kinds & {*recurrent} else "tree"
 
 
 AttentionInterface.register(NAME, tree_attention)
