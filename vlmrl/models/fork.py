@@ -1,6 +1,6 @@
 """Fork: a prompt that is computed once, and its responses that run from what it left behind, a chunk at a time.
 
-    fork = Fork(item, chunks=[[0, 3], [1, 2]])
+    fork = Fork(item, [[0, 3], [1, 2]])
     for spans, scores in score(policy, fork): ...         vlmrl.models.logprobs
 
 A chunk is a batch of responses, padded on the right: neither attention nor a recurrence carries padding to a real
@@ -11,7 +11,7 @@ nothing, so it is not computed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 
@@ -19,7 +19,7 @@ import torch
 from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
-from vlmrl.models.attention.tree import Sharing
+from vlmrl.models.attention.sharing import Sharing
 from vlmrl.models.packing import Item, Row, Span, Work, build, repeat
 
 
@@ -41,10 +41,11 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Fork:
-    """An item as a prefix and chunks; `chunks` holds the places of their responses in the item."""
+    """An item as a prefix and chunks of its responses."""
 
     item: Item
     order: Sequence[Sequence[int]]
+    """Places in the item of the responses of each chunk."""
 
     @property
     def items(self) -> list[Item]:
@@ -61,7 +62,9 @@ class Fork:
         for chosen in self.order:
             responses = [torch.tensor(self.item.responses[n]) for n in chosen]
             bounds = [*accumulate(map(len, responses), initial=scored)]
-            spans = [Span(self.item.name, numbers[n], a, b) for n, a, b in zip(chosen, bounds, bounds[1:], strict=False)]
+            spans = [
+                Span(self.item.name, numbers[n], a, b) for n, a, b in zip(chosen, bounds, bounds[1:], strict=False)
+            ]
             scored = bounds[-1]
             ids_BT = pad_sequence([response[:-1] for response in responses], batch_first=True)
             if ids_BT.shape[1] == 1:  # recurrent layers have a kernel for single tokens, which has no backward pass
@@ -81,10 +84,13 @@ def rows_of(item: Item, sharing: Sharing) -> list[Row | Fork]:
 
 
 def chunk_work(item: Item, chosen: Sequence[int], block: int = 1) -> Work:
-    """Work of a chunk with its padding; each response takes a multiple of `block` tokens."""
+    """Work of a chunk with its padding, where a response takes a multiple of `block` tokens."""
     responses = [item.responses[n] for n in chosen]
-    longest = max(len(response) for response in responses) - 1
-    padded = -(-longest // block) * block + 1
-    of_one = Work.of_response(item.prompt, padded)
-    total = sum([of_one] * len(responses), start=Work())
-    return Work(total.tokens, total.pairs, sum(map(len, responses)))
+    longest = max(map(len, responses))
+    padded = sum((Work.of_response(item.prompt, rounded(longest, block)) for _ in responses), start=Work())
+    return replace(padded, scored=sum(map(len, responses)))
+
+
+def rounded(tokens: int, block: int) -> int:
+    """The next multiple of `block`."""
+    return -(-tokens // block) * block

@@ -22,8 +22,8 @@ from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.models import tiny
 from vlmrl.models.attention.segments import use_batched_segments
+from vlmrl.models.attention.sharing import Sharing, sharing
 from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
-from vlmrl.models.attention.tree import Sharing, sharing
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.vision_cache import VisionCache

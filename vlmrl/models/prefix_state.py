@@ -24,7 +24,7 @@ from vlmrl.models.packing import prompt_inputs
 from vlmrl.models.policy import Policy
 
 State = tuple[torch.Tensor, torch.Tensor]
-"""Keys and values [B, kv heads, T, D]; or state [B, heads, K, V] and last inputs of the convolution [B, C, kernel - 1]."""
+"""Keys and values [B, kv heads, T, D]; or state [B, heads, K, V] and last inputs of the convolution [B, C, N]."""
 
 
 class Recurrence:
@@ -89,11 +89,11 @@ class Continuation:
         self, module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
     ) -> torch.Tensor:
         # The batch becomes a packed row whose prompt has keys only.
-        rows: Any = query.shape[0], -1
+        rows = query.shape[0]
         query, *own = (x.transpose(0, 1).flatten(1, 2)[None] for x in (query, key, value))
         layer: Any = module.layer_idx
-        keys = (torch.cat(parts, dim=2) for parts in zip(self.keys[layer], own, strict=True))
-        return self.tree.attend(module, query, *keys, scaling)[0].unflatten(0, rows)
+        key, value = (torch.cat(parts, dim=2) for parts in zip(self.keys[layer], own, strict=True))
+        return self.tree.attend(module, query, key, value, scaling)[0].unflatten(0, (rows, -1))
 
 
 class Filled(NamedTuple):
@@ -120,7 +120,8 @@ def run(policy: Policy, tree: Attends, recurrence: Recurrence, **inputs: torch.T
     cache: dict[str, Any] = {}
     if policy.recurrent:
         # The masks are given, so that transformers does not ask the cache for its sizes.
-        cache = {"past_key_values": recurrence, "attention_mask": dict.fromkeys(policy.core.config.text_config.layer_types)}
+        masks = dict.fromkeys(policy.core.config.text_config.layer_types)
+        cache = {"past_key_values": recurrence, "attention_mask": masks}
     return policy.hidden_states(**inputs, tree=tree, use_cache=False, **cache)
 
 

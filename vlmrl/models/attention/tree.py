@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
@@ -27,8 +27,6 @@ from vlmrl.models.attention.block_mask import block_mask
 
 NAME = "vlmrl_tree"
 
-Sharing = Literal["tree", "fork", "none"]
-"""In one packed row; each from the state of the prompt, because a recurrent layer takes no mask; not at all."""
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -209,8 +207,8 @@ class _FusedTree(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
         scale, tree, grad = ctx.scale, ctx.tree, grads[0]
-        # Keys repeated by stride 0 still need a gradient for each repeat, so dk and dv have as many heads as q. A cached
-        # prompt has no queries of its own, which would write its gradients first.
+        # Keys repeated by stride 0 still need a gradient for each repeat, so dk and dv have as many heads as q. A
+        # cached prompt has no queries of its own, which would write its gradients first.
         dq = torch.empty_like(q)
         dk, dv = (q.new_zeros(k.shape) if tree.cached else torch.empty_like(q) for _ in range(2))
         # 1. Each response on itself. The kernel gets the merged output and log-sum-exp, so its probabilities are those
@@ -218,7 +216,9 @@ class _FusedTree(torch.autograd.Function):
         for own in tree.responses:
             rows = tree.queries(own)
             gradient, queries, outputs, sums = (x[:, :, rows] for x in (grad, q, out, lse))
-            a, b, c = _flash_backward(gradient, queries, k[:, :, own], v[:, :, own], outputs, sums, 0.0, True, scale=scale)
+            a, b, c = _flash_backward(
+                gradient, queries, k[:, :, own], v[:, :, own], outputs, sums, 0.0, True, scale=scale
+            )
             dq[:, :, rows], dk[:, :, own], dv[:, :, own] = a, b, c
         # 2. All tokens on their prompt: the prompt itself writes its gradients, its responses add theirs.
         for start, split, end in tree.bounds:
@@ -237,15 +237,6 @@ class _FusedTree(torch.autograd.Function):
                     dk[:, :, prompt] += b
                     dv[:, :, prompt] += c
         return dq, dk, dv, None, None
-
-
-def sharing(text_config: Any, recurrent: tuple[str, ...] = ()) -> Sharing:
-    """How responses share a computed prompt in the layers of this model, of which those types are recurrent."""
-    kinds = set(getattr(text_config, "layer_types", None) or ())
-    windows = getattr(text_config, "sliding_window", None) is not None and "sliding_attention" in kinds
-    if windows or kinds - {"full_attention", "sliding_attention", *recurrent}:
-        return "none"
-    return "fork" if kinds & {*recurrent} else "tree"
 
 
 AttentionInterface.register(NAME, tree_attention)
