@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.models import tiny
 from vlmrl.models.attention.segments import use_batched_segments
+from vlmrl.models.attention.sharing import Sharing, sharing
 from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
@@ -62,6 +64,9 @@ class Policy:
             },
         )
         use_batched_segments(model)
+        if family.recurrent:  # `Recurrence` may be read and set again in the backward pass
+            for layer in model.modules():
+                layer._can_checkpoint_with_cache = True
         if settings.freeze_towers:
             for tower in family.towers:
                 model.get_submodule(tower).requires_grad_(False)
@@ -85,6 +90,15 @@ class Policy:
     def core(self) -> Any:
         """The transformers model, without the wrapper of an adapter."""
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        return sharing(self.core.config.text_config, self.formatter.family.recurrent)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether layers of the model are recurrent."""
+        return self.sharing == "fork"
 
     @property
     def visual(self) -> Any:
