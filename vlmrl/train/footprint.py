@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from vlmrl.models.encoded_prompt import EncodedPrompt
@@ -54,20 +55,23 @@ class Footprint:
     head: float
     """A second gradient of the output head, before it is accumulated, and the head's copy in the compute type."""
     gradients: float
+    kept_token: float
+    """Keys and values of a kept prompt token beside those that are saved: a copy in the chunk, and their gradients."""
 
     @classmethod
     def of(cls, policy: Policy) -> Footprint:
         """Measures the policy; its weights and the random state do not change."""
         config: Any = policy.core.config
-        text, vision, tower = config.text_config, config.vision_config, policy.core.model.visual
+        text, vision, tower = config.text_config, config.vision_config, policy.visual
         weight = policy.core.lm_head.weight
         saved, plain = _count(policy, training=True), _count(policy, training=False)
         width = tower.blocks[0].attn.qkv.in_features
         frozen = not any(parameter.requires_grad for parameter in tower.parameters())
-        mlp_width = max(getattr(vision, "intermediate_size", 0), 4 * width)
+        mlp_width = max(4 * width, *(m.out_features for m in tower.blocks[0].modules() if isinstance(m, nn.Linear)))
         # The gradients that exist at the same time inside a layer, three of the MLP's width and two of the model's, are
         # half of what the layer saves. Recomputed activations take a little more than saved ones (measured).
         live_share = 2.0 if saved.token < plain.token else 0.5
+        head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         trained = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
         return cls(
             saved=saved,
@@ -77,20 +81,21 @@ class Footprint:
             logits=3 * 4.0 * CHUNK * weight.shape[0],
             head=weight.numel() * (4.0 * weight.requires_grad + 2.0 * (policy.compute != torch.float32)),
             gradients=sum(parameter.numel() * parameter.element_size() for parameter in trained),
+            kept_token=2 * policy.compute.itemsize * 2 * text.num_key_value_heads * head_size * text.num_hidden_layers,
         )
 
     def row(self, work: Work) -> float:
         """Peak of a row's forward and backward pass, without accumulated gradients."""
-        kept = self.saved.bytes(work) + self.input_patch * work.patches
+        kept = self.saved.bytes(work) + self.input_patch * work.patches + self.kept_token * work.kept
         head = self.logits * min(1.0, work.scored / CHUNK)
         layer = self.layer_token * work.tokens
         block = self.block_patch * work.patches - self.saved.token * work.tokens  # nothing of the layers is saved then
         return MARGIN * (kept + self.head + max(head, layer, block))
 
     def update(self, works: Sequence[Work]) -> float:
-        """Peak over the rows in this order, with accumulated gradients; the first row has none yet."""
+        """Peak over the passes in this order, with accumulated gradients; the first has none yet, if it is a row."""
         first, *later = (self.row(work) for work in works)
-        return max(first, self.gradients + max(later, default=self.head))
+        return max(first + bool(works[0].kept) * self.gradients, self.gradients + max(later, default=self.head))
 
 
 def _count(policy: Policy, training: bool) -> Saved:
@@ -98,7 +103,8 @@ def _count(policy: Policy, training: bool) -> Saved:
     vision: Any = policy.core.config.vision_config
     merge = vision.spatial_merge_size
     # 1. Bytes saved for five rows (text tokens, side of the image in patches, response tokens) that differ in one size.
-    rows = [(32, 0, 2), (96, 0, 2), (32, 0, 66), (32, 2 * merge, 2), (32, 4 * merge, 2)]
+    # Rows of text differ by 64 tokens, a block of a recurrent layer; in those of images, their tokens replace text.
+    rows = [(32, 0, 2), (96, 0, 2), (32, 0, 66), (28, 2 * merge, 2), (16, 4 * merge, 2)]
     modes = [(module, module.training) for module in policy.model.modules()]
     policy.model.train(training)
     devices = [policy.device] if policy.device.type == "cuda" else []
@@ -110,7 +116,7 @@ def _count(policy: Policy, training: bool) -> Saved:
     short, long, scored_more, small, large = counts
     token = (long - short) / 64
     scored = (scored_more - short) / 64 - token
-    patch = (large - small) / (12 * merge**2) - token / merge**2
+    patch = (large - small) / (12 * merge**2)
     return Saved(short - 33 * token - 2 * scored, token, scored, patch)
 
 
@@ -127,7 +133,7 @@ def _saved_bytes(policy: Policy, row: Row) -> int:
     nothing_banned = torch.zeros(0, dtype=torch.long, device=policy.device)
     # Not in `policy.forward_context`, because these images must not enter the vision cache.
     with torch.enable_grad(), saved_tensors_hooks(record, lambda saved: saved), policy.autocast():
-        hidden_TH = policy.core.model(**inputs, use_cache=False).last_hidden_state[0]
+        hidden_TH = policy.hidden_states(**inputs, use_cache=False)[0]
         hidden_LH, target_L = hidden_TH[row.predictor_L.to(policy.device)], row.target_L.to(policy.device)
         _scores = token_scores(hidden_LH, policy.core.lm_head.weight, target_L, nothing_banned, compute=policy.compute)
     return sum(sizes_by_storage.values())  # while `_scores` holds the graph, no two storages share an address
@@ -149,7 +155,7 @@ def _row(policy: Policy, text: int, side: int, response: int) -> Row:
         vision["image_grid_thw"] = torch.tensor([[1, side, side]])
     types = (ids == config.image_token_id).long()
     prompt = EncodedPrompt("", ids, types, torch.arange(len(ids)).expand(3, -1), len(ids), vision)
-    return build([Item(0, prompt, [[word] * response])])
+    return build([Item(0, prompt, [[word] * response])], tree=policy.sharing == "tree")
 
 
 def _patch_size(vision: Any) -> int:
