@@ -8,7 +8,8 @@ from vlmrl.models.logprobs import log_distribution, score_row
 from vlmrl.models.packing import Item, Row
 from vlmrl.models.policy import Policy
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v")
+"""Families that differ in what a packed row holds."""
 
 
 def make_items(policy: Policy, samples, seed: int = 0) -> list[Item]:

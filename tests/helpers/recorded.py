@@ -44,6 +44,7 @@ def make_prompt(images: int = 1) -> EncodedPrompt:
         positions=ids.expand(3, -1),
         next_position=PROMPT_TOKENS,
         features=vision,
+        modality={0: "text", 1: "image"}.get(images, "images"),
     )
 
 

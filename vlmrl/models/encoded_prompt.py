@@ -47,20 +47,13 @@ class EncodedPrompt:
     """Model inputs of the media: `pixel_values` [N, C], `image_grid_thw` [images, 3] and those of other kinds."""
     kinds: tuple[Kind, ...] = (IMAGE, VIDEO)
     """The kinds of media that the features may hold."""
+    modality: str = "text"
+    """`text`, `image`, `images`, `video` or `audio`: agreement is reported by modality."""
     shown: tuple[tuple[int, int], ...] = ()
     """Sizes (width, height) in which the images, or the videos if there is no image, reach the model."""
 
     def __len__(self) -> int:
         return self.input_ids.shape[0]
-
-    @cached_property
-    def modality(self) -> str:
-        """`text`, `image`, `images`, `video` or `audio`: agreement is reported by modality."""
-        for name, number in (("video", 2), ("audio", 3)):
-            if bool((self.token_types == number).any()):
-                return name
-        images = len(self.features.get(IMAGE.sizes, ()))
-        return "text" if images == 0 else "image" if images == 1 else "images"
 
     @cached_property
     def media(self) -> list[MediaInput]:

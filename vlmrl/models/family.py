@@ -44,9 +44,9 @@ def rotary_3d(model: Any, ids_P: Tensor, types_P: Tensor, sizes: Features) -> Te
     return model.model.get_rope_index(ids_P[None], mm_token_type_ids=types_P[None], **sizes)[0][:, 0]
 
 
-def unchanged(types_P: Tensor, features: Features) -> Features:
-    """The features as the processor gives them."""
-    return features
+def as_processed(types_P: Tensor, features: Features) -> tuple[Tensor, Features]:
+    """Token types [P] and features as the processor gives them."""
+    return types_P, features
 
 
 def last_hidden_states(model: Any, **inputs: Any) -> Tensor:
@@ -99,8 +99,8 @@ class Family:
     """Name of the config of the model within that of the checkpoint; None: the checkpoint is the model."""
     positions: Callable[[Any, Tensor, Tensor, Features], Tensor] = rotary_3d
     """Model without weights, ids [P], token types [P], features without values -> positions [3, P]."""
-    model_features: Callable[[Tensor, Features], Features] = unchanged
-    """Token types [P] and features of a prompt from the processor -> features as the model takes them."""
+    media_inputs: Callable[[Tensor, Features], tuple[Tensor, Features]] = as_processed
+    """Token types [P] and features of a prompt, from the processor -> both as the model takes them."""
     hidden_states: Callable[..., Tensor] = last_hidden_states
     """Model and its inputs -> last hidden states [B, T, H]."""
     towers: tuple[str, ...] = ("model.visual",)

@@ -267,15 +267,18 @@ class Formatter:
             values = {kind.values for kind in self.family.kinds}
             sizes = {name: value for name, value in features.items() if name not in values}
             positions = self.family.positions(self._model, input_ids, token_types, sizes)
+        shown = self._sizes(features)
+        token_types, taken = self.family.media_inputs(token_types, features)
         return EncodedPrompt(
             sample_id=sample.id,
             input_ids=input_ids,
             token_types=token_types,
             positions=positions,
             next_position=int(positions.max()) + 1,
-            features=dict(self.family.model_features(token_types, features)),
+            features=dict(taken),
             kinds=self.family.kinds,
-            shown=self._sizes(features),
+            modality=_modality(sample),
+            shown=shown,
         )
 
     def _sizes(self, features: dict[str, torch.Tensor]) -> tuple[Size, ...]:
@@ -329,6 +332,14 @@ def _mismatch(sample: Sample, kind: str, tokens: int, features: int) -> UserErro
         "the text holds a placeholder token of its own, the chat template drops media, or the processor "
         "does not fit the model"
     )
+
+
+def _modality(sample: Sample) -> str:
+    if sample.media.videos:
+        return "video"
+    if sample.media.audios:
+        return "audio"
+    return {0: "text", 1: "image"}.get(len(sample.media.images), "images")
 
 
 def _take(batch: Any, key: str, count: int, cursors: Counter[str]) -> torch.Tensor:

@@ -6,6 +6,7 @@ A folder or hub id of any supported family loads through `Policy.load`; "tiny" i
 from __future__ import annotations
 
 import atexit
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -210,13 +211,21 @@ def answer_frames(path: str, max_pixels: int | None = None) -> Callable[[Sample]
     return Formatter.load(resolve(path), ModelSettings(max_pixels=max_pixels)).frames.decided
 
 
+def _language_maps(model: Any) -> str:
+    """Regular expression over the names of the linear maps of the language layers."""
+    layers = model.get_decoder().layers
+    place = next(name for name, module in model.named_modules() if module is layers)
+    names = {name.partition(".")[2] for name, m in layers.named_modules() if isinstance(m, torch.nn.Linear)}
+    return rf"{re.escape(place)}\.\d+\.({'|'.join(map(re.escape, sorted(names)))})"
+
+
 def _with_lora(model: Any, settings: LoraSettings) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        target_modules=settings.targets,
+        target_modules=settings.targets or _language_maps(model),
         task_type="CAUSAL_LM",
     )
     try:

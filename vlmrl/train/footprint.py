@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from vlmrl.models.encoded_prompt import EncodedPrompt
@@ -66,7 +67,7 @@ class Footprint:
         saved, plain = _count(policy, training=True), _count(policy, training=False)
         width = tower.blocks[0].attn.qkv.in_features
         frozen = not any(parameter.requires_grad for parameter in tower.parameters())
-        mlp_width = max(getattr(vision, "intermediate_size", 0), 4 * width)
+        mlp_width = max(4 * width, *(m.out_features for m in tower.blocks[0].modules() if isinstance(m, nn.Linear)))
         # The gradients that exist at the same time inside a layer, three of the MLP's width and two of the model's, are
         # half of what the layer saves. Recomputed activations take a little more than saved ones (measured).
         live_share = 2.0 if saved.token < plain.token else 0.5
