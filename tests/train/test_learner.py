@@ -99,7 +99,9 @@ def test_adapters_score_without_their_dropout(model_folder, mixed_samples, objec
         assert max(stats.diff_max for group in groups for stats in group.stats) < 1e-4
 
 
-@pytest.mark.parametrize("change", [{"row_tokens": 60}, {"mode": "plain"}, {"mode": "fork"}, {"mode": "fork", "row_tokens": 60}])
+@pytest.mark.parametrize(
+    "change", [{"row_tokens": 60}, {"mode": "plain"}, {"mode": "fork"}, {"mode": "fork", "row_tokens": 60}]
+)
 def test_rows_are_gradient_accumulation_and_nothing_else(model_folder, mixed_samples, change):
     """However the batch is cut into rows, the update is the same."""
     results = []
