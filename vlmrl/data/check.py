@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from vlmrl import catalog
-from vlmrl.data.clips import check_audio, check_video
+from vlmrl.data.audio import check_audio
+from vlmrl.data.clips import check_video
 from vlmrl.data.frames import Frames, check_frames, media_sizes, stated
 from vlmrl.data.media import load_image
 from vlmrl.data.sample_files import parse_row

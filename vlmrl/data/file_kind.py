@@ -26,6 +26,12 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"ID3", "an MP3 audio clip"),
     (b"\xff\xfb", "an MP3 audio clip"),
     (b"\xff\xf3", "an MP3 audio clip"),
+    (b"\xff\xfa", "an MP3 audio clip"),
+    (b"\xff\xf2", "an MP3 audio clip"),
+    (b"\xff\xf1", "an AAC audio clip"),
+    (b"\xff\xf9", "an AAC audio clip"),
+    (b"RF64", "a WAV audio clip"),
+    (b".snd", "an AU audio clip"),
     (b"%PDF", "a PDF"),
     (b"%!PS", "a PostScript document"),
     (b"PK\x03\x04", "a ZIP archive"),
@@ -57,6 +63,8 @@ def file_kind(data: bytes) -> str:
         return "a BMP image"
     if data[:4] == b"RIFF" and data[8:12] in _RIFF:
         return _RIFF[data[8:12]]
+    if data[:4] == b"FORM" and data[8:11] == b"AIF":
+        return "an AIFF audio clip"
     if data[4:8] == b"ftyp":
         return _BRANDS.get(data[8:11], "an MP4 video")
     kinds = (kind for start, kind in _STARTS if data.startswith(start))
@@ -78,7 +86,7 @@ def _kind_of_text(head: bytes) -> str:
 
 
 def missing_bytes(data: bytes) -> int:
-    """Bytes that an MP4, RIFF (AVI, WAV), Matroska or MP3 file announces beyond its end; 0 if it is whole.
+    """Bytes that an MP4, RIFF (AVI, WAV), AIFF, Ogg, Matroska or MP3 file announces beyond its end; 0 if it is whole.
 
     A decoder may read such a file up to where it is cut off and report nothing.
     """
@@ -91,6 +99,14 @@ def _ends(data: bytes) -> Iterator[int]:
         (size,) = struct.unpack("<I", data[4:8].ljust(4, b"\0"))
         # Writers that stream leave a placeholder, and some count the first 8 bytes as well.
         yield size if size < 0xFFFFFF00 else 0
+    elif data[:4] == b"RF64" and data[12:16] == b"ds64":
+        yield int.from_bytes(data[20:28], "little")
+    elif data[:4] == b"FORM" and data[8:11] == b"AIF":
+        yield 8 + int.from_bytes(data[4:8], "big")
+    elif data[:4] == b"OggS" and (page := data.rfind(b"OggS\0")) >= 0:
+        # A page is a head of 27 bytes, the sizes of its segments, and the segments.
+        segments = data[page + 26] if page + 26 < len(data) else 0
+        yield page + 27 + segments + sum(data[page + 27 : page + 27 + segments])
     elif data[4:8] == b"ftyp":
         start = 0
         while start + 16 <= len(data):
