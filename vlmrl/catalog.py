@@ -37,6 +37,7 @@ REQUIRED = {
     "samplers": ("create",),
     "engines": ("create",),
     "objectives": ("PRESET",),
+    "families": ("FAMILY",),
 }
 """What every file of a kind has."""
 _ADDED: dict[str, Added] = {}

@@ -64,7 +64,7 @@ def test_the_size_that_is_computed_is_the_size_that_is_encoded(family, formatter
     made = formatter(family)
     for size in ((840, 560), (30, 900), (17, 23), (1200, 90)):
         (prompt,) = made.encode([sample(media={"images": [picture(*size)]}, target=[[1, 1, 9, 9]])])
-        assert made.shown(prompt) == [shown_size(made.processor.image_processor, size)]
+        assert prompt.shown == (shown_size(made.processor.image_processor, size),)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -94,7 +94,7 @@ def test_places_in_a_video_are_those_of_its_frames(family, formatter, mixed_samp
     target = {"verifier": "dynamic_iou", "target": [[2, 2, size[0] / 2, size[1] / 2]], "params": {}}
     one = Sample.model_validate(clip.model_dump() | {"reward": [target]})
     (prompt,) = made.encode([one])
-    before, after = made.frames.decided(one), made.frames.decided(one, made.shown(prompt))
+    before, after = made.frames.decided(one), made.frames.decided(one, prompt.shown)
     assert before == after
     assert after[0]["image_size"] == list(size)
     check_frames(one, made.frames)

@@ -8,7 +8,8 @@ from vlmrl.models.logprobs import log_distribution, score_row
 from vlmrl.models.packing import Item, Row
 from vlmrl.models.policy import Policy
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v")
+"""Families that differ in what a packed row holds."""
 
 
 def make_items(policy: Policy, samples, seed: int = 0) -> list[Item]:
@@ -28,7 +29,7 @@ def plain_logprobs(policy: Policy, item: Item, response: list[int]) -> torch.Ten
         input_ids=torch.cat([prompt.input_ids, fed])[None],
         mm_token_type_ids=torch.cat([prompt.token_types, torch.zeros_like(fed)])[None],
         attention_mask=torch.ones(1, len(prompt) + len(fed), dtype=torch.long),
-        **prompt.vision,
+        **prompt.features,
     )
     banned = torch.tensor(policy.formatter.placeholder_ids)
     logprobs = log_distribution(out.logits[0, len(prompt) - 1 : -1], banned, 1.0)

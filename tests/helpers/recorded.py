@@ -43,7 +43,8 @@ def make_prompt(images: int = 1) -> EncodedPrompt:
         token_types=ids,
         positions=ids.expand(3, -1),
         next_position=PROMPT_TOKENS,
-        vision=vision,
+        features=vision,
+        modality={0: "text", 1: "image"}.get(images, "images"),
     )
 
 

@@ -13,8 +13,8 @@ from vlmrl.models.policy import Policy
 VARIANTS = {
     "lora": {"lora": LoraSettings(rank=4, alpha=8)},
     "lora, trained tower": {"lora": LoraSettings(rank=4, alpha=8, targets=r".*\.(q_proj|v_proj|qkv|proj)")},
-    "frozen tower": {"freeze_vision": True},
-    "frozen tower, checkpointing": {"freeze_vision": True, "gradient_checkpointing": True},
+    "frozen tower": {"freeze_towers": True},
+    "frozen tower, checkpointing": {"freeze_towers": True, "gradient_checkpointing": True},
     "lora, checkpointing": {"lora": LoraSettings(rank=4, alpha=8), "gradient_checkpointing": True},
 }
 

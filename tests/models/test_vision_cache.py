@@ -19,7 +19,7 @@ from vlmrl.rollout.engines.hf import create
 
 
 def load(folder, **settings) -> Policy:
-    return Policy.load(ModelSettings(path=str(folder), device="cpu", freeze_vision=True, **settings))
+    return Policy.load(ModelSettings(path=str(folder), device="cpu", freeze_towers=True, **settings))
 
 
 def logprobs(policy: Policy, samples) -> torch.Tensor:

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from helpers.replay_run import write_replay_run
@@ -87,7 +87,7 @@ def rollout(text: str) -> Rollout:
 
 class TextPrompt:
     modality = "text"
-    vision: ClassVar[dict[str, Any]] = {}
+    shown = ()
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +240,7 @@ def test_a_specs_own_answer_coords_hold_for_it_alone(model_folder, samples, tmp_
     picture = Image.new("RGB", (560, 420), "white")  # shown to the model at less than half its size
     image = image.model_copy(update={"media": MediaSet(images=(Media(data=encode_png(picture)),))})
     (prompt,) = small.encode([image])
-    _, rows, columns = prompt.vision["image_grid_thw"][0].tolist()
+    _, rows, columns = prompt.features["image_grid_thw"][0].tolist()
     size = [560, 420]
     assert columns * 14 < 280
     target = [0, 0, *(side / 2 for side in size)]

@@ -118,11 +118,11 @@ def with_system_turn(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def blue_first(prompt: EncodedPrompt) -> EncodedPrompt:
-    if not prompt.vision:
+    if not prompt.features:
         return prompt
-    pixels = prompt.vision["pixel_values"]
+    pixels = prompt.features["pixel_values"]
     swapped = pixels.view(len(pixels), 3, -1).flip(1).reshape(pixels.shape)
-    return replace(prompt, vision=prompt.vision | {"pixel_values": swapped})
+    return replace(prompt, features=prompt.features | {"pixel_values": swapped})
 
 
 def opened_twice(prompt: EncodedPrompt) -> EncodedPrompt:
@@ -148,7 +148,7 @@ def answer_one_later(prompt: EncodedPrompt) -> EncodedPrompt:
 
 def stale_cache(policy: Policy, samples: Sequence[Sample]) -> list[list[Rollout]]:
     """Embeddings of the tower as it was before its weights were replaced behind the cache's back."""
-    engine_policy = load(freeze_vision=True)
+    engine_policy = load(freeze_towers=True)
     tower = engine_policy.core.model.visual
     trained = {name: value.clone() for name, value in tower.state_dict().items()}
     prompts = policy.formatter.encode(samples)
@@ -168,7 +168,7 @@ def stale_cache(policy: Policy, samples: Sequence[Sample]) -> list[list[Rollout]
 
 def one_stale_embedding(policy: Policy, samples: Sequence[Sample]) -> list[list[Rollout]]:
     """The features of one image, upside down."""
-    engine_policy = load(freeze_vision=True)
+    engine_policy = load(freeze_towers=True)
     prompts = policy.formatter.encode(samples)
     cache = engine_policy.vision_cache
     assert cache is not None

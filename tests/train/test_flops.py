@@ -41,7 +41,7 @@ def test_flops_of_a_small_update_by_hand(geometry, policy) -> None:
 
 def test_flops_are_those_that_torch_counts(model_folder) -> None:
     """For each family: a forward pass of the model itself over a prompt with an image that has broken windows."""
-    for family in ("qwen2_5_vl", "qwen2_vl", "qwen3_vl"):
+    for family in ("qwen2_5_vl", "qwen2_vl", "qwen3_vl", "glm4v"):
         geometry = replace(small(model_folder(family)), image=(336, 196))
         policy = geometry.load()
         policy.model.set_attn_implementation("eager")
@@ -53,7 +53,7 @@ def test_flops_are_those_that_torch_counts(model_folder) -> None:
                 mm_token_type_ids=prompt.token_types[None],
                 position_ids=prompt.positions[:, None],
                 use_cache=False,
-                **prompt.vision,
+                **prompt.features,
             )
         ours = update_flops(core, [group], share_prompt=True)
         fed = sum(len(r.token_ids) - 1 for r in group.rollouts)

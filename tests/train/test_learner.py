@@ -161,7 +161,7 @@ def test_unscored_rollouts_take_no_part(model_folder, mixed_samples):
 
 
 def test_a_frozen_tower_does_not_move(model_folder, mixed_samples):
-    policy = load(model_folder, freeze_vision=True)
+    policy = load(model_folder, freeze_towers=True)
     before = weights(policy)
     learner_of(policy).update(make_groups(policy, mixed_samples))
     moved = {n for n, w in weights(policy).items() if not torch.equal(before[n], w)}

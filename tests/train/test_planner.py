@@ -32,7 +32,7 @@ from vlmrl.train.planner import MB, Planner
 VARIANTS = {
     "plain": {},
     "checkpointing": {"gradient_checkpointing": True},
-    "frozen": {"freeze_vision": True, "vision_cache_mb": 0},
+    "frozen": {"freeze_towers": True, "vision_cache_mb": 0},
     "lora": {"lora": LoraSettings(rank=4)},
 }
 

@@ -55,7 +55,7 @@ def test_the_order_of_labels_is_the_order_of_the_pixels(policy: Policy):
     sample = sample.model_copy(update={"media": media, "meta": {"objects": [[0, 28, 42, 42, 56]]}})
     (prompt,) = policy.formatter.encode([sample])
     labels, _ = Supervisor(policy, SftSettings(patch_classes=45))._targets(sample, prompt)
-    assert labels.argmax() == prompt.vision["pixel_values"].mean(1).argmax()
+    assert labels.argmax() == prompt.features["pixel_values"].mean(1).argmax()
 
 
 def test_answers_and_patches_are_learned(policy: Policy):

@@ -130,8 +130,8 @@ def _padded(
         for name, values in (("input_ids", prompt.input_ids), ("mm_token_type_ids", prompt.token_types)):
             inputs[name][row, width - len(prompt) :] = values
         inputs["attention_mask"][row, width - len(prompt) :] = 1
-    for key in prompts[0].vision:
-        inputs[key] = torch.cat([prompt.vision[key] for prompt in prompts])
+    for key in prompts[0].features:
+        inputs[key] = torch.cat([prompt.features[key] for prompt in prompts])
     return {k: v.to(device, dtype if v.is_floating_point() else v.dtype) for k, v in inputs.items()}
 
 

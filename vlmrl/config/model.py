@@ -24,7 +24,7 @@ class ModelSettings(Section):
     """[model]"""
 
     path: str = Field(default="tiny", description='folder or hub id of a Qwen-VL model; "tiny" is the embedded one')
-    freeze_vision: bool = Field(default=False, description="keep the vision tower and its merger as they are")
+    freeze_towers: bool = Field(default=False, description="keep the towers of images, video and audio as they are")
     lora: LoraSettings | None = Field(default=None, description="adapters; unset: all weights learn")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: the GPU if there is one")
     compute: Literal["auto", "float32", "bfloat16"] = Field(

@@ -30,6 +30,7 @@ MOVED: dict[str, str | Gone] = {
     "data.heldout.difficulty": Gone(1, "write the samples to a file with `vlmrl data build --difficulty`"),
     "model.lora.dropout": Gone(0.0),
     "model.min_pixels": Gone(None),
+    "model.freeze_vision": "model.freeze_towers",
     "sampler.admit.graded_pass_rate": "sampler.admit",
     "sampler.admit.pass_rate": Gone([0.0, 1.0], "write sampler.admit, which bounds the graded pass rate"),
     "sampler.admit.max_length": Gone(None),

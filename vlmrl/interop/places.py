@@ -29,7 +29,7 @@ class Writer(NamedTuple):
                 f"processor: a {name} has no image processor; pass what AutoProcessor.from_pretrained gives"
             )
         family = type(processor).__module__.split(".")[-2]
-        return cls(processor.image_processor, catalog.load("families", family).COORDS)
+        return cls(processor.image_processor, catalog.load("families", family).FAMILY.coords)
 
     def shown(self, size: tuple[int, int]) -> tuple[int, int]:
         """The size (width, height) in which the model sees an image of this size."""

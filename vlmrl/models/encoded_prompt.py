@@ -1,27 +1,15 @@
-"""EncodedPrompt: the token ids, positions and pixels that rollout and learner both consume; `formatting` makes it."""
+"""EncodedPrompt: the token ids, positions and media that rollout and learner both consume; `formatting` makes it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 
-VISION_KEYS = (
-    "pixel_values",
-    "image_grid_thw",
-    "pixel_values_videos",
-    "video_grid_thw",
-    "second_per_grid_ts",
-)
-
-
-MEDIA = (
-    ("image", "pixel_values", "image_grid_thw"),
-    ("video", "pixel_values_videos", "video_grid_thw"),
-)
-"""Each kind of media, in the order of its number in `token_types`, with its two keys of `EncodedPrompt.vision`."""
+from vlmrl.models.family import IMAGE, VIDEO, Kind
 
 
 @dataclass(frozen=True)
@@ -50,41 +38,43 @@ class EncodedPrompt:
     input_ids: torch.Tensor
     """Token ids [P] int64; media placeholders are expanded."""
     token_types: torch.Tensor
-    """Types [P] int64: 0 text, 1 image, 2 video (`mm_token_type_ids`)."""
+    """Types [P] int64: 0 text, 1 image, 2 video, 3 audio (`mm_token_type_ids`)."""
     positions: torch.Tensor
     """Multimodal rotary positions [3, P] int64."""
     next_position: int
     """The position, on all three axes, of the first response token."""
-    vision: dict[str, torch.Tensor] = field(default_factory=dict)
-    """Model inputs of the media: `pixel_values` [N, C], `image_grid_thw` [images, 3] and those of videos."""
+    features: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Model inputs of the media: `pixel_values` [N, C], `image_grid_thw` [images, 3] and those of other kinds."""
+    kinds: tuple[Kind, ...] = (IMAGE, VIDEO)
+    """The kinds of media that the features may hold."""
+    modality: str = "text"
+    """`text`, `image`, `images`, `video` or `audio`: agreement is reported by modality."""
+    shown: tuple[tuple[int, int], ...] = ()
+    """Sizes (width, height) in which the images, or the videos if there is no image, reach the model."""
 
     def __len__(self) -> int:
         return self.input_ids.shape[0]
 
     @cached_property
-    def modality(self) -> str:
-        """`text`, `image`, `images` or `video`: agreement is reported by modality."""
-        if "video_grid_thw" in self.vision:
-            return "video"
-        images = len(self.vision.get("image_grid_thw", ()))
-        return "text" if images == 0 else "image" if images == 1 else "images"
-
-    @cached_property
     def media(self) -> list[MediaInput]:
-        """The images, then the videos."""
+        """The media, kind by kind."""
         return [
-            MediaInput(kind, pixels, grid)
-            for kind, values, grids in MEDIA
-            if grids in self.vision
-            for pixels, grid in zip(
-                self.vision[values].split(self.vision[grids].prod(-1).tolist()), self.vision[grids], strict=True
-            )
+            MediaInput(kind.name, values, size)
+            for kind in self.kinds
+            if (sizes := self.features.get(kind.sizes)) is not None
+            for values, size in zip(self.features[kind.values].split(kind.rows(sizes).tolist()), sizes, strict=True)
         ]
 
     @cached_property
     def patches(self) -> int:
         """Number of vision patches, the unit of work of the vision tower."""
-        return sum(len(self.vision[k]) for k in ("pixel_values", "pixel_values_videos") if k in self.vision)
+        return sum(len(self.features[kind.values]) for kind in (IMAGE, VIDEO) if kind.values in self.features)
+
+
+def joined_features(prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
+    """The features of several prompts, in their order, as one forward call takes them."""
+    names = dict.fromkeys(name for prompt in prompts for name in prompt.features)
+    return {name: torch.cat([p.features[name] for p in prompts if name in p.features]) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,30 +4,30 @@
     prompts = formatter.encode(samples)
     size = formatter.size(sample)                   the length of the prompt, from image headers and text alone
 
-The processor of the model family turns messages and media into token ids and pixel values, and `get_rope_index` of
-the family computes the positions. So this module has no model-specific arithmetic.
+The processor of the model turns messages and media into token ids and features. What is particular to a family, such
+as its positions, is in `vlmrl.models.family`, so this module knows no family by name.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from vlmrl import catalog
 from vlmrl.config.model import ModelSettings
 from vlmrl.data.frames import Frames, Size, check_frames
 from vlmrl.data.media import image_size, load_image
 from vlmrl.errors import UserError
 from vlmrl.models.chat_template import check_prompt, content_parts, generation_prompt
-from vlmrl.models.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
-from vlmrl.models.family_config import load_config, rope_index
+from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
+from vlmrl.models.family import IMAGE, VIDEO, Kind, family_of, load_config, without_weights
 from vlmrl.models.video import read_video
 from vlmrl.rewards.frames import shown_size
-from vlmrl.sample import Media, Sample
+from vlmrl.sample import MARKS, Media, Sample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 DEFAULTS = ModelSettings()
+
+_PLACEHOLDER = re.compile(r"<\|((begin|end)_of_)?(image|video|audio|vision)_?\w*\|>", re.IGNORECASE)
+_PLACEHOLDER_NAME = re.compile(r"(image|video|audio|vision)(_\w+)?_token_id")
+"""Tokens that stand for media or delimit them, as tokenizers and configs name them."""
 
 
 class Formatter:
@@ -46,19 +50,19 @@ class Formatter:
     def __init__(self, processor: ProcessorMixin, config: PreTrainedConfig, settings: ModelSettings = DEFAULTS) -> None:
         self.processor: Any = processor
         self.config: Any = config
+        self.family = family_of(config.model_type)
         self.settings = settings
-        self._rope = rope_index(config)
         self._ending = generation_prompt(processor)
         self._merge = self.processor.image_processor.merge_size**2
         size = self.processor.image_processor.size
         self.processor.image_processor.size = {
             "shortest_edge": size["shortest_edge"],
-            "longest_edge": settings.max_pixels or size["longest_edge"],
+            "longest_edge": (settings.max_pixels or 0) * self.family.image_frames or size["longest_edge"],
         }
 
     @classmethod
     def load(cls, path: str, settings: ModelSettings = DEFAULTS) -> Formatter:
-        """The formatter of a local folder or a hub id; `UserError` if it is not a Qwen-VL model."""
+        """The formatter of a local folder or a hub id; `UserError` if its family is not supported."""
         from transformers import AutoProcessor
 
         config = load_config(path)
@@ -76,42 +80,30 @@ class Formatter:
     @cached_property
     def placeholder_ids(self) -> list[int]:
         """Ids that stand for media or delimit them: engines never sample them, the learner gives them probability 0."""
-        names = (
-            "image",
-            "video",
-            "audio",
-            "vision_start",
-            "vision_end",
-            "vision",
-            "audio_start",
-            "audio_end",
-        )
-        ids = {getattr(self.config, f"{name}_token_id", None) for name in names}
+        ids = {value for name, value in vars(self.config).items() if _PLACEHOLDER_NAME.fullmatch(name)}
         # The tokenizer may have more of them than the config names.
-        pattern = re.compile(r"<\|(image|video|audio|vision)_?\w*\|>")
-        ids |= {i for token, i in self.tokenizer.get_added_vocab().items() if pattern.fullmatch(token)}
+        ids |= {i for token, i in self.tokenizer.get_added_vocab().items() if _PLACEHOLDER.fullmatch(token)}
         return sorted(i for i in ids if i is not None)
 
     @cached_property
     def stop_ids(self) -> list[int]:
         """Ids that end a turn."""
-        tokens = (self.tokenizer.eos_token, "<|im_end|>", "<|endoftext|>")
+        tokens = (self.tokenizer.eos_token, *self.family.stop_tokens)
         vocabulary = self.tokenizer.get_vocab()
         return sorted({vocabulary[token] for token in tokens if token in vocabulary})
 
     @cached_property
     def frames(self) -> Frames:
         """The coordinates in which this model reads and writes places."""
-        return Frames(catalog.load("families", self.config.model_type).COORDS, self._shown)
+        return Frames(self.family.coords, self._shown)
 
-    def shown(self, prompt: EncodedPrompt) -> list[Size]:
-        """The sizes (width, height) in which the images of a prompt, or its videos without any, reach the model."""
-        patch = self.config.vision_config.patch_size
-        grids = prompt.vision.get("image_grid_thw", prompt.vision.get("video_grid_thw"))
-        return [(columns * patch, rows * patch) for _, rows, columns in ([] if grids is None else grids.tolist())]
+    @cached_property
+    def _model(self) -> Any:
+        """The model without weights, which computes positions."""
+        return without_weights(self.config, self.family)
 
     def _shown(self, sample: Sample) -> list[Size]:
-        """The same before the prompt is encoded, from image headers; videos are decoded."""
+        """`EncodedPrompt.shown` before the prompt is encoded, from image headers; videos are decoded."""
         images = [self._shown_image(media) for media in sample.media.images]
         frames = [self._video(media)[0].shape[-2:] for media in (() if images else sample.media.videos)]
         return images or [(int(width), int(height)) for height, width in frames]
@@ -151,7 +143,7 @@ class Formatter:
 
     def demonstration(self, sample: Sample, prompt: EncodedPrompt | None = None) -> str:
         """The sample's demonstration, its places in the model's coordinates; `prompt` saves decoding a video again."""
-        return self._named(sample, lambda: self.frames.demonstration(sample, self.shown(prompt) if prompt else None))
+        return self._named(sample, lambda: self.frames.demonstration(sample, prompt.shown if prompt else None))
 
     def check_frames(self, sample: Sample) -> None:
         """`UserError` unless the true places survive the way into the model's coordinates."""
@@ -184,13 +176,15 @@ class Formatter:
         patches = self._read(sample, "images", self._patches)
         tokens = len(ids) + sum(n // self._merge - 1 for n in patches)
         self._check_length(sample, tokens)
-        media = (self.config.image_token_id, self.config.video_token_id)
+        media = {self.tokenizer.convert_tokens_to_ids(self._placeholder(kind)) for kind in self.family.kinds}
         self._check_text(sample, [i for i in ids if i not in media])
         return PromptSize(sample.id, tokens, sum(patches), len(sample.media.videos))
 
     def _chat(self, sample: Sample) -> str:
-        if sample.media.audios:
-            raise UserError(f"sample {sample.id!r}: has audio, but {self.config.model_type} takes none; drop the row")
+        for kinds in MARKS:
+            if getattr(sample.media, kinds) and kinds.removesuffix("s") not in self.family.modalities:
+                kind, model = kinds.removesuffix("s"), self.config.model_type
+                raise UserError(f"sample {sample.id!r}: has {kind}, but {model} takes none; drop the row")
         messages = [{"role": m.role, "content": content_parts(m)} for m in sample.prompt]
         text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         self._check_placeholders(sample, text)
@@ -233,36 +227,67 @@ class Formatter:
         return read_video(media, self.settings, shortest, self.config.vision_config.patch_size)
 
     def _split(self, samples: Sequence[Sample], batch: Any) -> list[EncodedPrompt]:
-        cursors: dict[str, int] = dict.fromkeys(VISION_KEYS, 0)
+        """The prompts of a batch, each with the features of its media."""
+        cursors: Counter[str] = Counter()
         prompts = []
         for row, sample in enumerate(samples):
-            vision: dict[str, torch.Tensor] = {}
-            for pixels, grid, count in (
-                ("pixel_values", "image_grid_thw", len(sample.media.images)),
-                ("pixel_values_videos", "video_grid_thw", len(sample.media.videos)),
-            ):
-                if not count:
-                    continue
-                vision[grid] = _take(batch, grid, count, cursors)
-                vision[pixels] = _take(batch, pixels, int(vision[grid].prod(-1).sum()), cursors)
-                if grid == "video_grid_thw" and "second_per_grid_ts" in batch:
-                    vision["second_per_grid_ts"] = _take(batch, "second_per_grid_ts", count, cursors)
-            prompts.append(self._prompt(sample, batch["input_ids"][row], batch["mm_token_type_ids"][row], vision))
+            features: dict[str, torch.Tensor] = {}
+            for kind in self.family.kinds:
+                if count := len(getattr(sample.media, f"{kind.name}s")):
+                    features[kind.sizes] = _take(batch, kind.sizes, count, cursors)
+                    features[kind.values] = _take(
+                        batch, kind.values, int(kind.rows(features[kind.sizes]).sum()), cursors
+                    )
+                    features |= {name: _take(batch, name, count, cursors) for name in kind.others}
+            input_ids = torch.tensor(batch["input_ids"][row])
+            types = batch.get("mm_token_type_ids")
+            token_types = self._token_types(input_ids) if types is None else torch.tensor(types[row])
+            prompts.append(self._prompt(sample, input_ids, token_types, features))
         return prompts
 
+    def _token_types(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Token types [P] where the processor gives none."""
+        types = torch.zeros_like(input_ids)
+        for kind in self.family.kinds:
+            types[input_ids == self.tokenizer.convert_tokens_to_ids(self._placeholder(kind))] = kind.token_type
+        return types
+
     def _prompt(
-        self, sample: Sample, ids: list[int], types: list[int], vision: dict[str, torch.Tensor]
+        self,
+        sample: Sample,
+        input_ids: torch.Tensor,
+        token_types: torch.Tensor,
+        features: dict[str, torch.Tensor],
     ) -> EncodedPrompt:
-        self._check_length(sample, len(ids))
-        input_ids, token_types = torch.tensor(ids), torch.tensor(types)
-        self._check_features(sample, input_ids, vision)
+        self._check_length(sample, len(input_ids))
+        self._check_features(sample, token_types, features)
         self._check_text(sample, input_ids[token_types == 0])
-        if vision:
-            grids = {k: v for k, v in vision.items() if not k.startswith("pixel_values")}
-            positions = self._rope(input_ids[None], mm_token_type_ids=token_types[None], **grids)[0][:, 0]
-        else:
-            positions = torch.arange(len(ids)).expand(3, -1).contiguous()
-        return EncodedPrompt(sample.id, input_ids, token_types, positions, int(positions.max()) + 1, vision)
+        positions = torch.arange(len(input_ids)).expand(3, -1).contiguous()
+        if features:
+            values = {kind.values for kind in self.family.kinds}
+            sizes = {name: value for name, value in features.items() if name not in values}
+            positions = self.family.positions(self._model, input_ids, token_types, sizes)
+        shown = self._sizes(features)
+        token_types, taken = self.family.media_inputs(token_types, features)
+        return EncodedPrompt(
+            sample_id=sample.id,
+            input_ids=input_ids,
+            token_types=token_types,
+            positions=positions,
+            next_position=int(positions.max()) + 1,
+            features=dict(taken),
+            kinds=self.family.kinds,
+            modality=_modality(sample),
+            shown=shown,
+        )
+
+    def _sizes(self, features: dict[str, torch.Tensor]) -> tuple[Size, ...]:
+        """Sizes of the resized images, or of the frames of the videos if there is no image."""
+        grids = features.get(IMAGE.sizes, features.get(VIDEO.sizes))
+        if grids is None:
+            return ()
+        patch = self.config.vision_config.patch_size
+        return tuple((columns * patch, rows * patch) for _, rows, columns in grids.tolist())
 
     def _check_length(self, sample: Sample, tokens: int) -> None:
         if tokens > self.settings.max_prompt_tokens:
@@ -272,29 +297,33 @@ class Formatter:
             )
 
     def _check_placeholders(self, sample: Sample, text: str) -> None:
-        """Each image and video needs one placeholder, or the processor would use the media of another sample."""
-        for kind, _, _ in MEDIA:
-            media = getattr(sample.media, f"{kind}s")
-            marks = text.count(getattr(self.processor, f"{kind}_token"))
+        """Each medium needs one placeholder, or the processor would use the media of another sample."""
+        for kind in self.family.kinds:
+            media = getattr(sample.media, f"{kind.name}s")
+            marks = text.count(self._placeholder(kind))
             if marks == len(media):
                 continue
             features = [1] * len(media)  # a video counts as 1, because it is not decoded here
-            if kind == "image":
+            if kind.name == "image":
                 features = [patches // self._merge for patches in self._read(sample, "images", self._patches)]
-            raise _mismatch(sample, kind, sum(features[:marks]) + max(0, marks - len(media)), sum(features))
+            raise _mismatch(sample, kind.name, sum(features[:marks]) + max(0, marks - len(media)), sum(features))
+
+    def _placeholder(self, kind: Kind) -> str:
+        """The token that stands for such a medium in a prompt before its features are counted."""
+        return getattr(self.processor, f"{kind.name}_token")
 
     def _check_text(self, sample: Sample, ids: Sequence[int] | torch.Tensor) -> None:
         """`ids` are the prompt's token ids without those of its media."""
         check_prompt(sample, self.tokenizer.decode(ids, clean_up_tokenization_spaces=False), self._ending)
 
-    def _check_features(self, sample: Sample, input_ids: torch.Tensor, vision: dict[str, torch.Tensor]) -> None:
+    def _check_features(self, sample: Sample, token_types: torch.Tensor, features: dict[str, torch.Tensor]) -> None:
         """The numbers of placeholders and of features must be equal, or training would be silently wrong."""
-        merge = self.config.vision_config.spatial_merge_size**2
-        for kind, _, grid in MEDIA:
-            tokens = int((input_ids == getattr(self.config, f"{kind}_token_id")).sum())
-            features = int(vision[grid].prod(-1).sum()) // merge if grid in vision else 0
-            if tokens != features:
-                raise _mismatch(sample, kind, tokens, features)
+        for kind in self.family.kinds:
+            tokens = int((token_types == kind.token_type).sum())
+            sizes = features.get(kind.sizes)
+            wanted = 0 if sizes is None else int(kind.tokens(sizes, self.config).sum())
+            if tokens != wanted:
+                raise _mismatch(sample, kind.name, tokens, wanted)
 
 
 def _mismatch(sample: Sample, kind: str, tokens: int, features: int) -> UserError:
@@ -305,7 +334,15 @@ def _mismatch(sample: Sample, kind: str, tokens: int, features: int) -> UserErro
     )
 
 
-def _take(batch: Any, key: str, count: int, cursors: dict[str, int]) -> torch.Tensor:
+def _modality(sample: Sample) -> str:
+    if sample.media.videos:
+        return "video"
+    if sample.media.audios:
+        return "audio"
+    return {0: "text", 1: "image"}.get(len(sample.media.images), "images")
+
+
+def _take(batch: Any, key: str, count: int, cursors: Counter[str]) -> torch.Tensor:
     start = cursors[key]
     cursors[key] += count
     return torch.as_tensor(batch[key][start : start + count])

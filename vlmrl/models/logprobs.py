@@ -43,7 +43,7 @@ def hidden_states(policy: Policy, row: Row) -> torch.Tensor:
     """Last hidden state [T, H] of a row, in the compute type."""
     inputs = {key: _move(value, policy.device) for key, value in row.inputs.items()}
     with policy.forward_context([item.prompt for item in row.items]):
-        return policy.core.model(**inputs, use_cache=False).last_hidden_state[0]
+        return policy.hidden_states(**inputs, use_cache=False)[0]
 
 
 def _move(value: torch.Tensor | Tree, device: torch.device) -> torch.Tensor | Tree:

@@ -17,7 +17,7 @@ from typing import Protocol
 import torch
 
 from vlmrl.models.attention.tree import Branch, Tree
-from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.encoded_prompt import EncodedPrompt, joined_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,15 +235,10 @@ def build(items: list[Item], *, tree: bool = True) -> Row:
         "input_ids": torch.cat(ids)[None],
         "mm_token_type_ids": torch.cat(types)[None],
         "position_ids": torch.cat(positions, dim=1)[:, None],
-        **_media(items),
+        **joined_features([item.prompt for item in items]),
     }
     # 4. Which tokens see which: the tree takes the place of a mask.
     if tree:
         branches = (Branch(len(item.prompt), tuple(len(r) - 1 for r in item.responses)) for item in items)
         inputs["tree"] = Tree(tuple(branches))
     return Row(inputs, torch.cat(predictors), torch.cat(targets), spans, items)
-
-
-def _media(items: list[Item]) -> dict[str, torch.Tensor]:
-    keys = dict.fromkeys(key for item in items for key in item.prompt.vision)
-    return {key: torch.cat([i.prompt.vision[key] for i in items if key in i.prompt.vision]) for key in keys}

@@ -1,6 +1,6 @@
 """Policy: the model in training, with its formatter. It loads, freezes, adapts and exports the weights.
 
-Any Qwen2-VL, Qwen2.5-VL or Qwen3-VL folder or hub id loads through `Policy.load`; "tiny" is the embedded one.
+A folder or hub id of any supported family loads through `Policy.load`; "tiny" is the embedded one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from vlmrl.models import tiny
 from vlmrl.models.attention.segments import use_batched_segments
 from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
 from vlmrl.models.encoded_prompt import EncodedPrompt
-from vlmrl.models.family_config import load_config
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.vision_cache import VisionCache
 from vlmrl.sample import Sample
@@ -43,31 +42,36 @@ class Policy:
 
     @classmethod
     def load(cls, settings: ModelSettings) -> Policy:
-        """The model that the settings name; `UserError` if its path is not a Qwen-VL model."""
-        from transformers import AutoModelForImageTextToText
+        """The model that the settings name; `UserError` if its family is not supported."""
+        import transformers
         from transformers.utils import logging
 
         logging.disable_progress_bar()
         path = resolve(settings.path)
-        load_config(path)
+        formatter = Formatter.load(path, settings)
+        config, family = formatter.config, formatter.family
         device = choose_device(settings.device)
         compute = settings.compute if settings.compute != "auto" else "bfloat16" if device == "cuda" else "float32"
-        model: Any = AutoModelForImageTextToText.from_pretrained(
+        model: Any = getattr(transformers, family.auto).from_pretrained(
             path,
+            config=config,
             dtype=torch.float32,
-            attn_implementation={"text_config": TREE_ATTENTION, "vision_config": "sdpa"},
+            attn_implementation={
+                part: TREE_ATTENTION if part == "text_config" else "sdpa" for part in config.sub_configs
+            },
         )
         use_batched_segments(model)
-        if settings.freeze_vision:
-            model.model.visual.requires_grad_(False)
+        if settings.freeze_towers:
+            for tower in family.towers:
+                model.get_submodule(tower).requires_grad_(False)
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         if settings.lora:
             model = _with_lora(model, settings.lora)
-        return cls(model.to(device), Formatter.load(path, settings), settings, path, getattr(torch, compute))
+        return cls(model.to(device), formatter, settings, path, getattr(torch, compute))
 
     def __post_init__(self) -> None:
-        settings, tower = self.settings, self.core.model.visual
+        settings, tower = self.settings, self.visual
         if self.vision_cache is None and settings.vision_cache_mb and not _trains(tower):
             folder = Path(settings.vision_cache_folder) if settings.vision_cache_folder else None
             self.vision_cache = VisionCache(tower, self.compute, settings.vision_cache_mb, folder)
@@ -80,6 +84,15 @@ class Policy:
     def core(self) -> Any:
         """The transformers model, without the wrapper of an adapter."""
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    @property
+    def visual(self) -> Any:
+        """The vision tower."""
+        return self.core.get_submodule(self.formatter.family.towers[0])
+
+    def hidden_states(self, **inputs: Any) -> torch.Tensor:
+        """Last hidden states [B, T, H] of the transformers model, in the compute type under `autocast`."""
+        return self.formatter.family.hidden_states(self.core, **inputs)
 
     def train(self, dropout: bool) -> None:
         """Sets training mode, the only one in which transformers checkpoints gradients.
@@ -109,7 +122,7 @@ class Policy:
 
     def frozen_copy(self) -> Policy:
         """A copy of the policy that does not train; a frozen tower and its cache are shared with it."""
-        tower = self.core.model.visual
+        tower = self.visual
         shared = {} if _trains(tower) else {id(tower): tower}
         model = deepcopy(self.model, shared).eval().requires_grad_(False)
         return Policy(model, self.formatter, self.settings, self.path, self.compute, self.vision_cache)

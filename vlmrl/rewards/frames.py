@@ -58,14 +58,13 @@ def shown_size(image_processor: Any, size: Corner) -> tuple[int, int]:
     It is computed as the processor of the family computes it. `ValueError` for an image that it refuses.
     """
     own = type(image_processor)
-    resize = inspect.getmodule(own.get_number_of_image_patches).smart_resize  # pyright: ignore[reportOptionalMemberAccess]
-    height, width = resize(
-        int(size[1]),
-        int(size[0]),
-        factor=image_processor.patch_size * image_processor.merge_size,
-        min_pixels=image_processor.size["shortest_edge"],
-        max_pixels=image_processor.size["longest_edge"],
-    )
+    resize: Any = inspect.getmodule(own.get_number_of_image_patches).smart_resize  # pyright: ignore[reportOptionalMemberAccess]
+    limits = {"min_pixels": image_processor.size["shortest_edge"], "max_pixels": image_processor.size["longest_edge"]}
+    if "num_frames" in inspect.signature(resize).parameters:  # GLM limits the pixels of all frames of a patch
+        frames = image_processor.temporal_patch_size
+        limits |= {"num_frames": frames, "temporal_factor": frames}
+    factor = image_processor.patch_size * image_processor.merge_size
+    height, width = resize(height=int(size[1]), width=int(size[0]), factor=factor, **limits)
     return width, height
 
 

@@ -116,7 +116,7 @@ class Judge:
         replies = self._replies(samples, rollouts)
         for sample, prompt, group, reply, params in zip(samples, prompts, rollouts, replies, overrides, strict=True):
             members = [Member(r.text, len(r.token_ids)) for r in group]
-            frames = self.formatter.frames.decided(sample, self.formatter.shown(prompt))
+            frames = self.formatter.frames.decided(sample, prompt.shown)
             decided = [{**params.get(s.verifier, {}), **frame} for s, frame in zip(sample.reward, frames, strict=True)]
             answered.append(Answered(sample, members, decided, reply))
         failed: list[tuple[Call, Verdict]] = []

@@ -5,8 +5,8 @@ A multiplication with its addition counts 2. The forward pass of a sequence take
     language   per token: 2 * (weights of the linear maps of the language layers)
     attention  per pair (query, key that it sees): 4 * heads * head size * layers; n tokens have n (n + 1) / 2 pairs
     head       per scored token: 2 * hidden size * vocabulary
-    vision     per patch: 2 * (weights of the patch embedding and the blocks); per merged token: 2 * (weights of the
-               mergers); per pair of patches of a frame, or of a window in a block with windows: 4 * width
+    vision     per patch: 2 * (weights of the patch embedding and the blocks); per merged token: 2 * (weights of what
+               merges them); per pair of patches of a frame, or of a window in a block with windows: 4 * width
 
 The last token of a completion predicts nothing: it is scored, but not computed. The backward pass costs twice the
 forward pass, which cancels in every ratio. Plain work repeats prompt and media for each of the G completions. Unique
@@ -53,7 +53,7 @@ class Rates:
     @classmethod
     def of(cls, model: Any) -> Rates:
         """The rates of a transformers model. Of a layer's experts, only those that a token uses count."""
-        text, layers = model.config.text_config, model.model.language_model.layers
+        text, layers = model.config.text_config, model.get_decoder().layers
         sparse = sum(hasattr(layer.mlp, "experts") for layer in layers)
         routed = 3 * text.hidden_size * text.moe_intermediate_size * text.num_experts_per_tok if sparse else 0
         head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
@@ -85,12 +85,12 @@ def vision_flops(visual: Any, prompt: EncodedPrompt) -> float:
     """FLOPs of one forward pass of the vision tower over the media of a prompt."""
     from transformers.vision_utils import get_vision_cu_seqlens, get_vision_window_index
 
-    grids = [prompt.vision[key] for key in ("image_grid_thw", "video_grid_thw") if key in prompt.vision]
+    grids = [prompt.features[key] for key in ("image_grid_thw", "video_grid_thw") if key in prompt.features]
     if not grids:
         return 0.0
     grid, config = torch.cat(grids), visual.config
     per_patch = _weights([visual.patch_embed, visual.blocks])
-    per_merged = _weights(module for name, module in visual.named_children() if "merger" in name)
+    per_merged = _weights([visual]) - per_patch
     full = _squares(get_vision_cu_seqlens(grid))
     windows = [full] * len(visual.blocks)
     if hasattr(config, "fullatt_block_indexes"):
@@ -108,5 +108,5 @@ def _squares(ends: torch.Tensor) -> float:
 
 def _weights(modules: Iterable[nn.Module]) -> int:
     """Weights of the linear maps in these modules."""
-    maps = [m for module in modules for m in module.modules() if isinstance(m, nn.Linear | nn.Conv3d)]
+    maps = [m for module in modules for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Conv3d)]
     return sum(m.weight.numel() for m in maps)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from vlmrl.models.encoded_prompt import EncodedPrompt
@@ -59,12 +60,12 @@ class Footprint:
     def of(cls, policy: Policy) -> Footprint:
         """Measures the policy; its weights and the random state do not change."""
         config: Any = policy.core.config
-        text, vision, tower = config.text_config, config.vision_config, policy.core.model.visual
+        text, vision, tower = config.text_config, config.vision_config, policy.visual
         weight = policy.core.lm_head.weight
         saved, plain = _count(policy, training=True), _count(policy, training=False)
         width = tower.blocks[0].attn.qkv.in_features
         frozen = not any(parameter.requires_grad for parameter in tower.parameters())
-        mlp_width = max(getattr(vision, "intermediate_size", 0), 4 * width)
+        mlp_width = max(4 * width, *(m.out_features for m in tower.blocks[0].modules() if isinstance(m, nn.Linear)))
         # The gradients that exist at the same time inside a layer, three of the MLP's width and two of the model's, are
         # half of what the layer saves. Recomputed activations take a little more than saved ones (measured).
         live_share = 2.0 if saved.token < plain.token else 0.5
@@ -127,7 +128,7 @@ def _saved_bytes(policy: Policy, row: Row) -> int:
     nothing_banned = torch.zeros(0, dtype=torch.long, device=policy.device)
     # Not in `policy.forward_context`, because these images must not enter the vision cache.
     with torch.enable_grad(), saved_tensors_hooks(record, lambda saved: saved), policy.autocast():
-        hidden_TH = policy.core.model(**inputs, use_cache=False).last_hidden_state[0]
+        hidden_TH = policy.hidden_states(**inputs, use_cache=False)[0]
         hidden_LH, target_L = hidden_TH[row.predictor_L.to(policy.device)], row.target_L.to(policy.device)
         _scores = token_scores(hidden_LH, policy.core.lm_head.weight, target_L, nothing_banned, compute=policy.compute)
     return sum(sizes_by_storage.values())  # while `_scores` holds the graph, no two storages share an address

@@ -39,7 +39,7 @@ class Planner:
         self.policy = policy
         self.settings = settings
         self.share_prompt = share_prompt
-        self.tower: Any = policy.core.model.visual
+        self.tower: Any = policy.visual
         self.rates = Rates.of(policy.core)
         self.tree_unsupported = tree_unsupported(policy.core.config.text_config)
         if self.tree_unsupported:
@@ -57,7 +57,7 @@ class Planner:
     # --- the cost model -----------------------------------------------------------------------------------
 
     def prompt(self, prompt: EncodedPrompt) -> Work:
-        grids = str([prompt.vision[key].tolist() for key in prompt.vision if key.endswith("grid_thw")])
+        grids = str([prompt.features[key].tolist() for key in prompt.features if key.endswith("grid_thw")])
         if grids not in self._vision:
             self._vision[grids] = vision_flops(self.tower, prompt)
         return Work.of_prompt(prompt, self._vision[grids])

@@ -65,7 +65,7 @@ class Supervisor:
         if settings.patch_classes:
             hidden = policy.core.config.text_config.hidden_size
             self.head = PatchHead(hidden, self.merge, settings.patch_classes).to(policy.device)
-            policy.core.model.visual.register_forward_hook(self._keep_features)
+            policy.visual.register_forward_hook(self._keep_features)
         self._features: torch.Tensor | None = None
 
     def parameters(self) -> list[nn.Parameter]:
@@ -141,7 +141,7 @@ class Supervisor:
 
     def _targets(self, sample: Sample, prompt: EncodedPrompt) -> tuple[torch.Tensor, torch.Tensor]:
         """Labels [M] and edges [M, 4] of the patches of a sample's one image, in the order of the tower's output."""
-        _, rows, columns = prompt.vision["image_grid_thw"][0].tolist()
+        _, rows, columns = prompt.features["image_grid_thw"][0].tolist()
         width, height = image_size(sample.media.images[0])
         size, merge = self.patch_size, self.merge
         labels = torch.zeros(rows * columns, dtype=torch.long)

@@ -18,7 +18,8 @@ def test_batched_equals_one_by_one(model_folder, family) -> None:
     tower = policy.core.model.visual
     channels = getattr(tower.config, "in_channels", None) or tower.config.in_chans
     # Broken windows, several frames, whole windows.
-    grid_thw = torch.tensor([[1, 18, 26], [3, 8, 4], [1, 16, 16]])
+    frames = [[1, 8, 4]] * 3 if family == "glm4v" else [[3, 8, 4]]  # the tower of GLM takes each frame as an image
+    grid_thw = torch.tensor([[1, 18, 26], *frames, [1, 16, 16]])
     width = channels * tower.config.temporal_patch_size * tower.config.patch_size**2
     pixels = torch.randn(int(grid_thw.prod(-1).sum()), width, generator=torch.Generator().manual_seed(0))
     results = []

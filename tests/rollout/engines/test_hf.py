@@ -55,7 +55,7 @@ def test_greedy_text_is_that_of_generate(engine: HfEngine, policy: Policy, mixed
             do_sample=False,
             suppress_tokens=policy.formatter.placeholder_ids,
             eos_token_id=policy.formatter.stop_ids,
-            **prompt.vision,
+            **prompt.features,
         )
         assert out[0, len(prompt) :].tolist() == list(rollout.token_ids)
 

@@ -140,7 +140,7 @@ def logits_of(model: Any, prompt: EncodedPrompt, token_ids: tuple[int, ...]) -> 
         input_ids=torch.cat([prompt.input_ids, torch.tensor(token_ids)])[None],
         position_ids=torch.cat([prompt.positions, positions], dim=1)[:, None],
         mm_token_type_ids=torch.nn.functional.pad(prompt.token_types, (0, count))[None],
-        **prompt.vision,
+        **prompt.features,
     )
     return output.logits[0, len(prompt) - 1 : -1]
 
@@ -319,7 +319,7 @@ def test_of_a_frozen_tower_the_engine_takes_the_learners_embeddings(
     started: Started, prompts: dict[str, EncodedPrompt]
 ) -> None:
     """vLLM's own tower is broken: answers that agree can only come from the embeddings it was given."""
-    policy = Policy.load(ModelSettings(path=str(started.folder), device="cpu", freeze_vision=True))
+    policy = Policy.load(ModelSettings(path=str(started.folder), device="cpu", freeze_towers=True))
     engine = VllmEngine(started.engine._llm, policy)
     engine.sync([(n, torch.zeros_like(w) if "visual" in n else w) for n, w in policy.weights()], 1)
     batch = [prompts[name] for name in ("image", "large image", "two images", "text", "video", "image after video")]

@@ -4,5 +4,12 @@ arXiv 2502.13923. Patches of 14 pixels, 2 x 2 of them a token. The processor giv
 between the frames of a video, for the temporal positions.
 """
 
-COORDS = "pixels"
-"""The coordinates the model writes boxes in (`vlmrl.reading.boxes.COORDS`)."""
+from dataclasses import replace
+
+from vlmrl.models.family import IMAGE, VIDEO, Family
+
+FAMILY = Family(
+    coords="pixels",
+    times="positions",
+    kinds=(IMAGE, replace(VIDEO, others=("second_per_grid_ts",))),
+)

@@ -3,5 +3,6 @@
 arXiv 2409.12191. Patches of 14 pixels, 2 x 2 of them a token; multimodal rotary positions count frames.
 """
 
-COORDS = "relative_1000"
-"""The coordinates the model writes boxes in (`vlmrl.reading.boxes.COORDS`)."""
+from vlmrl.models.family import Family
+
+FAMILY = Family(coords="relative_1000", times="none")

@@ -4,5 +4,6 @@ arXiv 2511.21631. Patches of 16 pixels, 2 x 2 of them a token. Features of sever
 several layers of the language model (`deepstack_visual_indexes`), and the time of each frame stands in the prompt.
 """
 
-COORDS = "relative_1000"
-"""The coordinates the model writes boxes in (`vlmrl.reading.boxes.COORDS`)."""
+from vlmrl.models.family import Family
+
+FAMILY = Family(coords="relative_1000", times="text")

@@ -3,5 +3,6 @@
 arXiv 2511.21631. `vlmrl bench update` does not count the FLOPs of experts.
 """
 
-COORDS = "relative_1000"
-"""The coordinates the model writes boxes in (`vlmrl.reading.boxes.COORDS`)."""
+from vlmrl.models.family import Family
+
+FAMILY = Family(coords="relative_1000", times="text")

@@ -16,7 +16,7 @@ from vlmrl.config.rollout import HfSettings
 from vlmrl.errors import UserError
 from vlmrl.models.attention.shared_prefix import SharedPrefix
 from vlmrl.models.attention.tree import Branch, Tree, tree_unsupported
-from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.encoded_prompt import EncodedPrompt, joined_features
 from vlmrl.models.logprobs import log_distribution, wide_product
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
@@ -105,16 +105,17 @@ class HfEngine:
         device = self.policy.device
         cache = DynamicCache(config=self.policy.core.config.text_config)
         lengths = [len(p) for p in prompts]
+        media = {name: value.to(device) for name, value in joined_features(prompts).items()}
         with self.policy.forward_context(prompts):
-            hidden_TH = self.policy.core.model(
+            hidden_TH = self.policy.hidden_states(
                 input_ids=torch.cat([p.input_ids for p in prompts])[None].to(device),
                 mm_token_type_ids=torch.cat([p.token_types for p in prompts])[None].to(device),
                 position_ids=torch.cat([p.positions for p in prompts], dim=1)[:, None].to(device),
                 tree=Tree(tuple(Branch(length, ()) for length in lengths), device),
                 past_key_values=cache,
                 use_cache=True,
-                **self._vision(prompts),
-            ).last_hidden_state[0]
+                **media,
+            )[0]
         last_NH = hidden_TH[torch.tensor(lengths, device=device).cumsum(0) - 1]
         next_position = torch.tensor([p.next_position for p in prompts], device=device)
         total = len(prompts) * n
@@ -128,22 +129,16 @@ class HfEngine:
         )
         return state, last_NH.repeat_interleave(n, dim=0)
 
-    def _vision(self, prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
-        keys = dict.fromkeys(key for prompt in prompts for key in prompt.vision)
-        return {
-            key: torch.cat([p.vision[key] for p in prompts if key in p.vision]).to(self.policy.device) for key in keys
-        }
-
     def _step(self, state: _Decoding, token_B: torch.Tensor) -> torch.Tensor:
         """Runs the model on one token of each row; returns their hidden states [B, H]."""
         state.prefix.grow()
         with self.policy.autocast():
-            hidden_B1H = self.policy.core.model(
+            hidden_B1H = self.policy.hidden_states(
                 input_ids=token_B[:, None],
                 position_ids=state.position_B.expand(3, -1)[:, :, None],
                 tree=state.prefix,
                 use_cache=False,
-            ).last_hidden_state
+            )
         state.position_B = state.position_B + 1
         return hidden_B1H[:, 0]
 

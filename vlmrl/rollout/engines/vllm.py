@@ -29,7 +29,6 @@ import torch
 
 from vlmrl.config.rollout import VllmSettings
 from vlmrl.errors import UserError
-from vlmrl.models.encoded_prompt import MEDIA
 from vlmrl.rollout import Rollout, Sampling
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ class VllmEngine:
         from vllm.multimodal.inputs import MultiModalBatchedField, MultiModalFieldElem
 
         ids = prompt.input_ids.tolist()
-        if not prompt.vision:
+        if not prompt.features:
             return tokens_input(ids)
         items = _media_items(prompt, self._policy.embeddings(prompt))
         hashes = {kind: [media.digest.hex() for media in prompt.media if media.kind == kind] for kind in items}
@@ -199,14 +198,15 @@ def _media_items(prompt: EncodedPrompt, embeddings: list[torch.Tensor] | None) -
     from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
 
     data, fields = {}, {}
-    for kind, pixels, grid in MEDIA:
+    for taken in prompt.kinds:
+        kind, grid = taken.name, taken.sizes
         numbers = [number for number, media in enumerate(prompt.media) if media.kind == kind]
         if not numbers:
             continue
-        name, parts = pixels, [prompt.media[number].pixels for number in numbers]
+        name, parts = taken.values, [prompt.media[number].pixels for number in numbers]
         if embeddings is not None:
             name, parts = f"{kind}_embeds", [embeddings[number].cpu() for number in numbers]
-        data |= {name: torch.cat(parts), grid: prompt.vision[grid]}
+        data |= {name: torch.cat(parts), grid: prompt.features[grid]}
         fields[name] = MultiModalFieldConfig.flat_from_sizes(kind, torch.tensor([len(part) for part in parts]))
         fields[grid] = MultiModalFieldConfig.batched(kind, keep_on_cpu=True)
     return MultiModalKwargsItems.from_hf_inputs(BatchFeature(data), fields)
@@ -217,15 +217,15 @@ def _placeholders(prompt: EncodedPrompt, merge: int) -> dict[str, list[Placehold
     from vllm.multimodal.inputs import PlaceholderRange
 
     ranges = {}
-    for number, (kind, _, grid) in enumerate(MEDIA, 1):
-        if grid not in prompt.vision:
+    for kind in prompt.kinds:
+        if kind.sizes not in prompt.features:
             continue
-        sizes = (prompt.vision[grid].prod(-1) // merge**2).tolist()
-        ranges[kind] = []
-        for tokens in (prompt.token_types == number).nonzero().flatten().split(sizes):
+        sizes = (prompt.features[kind.sizes].prod(-1) // merge**2).tolist()
+        ranges[kind.name] = []
+        for tokens in (prompt.token_types == kind.token_type).nonzero().flatten().split(sizes):
             start, stop = int(tokens[0]), int(tokens[-1]) + 1
-            embedded = prompt.token_types[start:stop] == number
-            ranges[kind].append(PlaceholderRange(start, stop - start, None if embedded.all() else embedded))
+            embedded = prompt.token_types[start:stop] == kind.token_type
+            ranges[kind.name].append(PlaceholderRange(start, stop - start, None if embedded.all() else embedded))
     return ranges
 
 
