@@ -140,6 +140,14 @@ class MediaSet(_Frozen):
     images: tuple[Media, ...] = ()
     videos: tuple[Media, ...] = ()
     audios: tuple[Media, ...] = ()
+    use_audio_in_video: bool = False
+    """Whether the model also hears the sound of the videos, in time with their frames."""
+
+    @model_validator(mode="after")
+    def _has_video(self) -> MediaSet:
+        if self.use_audio_in_video and not self.videos:
+            raise ValueError("use_audio_in_video is set, but there is no video; remove it")
+        return self
 
 
 class Message(_Frozen):
@@ -253,6 +261,8 @@ class Sample(_Frozen):
         for kind in MARKS:
             for media in getattr(self.media, kind):
                 digest.update(hashlib.sha256(media.read()).digest())
+        if self.media.use_audio_in_video:
+            digest.update(b"use_audio_in_video")
         return digest.hexdigest()[:32]
 
 
@@ -294,7 +304,7 @@ def with_media(sample: Sample, change: Callable[[Media], Media]) -> Sample:
     if sample.media == MediaSet():
         return sample
     changed = {kind: tuple(change(m) for m in getattr(sample.media, kind)) for kind in MARKS}
-    return sample.model_copy(update={"media": MediaSet(**changed)})
+    return sample.model_copy(update={"media": sample.media.model_copy(update=changed)})
 
 
 def _resolve(media: Media, root: Path) -> Media:
@@ -306,9 +316,11 @@ def _resolve(media: Media, root: Path) -> Media:
 def row_from_sample(sample: Sample) -> dict[str, Any]:
     """The JSONL row: media with bytes become data URIs; fields with default values are omitted."""
     row = sample.model_dump(exclude_defaults=True, exclude={"media"})
-    media = {
+    media: dict[str, Any] = {
         kind: [_media_text(m, MIME[kind]) for m in items] for kind in MARKS if (items := getattr(sample.media, kind))
     }
+    if sample.media.use_audio_in_video:
+        media["use_audio_in_video"] = True
     return row | ({"media": media} if media else {})
 
 

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image, ImageCms, ImageDraw
 from transformers.image_utils import load_image as load_in_transformers
 
-from vlmrl.data.clips import check_audio, check_video, video_size
+from vlmrl.data.audio import check_audio
+from vlmrl.data.clips import check_video, video_size
 from vlmrl.data.media import _rgb, encode_png, image_size, load_image
 from vlmrl.errors import UnreadableError
 from vlmrl.sample import Media

@@ -39,6 +39,7 @@ VISION_3 = {
     "patch_size": 16,
     "num_position_embeddings": 64,
 }
+TEMPLATE = tiny.CHAT_TEMPLATE
 PIXELS = {"shortest_edge": 16 * 16, "longest_edge": 560 * 560}
 
 
@@ -148,6 +149,84 @@ def _glm4v() -> tuple[Any, Any, Any]:
     return config, hf.Glm4vForConditionalGeneration, hf.Glm4vProcessor(images, tokenizer, videos, GLM_TEMPLATE)
 
 
+AUDIO: dict[str, Any] = {"encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48, "d_model": 32}
+SOUND_TEMPLATE = TEMPLATE.replace(
+    "{% else %}{{ part.text }}",
+    "{% elif part.type == 'audio' %}<|audio_start|><|audio_pad|><|audio_end|>{% else %}{{ part.text }}",
+)
+
+
+def _qwen2_audio() -> tuple[Any, Any, Any]:
+    """It hears sounds of up to 2 s."""
+    import transformers as hf
+
+    tokenizer = _hearing_tokenizer()
+    config = hf.Qwen2AudioConfig(
+        audio_config={**AUDIO, "num_mel_bins": 16, "max_source_positions": 100},
+        text_config={**TEXT, "vocab_size": len(tokenizer), "rope_parameters": _plain(ROPE), "model_type": "qwen2"},
+        audio_token_id=tokenizer.convert_tokens_to_ids("<|audio_pad|>"),
+        tie_word_embeddings=True,
+        dtype="float32",
+    )
+    extractor = hf.WhisperFeatureExtractor(feature_size=16, chunk_length=2)
+    return config, hf.Qwen2AudioForConditionalGeneration, hf.Qwen2AudioProcessor(extractor, tokenizer, SOUND_TEMPLATE)
+
+
+def _omni(name: str, text: dict[str, Any], vision: dict[str, Any], audio: dict[str, Any], patch: int) -> Any:
+    """The thinker's config, its class, and the processor of the whole."""
+    import transformers as hf
+
+    tokenizer = _hearing_tokenizer()
+    tokens: dict[str, Any] = _qwen_tokens() | {
+        f"{part}_token_id": tokenizer.convert_tokens_to_ids(f"<|{part.replace('token', 'pad')}|>")
+        for part in ("audio_start", "audio_end")
+    }
+    tokens["audio_token_id"] = tokenizer.convert_tokens_to_ids("<|audio_pad|>")
+    config = getattr(hf, f"{name}ThinkerConfig")(
+        text_config={**TEXT, "vocab_size": len(tokenizer), "rope_parameters": ROPE, **text},
+        vision_config=vision,
+        audio_config={**AUDIO, "num_mel_bins": 16, "output_dim": 64, "max_source_positions": 100, **audio},
+        position_id_per_seconds={14: 25, 16: 13}[patch],
+        **tokens,
+    )
+    images = hf.Qwen2VLImageProcessor(size=PIXELS, patch_size=patch)
+    videos = hf.Qwen2VLVideoProcessor(size=PIXELS, patch_size=patch)
+    extractor = hf.WhisperFeatureExtractor(feature_size=16, chunk_length=300)
+    processor = getattr(hf, f"{name}Processor")(images, videos, extractor, tokenizer, SOUND_TEMPLATE)
+    return config, getattr(hf, f"{name}ThinkerForConditionalGeneration"), processor
+
+
+def _qwen2_5_omni() -> tuple[Any, Any, Any]:
+    vision = {**VISION, "hidden_size": 32, "out_hidden_size": 64, "patch_size": 14, "window_size": 56}
+    return _omni("Qwen2_5Omni", {}, {**vision, "fullatt_block_indexes": [1]}, {"n_window": 10}, 14)
+
+
+def _qwen3_omni_moe() -> tuple[Any, Any, Any]:
+    text = {**EXPERTS, "rope_parameters": {**ROPE, "mrope_interleaved": True}}
+    audio = {"n_window": 50, "n_window_infer": 100, "downsample_hidden_size": 8}
+    return _omni("Qwen3OmniMoe", text, {**VISION_3, "deepstack_visual_indexes": [0]}, audio, 16)
+
+
+@cache
+def _hearing_tokenizer() -> Any:
+    import transformers as hf
+
+    names = {"audio_token": "audio_pad", "audio_bos_token": "audio_start", "audio_eos_token": "audio_end"}
+    extra = {name: f"<|{token}|>" for name, token in names.items()}
+    names = {"image_token": "image_pad", "video_token": "video_pad", "vision_bos_token": "vision_start"}
+    extra |= {name: f"<|{token}|>" for name, token in names.items()} | {"vision_eos_token": "<|vision_end|>"}
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=deepcopy(_tokenizer().backend_tokenizer),
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens=extra,
+    )
+
+
+def _plain(rope: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in rope.items() if name != "mrope_section"}
+
+
 MINIATURES: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     "qwen2_vl": _qwen2_vl,
     "qwen3_vl": _qwen3_vl,
@@ -155,11 +234,11 @@ MINIATURES: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     "qwen3_5": _qwen3_5,
     "qwen3_5_moe": _qwen3_5_moe,
     "glm4v": _glm4v,
+    "qwen2_audio": _qwen2_audio,
+    "qwen2_5_omni": _qwen2_5_omni,
+    "qwen3_omni_moe": _qwen3_omni_moe,
 }
 """Config, class of the model, and processor of each family but the one that is shipped."""
-TEMPLATE = tiny.CHAT_TEMPLATE
-
-
 @cache
 def _tokenizer() -> Any:
     return tiny._train_tokenizer(tiny._corpus())

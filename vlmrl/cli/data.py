@@ -90,6 +90,7 @@ def check(options: argparse.Namespace) -> int:
     Every row is read, its media are decoded to their end, its targets are judged, and its gold response must earn
     exactly 1; ids and contents must be unique. The exit code is 2 if a row is wrong; the first 20 are named.
     """
+    from vlmrl.data import audio
     from vlmrl.data.check import Checker
     from vlmrl.data.clips import decoder
 
@@ -104,8 +105,11 @@ def check(options: argparse.Namespace) -> int:
     _print_counts(checker.counts)
     if line := checker.plain_boxes.line():
         print(f"warning: {escaped(line)}")
-    if decoder() is None and any("video" in name or "audio" in name for name in checker.counts["modality"]):
-        print("videos and audio clips were not decoded, because decord is not installed")
+    kinds = " ".join(checker.counts["modality"])
+    if "video" in kinds and decoder() is None:
+        print("videos were not decoded, because decord is not installed")
+    if "audio" in kinds and audio.reader() is None:
+        print("audio clips were not decoded, because soundfile, soxr or av is not installed")
     return 2 if errors else 0
 
 
@@ -177,8 +181,11 @@ def _show_sample(console: Console, sample: Sample) -> None:
 
 
 def _describe(kind: str, media: Media) -> str:
+    from vlmrl.data import audio
     from vlmrl.data.media import image_size
 
+    if kind == "audios" and audio.reader():
+        return f"{media.name}  {audio.audio_seconds(media):.2f} s"
     if kind != "images":
         return media.name
     width, height = image_size(media)

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from vlmrl import catalog
-from vlmrl.data.clips import check_audio, check_video
+from vlmrl.data.audio import check_audio
+from vlmrl.data.clips import check_video
 from vlmrl.data.frames import Frames, PlainBoxes, check_frames, media_sizes, stated
 from vlmrl.data.media import load_image
 from vlmrl.data.sample_files import parse_row
@@ -90,17 +91,21 @@ def _with_progress_bar(rows: Iterable[tuple[str, Any]], file: str) -> Iterable[t
     return track(rows, f"checking {file}", console=console, transient=True, disable=not console.is_terminal)
 
 
-_READERS: dict[str, Callable[[Media], object]] = {
-    "images": load_image, "videos": check_video, "audios": check_audio
-}  # fmt: skip
+_READERS: dict[str, tuple[Callable[[Media], object], ...]] = {
+    "images": (load_image,),
+    "videos": (check_video,),
+    "audios": (check_audio,),
+}
 
 
 def check_media(where: str, sample: Sample) -> None:
     """`UnreadableError` for a medium that is missing or does not decode to its end."""
-    for kind, read in _READERS.items():
+    heard = {"videos": (check_audio,)} if sample.media.use_audio_in_video else {}
+    for kind, readers in _READERS.items():
         for index, media in enumerate(getattr(sample.media, kind)):
             try:
-                read(media)
+                for read in (*readers, *heard.get(kind, ())):
+                    read(media)
             except UserError as error:
                 raise error.at(f"{where}: media.{kind}.{index}") from None
 

@@ -1,7 +1,6 @@
-"""Videos and audio clips of samples: read to their end, with errors that say what the file is.
+"""Videos of samples: read to their end, with errors that say what the file is.
 
 check_video(media)                      decodes every frame
-check_audio(media)                      decodes every sound sample
 check_head(media, "video")              decodes nothing
 with as_file(media) as path: ...        readers of clips take no bytes
 
@@ -18,7 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-from vlmrl.data.file_kind import file_kind, flac_samples, is_open_ogg, missing_bytes
+from vlmrl.data.file_kind import file_kind, is_open_ogg, missing_bytes
 from vlmrl.errors import UnreadableError, UserError
 from vlmrl.sample import Media
 
@@ -48,24 +47,6 @@ def check_video(media: Media) -> None:
         kind = file_kind(media.read())
         what = f"it is {kind}" if "image" in kind else f"it has {frames} of the {FEWEST_FRAMES} frames that are needed"
         raise UnreadableError(media.name, f"not a readable video ({what})")
-
-
-def check_audio(media: Media) -> None:
-    """`UnreadableError` for a clip that is missing, cut off or damaged, or not sound."""
-    check_head(media, "audio clip")
-    if (decord := decoder()) is None:
-        return
-    with as_file(media) as path:
-        try:
-            with _silent():
-                samples = decord.AudioReader(path).shape[-1]
-        except Exception as error:
-            raise _unreadable(media, "audio clip", path, error) from None
-    if not samples:
-        raise UnreadableError(media.name, "not a readable audio clip (it has no sound)")
-    if samples < (announced := flac_samples(media.read())):
-        why = f"cut off: {samples:,} of its {announced:,} samples are there"
-        raise UnreadableError(media.name, f"not a readable audio clip ({why})")
 
 
 def video_size(media: Media) -> tuple[int, int]:

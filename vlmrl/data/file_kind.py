@@ -3,7 +3,6 @@
 file_kind(Path("photo.jpg").read_bytes())      "a PNG image", "an HTML page", "a Git LFS pointer; run `git lfs pull`"
 missing_bytes(data)                            how many bytes a container announces that the file does not have
 is_open_ogg(data)                              whether an Ogg file stops before the end of its stream
-flac_samples(data)                             how many samples a FLAC file announces
 """
 
 from __future__ import annotations
@@ -32,6 +31,12 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"ID3", "an MP3 audio clip"),
     (b"\xff\xfb", "an MP3 audio clip"),
     (b"\xff\xf3", "an MP3 audio clip"),
+    (b"\xff\xfa", "an MP3 audio clip"),
+    (b"\xff\xf2", "an MP3 audio clip"),
+    (b"\xff\xf1", "an AAC audio clip"),
+    (b"\xff\xf9", "an AAC audio clip"),
+    (b"RF64", "a WAV audio clip"),
+    (b".snd", "an AU audio clip"),
     (b"%PDF", "a PDF"),
     (b"%!PS", "a PostScript document"),
     (b"PK\x03\x04", "a ZIP archive"),
@@ -103,17 +108,14 @@ def is_open_ogg(data: bytes) -> bool:
     return data[:4] == b"OggS" and (end > len(data) or not data[last + 5] & 4)
 
 
-def flac_samples(data: bytes) -> int:
-    """The samples of a channel that a FLAC file announces; 0 for other files and where it does not say."""
-    return int.from_bytes(data[21:26], "big") & (2**36 - 1) if data[:4] == b"fLaC" else 0
-
-
 def _ends(data: bytes) -> Iterator[int]:
     """Where the outermost parts of the file end by what they say of themselves."""
     if data[:4] == b"RIFF":
         (size,) = struct.unpack("<I", data[4:8].ljust(4, b"\0"))
         # Writers that stream leave a placeholder, and some count the first 8 bytes as well.
         yield size if size < 0xFFFFFF00 else 0
+    elif data[:4] == b"RF64" and data[12:16] == b"ds64":
+        yield int.from_bytes(data[20:28], "little")
     elif data[:4] == b"FORM":
         yield 8 + int.from_bytes(data[4:8], "big")
     elif data[4:8] == b"ftyp":

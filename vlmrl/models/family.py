@@ -44,6 +44,13 @@ def rotary_3d(model: Any, ids_P: Tensor, types_P: Tensor, sizes: Features) -> Te
     return model.model.get_rope_index(ids_P[None], mm_token_type_ids=types_P[None], **sizes)[0][:, 0]
 
 
+def in_order(model: Any, ids_P: Tensor, types_P: Tensor, sizes: Features) -> Tensor:
+    """Positions [3, P] of tokens in their order, whatever they stand for."""
+    import torch
+
+    return torch.arange(len(ids_P)).expand(3, -1).contiguous()
+
+
 def as_processed(types_P: Tensor, features: Features) -> tuple[Tensor, Features]:
     """Token types [P] and features as the processor gives them."""
     return types_P, features
@@ -52,6 +59,89 @@ def as_processed(types_P: Tensor, features: Features) -> tuple[Tensor, Features]
 def last_hidden_states(model: Any, **inputs: Any) -> Tensor:
     """Last hidden states [B, T, H] of the model below its language head."""
     return model.model(**inputs).last_hidden_state
+
+
+# --- what the models that hear have in common -------------------------------------------------------------
+
+
+def frames(sizes: Tensor) -> Tensor:
+    """Rows of sounds [media] with these numbers of frames."""
+    return sizes
+
+
+def flat_sounds(batch: dict[str, Any]) -> dict[str, Any]:
+    """The output of a processor with the frames of all sounds, one after the other, without padding.
+
+    `input_features` [sounds, bins, frames] becomes [frames, bins]; see also `with_lengths`.
+    """
+    import torch
+
+    if "feature_attention_mask" not in batch:
+        return batch
+    mask = torch.as_tensor(batch["feature_attention_mask"]).bool()
+    return with_lengths(batch) | {"input_features": torch.as_tensor(batch["input_features"]).transpose(1, 2)[mask]}
+
+
+def with_lengths(batch: dict[str, Any]) -> dict[str, Any]:
+    """The output of a processor with the frames of each sound: `audio_feature_lengths` [sounds]."""
+    import torch
+
+    if "feature_attention_mask" not in batch:
+        return batch
+    return batch | {"audio_feature_lengths": torch.as_tensor(batch["feature_attention_mask"]).sum(-1)}
+
+
+def frame_mask(lengths: Tensor, longest: int) -> Tensor:
+    """The mask [sounds, longest] that marks the frames of each sound."""
+    import torch
+
+    return (torch.arange(longest, device=lengths.device) < lengths[:, None]).long()
+
+
+def rotary_of_thinker(model: Any, ids_P: Tensor, types_P: Tensor, sizes: Features) -> Tensor:
+    """Multimodal rotary positions [3, P] by the thinker's own `get_rope_index`.
+
+    They are fractions where a video has an odd number of frames a second, and integers otherwise.
+    """
+    import torch
+
+    if "image_grid_thw" not in sizes and "video_grid_thw" not in sizes:
+        return in_order(model, ids_P, types_P, sizes)
+    opens = ids_P[:-1] == model.config.vision_start_token_id
+    positions, _ = model.get_rope_index(
+        ids_P[None],
+        sizes.get("image_grid_thw"),
+        sizes.get("video_grid_thw"),
+        attention_mask=torch.ones_like(ids_P)[None],
+        use_audio_in_video=bool((ids_P[1:][opens] == model.config.audio_start_token_id).any()),
+        audio_seqlens=sizes.get("audio_feature_lengths"),
+        second_per_grids=sizes.get("video_second_per_grid"),
+    )
+    whole = positions.round().long()
+    return (whole if torch.equal(whole.to(positions.dtype), positions) else positions)[:, 0]
+
+
+def hidden_states_of_thinker(model: Any, **inputs: Any) -> Tensor:
+    """Last hidden states [B, T, H] of a thinker, whose class with the language head also merges the media.
+
+    `input_features` [frames, bins] and `audio_feature_lengths` are those of `flat_sounds`.
+    """
+    from torch.nn.utils.rnn import pad_sequence
+
+    inputs.pop("mm_token_type_ids", None)
+    if (lengths := inputs.pop("audio_feature_lengths", None)) is not None:
+        sounds = inputs["input_features"].split(lengths.tolist())
+        inputs["input_features"] = pad_sequence(sounds, batch_first=True).transpose(1, 2)
+        inputs["feature_attention_mask"] = frame_mask(lengths, int(lengths.max()))
+    model.lm_head.forward = _unchanged  # the logits of all tokens would not fit into memory
+    try:
+        return model(**inputs).logits
+    finally:
+        del model.lm_head.forward
+
+
+def _unchanged(hidden: Tensor) -> Tensor:
+    return hidden
 
 
 # --- the description --------------------------------------------------------------------------------------
@@ -72,6 +162,8 @@ class Kind:
     """Sizes -> rows of `values` that each medium has."""
     tokens: Callable[[Tensor, Any], Tensor] = merged_patches
     """Sizes and config -> tokens of the prompt that each medium has."""
+    fewest: int = 1
+    """Tokens that a medium has, at least; the encoder does not take a shorter one."""
 
     @property
     def token_type(self) -> int:
@@ -99,6 +191,8 @@ class Family:
     """Name of the config of the model within that of the checkpoint; None: the checkpoint is the model."""
     positions: Callable[[Any, Tensor, Tensor, Features], Tensor] = rotary_3d
     """Model without weights, ids [P], token types [P], features without values -> positions [3, P]."""
+    processed: Callable[[dict[str, Any]], dict[str, Any]] = dict
+    """Output of the processor -> the same, with rows of the features for each medium as its kind says."""
     media_inputs: Callable[[Tensor, Features], tuple[Tensor, Features]] = as_processed
     """Token types [P] and features of a prompt, from the processor -> both as the model takes them."""
     hidden_states: Callable[..., Tensor] = last_hidden_states
@@ -107,6 +201,8 @@ class Family:
     """Names of the modules that turn media into embeddings; the vision tower, if there is one, is the first."""
     stop_tokens: tuple[str, ...] = ("<|im_end|>", "<|endoftext|>")
     """Tokens that end a turn, besides the tokenizer's `eos_token`."""
+    whole_window: bool = False
+    """Whether the audio encoder takes sounds in the length of the processor's window alone, which cuts longer ones."""
     image_frames: int = 1
     """Number of frames that an image counts as in the processor's limits of pixels."""
     recurrent: tuple[str, ...] = ()

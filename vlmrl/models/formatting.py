@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from transformers.video_utils import VideoMetadata
 
 from vlmrl.config.model import ModelSettings
 from vlmrl.data.frames import Frames, Size, check_frames
@@ -25,6 +26,7 @@ from vlmrl.errors import UserError
 from vlmrl.models.chat_template import check_prompt, content_parts, generation_prompt
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.family import IMAGE, VIDEO, Kind, family_of, load_config, without_weights
+from vlmrl.models.sounds import Sounds
 from vlmrl.models.video import read_video
 from vlmrl.rewards.frames import shown_size
 from vlmrl.sample import MARKS, Media, Sample
@@ -53,12 +55,13 @@ class Formatter:
         self.family = family_of(config.model_type)
         self.settings = settings
         self._ending = generation_prompt(processor)
-        self._merge = self.processor.image_processor.merge_size**2
-        size = self.processor.image_processor.size
-        self.processor.image_processor.size = {
-            "shortest_edge": size["shortest_edge"],
-            "longest_edge": (settings.max_pixels or 0) * self.family.image_frames or size["longest_edge"],
-        }
+        if IMAGE in self.family.kinds:
+            self._merge = self.processor.image_processor.merge_size**2
+            size = self.processor.image_processor.size
+            self.processor.image_processor.size = {
+                "shortest_edge": size["shortest_edge"],
+                "longest_edge": (settings.max_pixels or 0) * self.family.image_frames or size["longest_edge"],
+            }
 
     @classmethod
     def load(cls, path: str, settings: ModelSettings = DEFAULTS) -> Formatter:
@@ -96,6 +99,11 @@ class Formatter:
     def frames(self) -> Frames:
         """The coordinates in which this model reads and writes places."""
         return Frames(self.family.coords, self._shown)
+
+    @cached_property
+    def sounds(self) -> Sounds:
+        """The reader of this model's sounds."""
+        return Sounds(self.processor, self.config)
 
     @cached_property
     def _model(self) -> Any:
@@ -152,21 +160,42 @@ class Formatter:
     def encode(self, samples: Sequence[Sample]) -> list[EncodedPrompt]:
         """Prompts in the order of the samples, preprocessed as one batch. `UserError` names an invalid sample."""
         samples = [self._named(sample, lambda sample=sample: self.frames.filled(sample)) for sample in samples]
+        # Whether the sound of videos is heard is said of a whole call.
+        heard = [n for n, sample in enumerate(samples) if sample.media.use_audio_in_video]
+        batches = [[n for n in range(len(samples)) if n not in heard], *([n] for n in heard)]
+        prompts = {
+            n: prompt
+            for batch in batches
+            if batch
+            for n, prompt in zip(batch, self._encode([samples[n] for n in batch]), strict=True)
+        }
+        return [prompts[n] for n in range(len(samples))]
+
+    def _encode(self, samples: Sequence[Sample]) -> list[EncodedPrompt]:
         texts = [self._chat(sample) for sample in samples]
         images = [image for sample in samples for image in self._read(sample, "images", self._image)]
         videos = [video for sample in samples for video in self._read(sample, "videos", self._video)]
-        media: dict[str, Any] = {"images": images or None}
+        sounds = [sound for sample in samples for sound in self.sounds.of(sample)]
+        media: dict[str, Any] = {"images": images} if images else {}
+        if sounds:
+            media |= self.sounds.arguments(sounds)
+        seconds = []
         if videos:
             frames, metadata = zip(*videos, strict=True)
+            rates = [VideoMetadata(**about).sampled_fps for about in metadata]
+            seconds = [self.processor.video_processor.temporal_patch_size / rate for rate in rates]
             media |= {
                 "videos": list(frames),
                 "videos_kwargs": {
                     "video_metadata": list(metadata),
                     "do_sample_frames": False,
                     "do_resize": False,
+                    **_heard(samples[0], rates),
                 },
             }
-        batch = self.processor(text=texts, **media)
+        batch = self.family.processed(dict(self.processor(text=texts, **media)))
+        if "video_second_per_grid" in batch:  # the processor takes one rate of frames for all videos
+            batch["video_second_per_grid"] = seconds
         return self._split(samples, batch)
 
     def size(self, sample: Sample) -> PromptSize:
@@ -174,7 +203,7 @@ class Formatter:
         sample = self._named(sample, lambda: self.frames.filled(sample))
         ids = self.tokenizer(self._chat(sample)).input_ids
         patches = self._read(sample, "images", self._patches)
-        tokens = len(ids) + sum(n // self._merge - 1 for n in patches)
+        tokens = len(ids) + sum(n // self._merge - 1 for n in patches) + self.sounds.added_tokens(sample)
         self._check_length(sample, tokens)
         media = {self.tokenizer.convert_tokens_to_ids(self._placeholder(kind)) for kind in self.family.kinds}
         self._check_text(sample, [i for i in ids if i not in media])
@@ -185,6 +214,9 @@ class Formatter:
             if getattr(sample.media, kinds) and kinds.removesuffix("s") not in self.family.modalities:
                 kind, model = kinds.removesuffix("s"), self.config.model_type
                 raise UserError(f"sample {sample.id!r}: has {kind}, but {model} takes none; drop the row")
+        if sample.media.use_audio_in_video and {"video", "audio"} - {*self.family.modalities}:
+            model = self.config.model_type
+            raise UserError(f"sample {sample.id!r}: {model} does not hear videos; remove media.use_audio_in_video")
         messages = [{"role": m.role, "content": content_parts(m)} for m in sample.prompt]
         text = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         self._check_placeholders(sample, text)
@@ -233,7 +265,7 @@ class Formatter:
         for row, sample in enumerate(samples):
             features: dict[str, torch.Tensor] = {}
             for kind in self.family.kinds:
-                if count := len(getattr(sample.media, f"{kind.name}s")):
+                if count := _count(sample, kind):
                     features[kind.sizes] = _take(batch, kind.sizes, count, cursors)
                     features[kind.values] = _take(
                         batch, kind.values, int(kind.rows(features[kind.sizes]).sum()), cursors
@@ -324,6 +356,24 @@ class Formatter:
             wanted = 0 if sizes is None else int(kind.tokens(sizes, self.config).sum())
             if tokens != wanted:
                 raise _mismatch(sample, kind.name, tokens, wanted)
+
+
+def _count(sample: Sample, kind: Kind) -> int:
+    """Media of this kind, with the sounds of videos."""
+    heard = sample.media.use_audio_in_video and kind.name == "audio"
+    return len(getattr(sample.media, f"{kind.name}s")) + heard * len(sample.media.videos)
+
+
+def _heard(sample: Sample, rates: Sequence[float]) -> dict[str, Any]:
+    """Arguments for videos whose sound is heard: frames and sound are joined by one rate of frames."""
+    if not sample.media.use_audio_in_video:
+        return {}
+    if len(set(rates)) > 1:
+        raise UserError(
+            f"sample {sample.id!r}: its videos are shown with {' and '.join(f'{rate:g}' for rate in rates)} frames a "
+            "second, and with use_audio_in_video they need one rate; give each a row of its own"
+        )
+    return {"use_audio_in_video": True, "fps": rates[0]}
 
 
 def _mismatch(sample: Sample, kind: str, tokens: int, features: int) -> UserError:

@@ -26,6 +26,7 @@ from vlmrl.models.attention.segments import use_batched_segments
 from vlmrl.models.attention.sharing import Sharing, sharing
 from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
 from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.family import IMAGE
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.vision_cache import VisionCache
 from vlmrl.sample import Sample
@@ -78,7 +79,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         settings, tower = self.settings, self.visual
-        if self.vision_cache is None and settings.vision_cache_mb and not _trains(tower):
+        if self.vision_cache is None and settings.vision_cache_mb and tower is not None and not _trains(tower):
             folder = Path(settings.vision_cache_folder) if settings.vision_cache_folder else None
             self.vision_cache = VisionCache(tower, self.compute, settings.vision_cache_mb, folder)
 
@@ -102,8 +103,9 @@ class Policy:
 
     @property
     def visual(self) -> Any:
-        """The vision tower."""
-        return self.core.get_submodule(self.formatter.family.towers[0])
+        """The vision tower; None if the model sees nothing."""
+        family = self.formatter.family
+        return self.core.get_submodule(family.towers[0]) if IMAGE in family.kinds else None
 
     def hidden_states(self, **inputs: Any) -> torch.Tensor:
         """Last hidden states [B, T, H] of the transformers model, in the compute type under `autocast`."""
@@ -129,16 +131,16 @@ class Policy:
             yield
 
     def embeddings(self, prompt: EncodedPrompt) -> list[torch.Tensor] | None:
-        """Embeddings [tokens, hidden x levels] of a prompt's media; None if there is no cache."""
+        """Embeddings [tokens, hidden x levels] of a prompt's images and videos; None if there is no cache."""
         if self.vision_cache is None:
             return None
         with self.autocast():
-            return self.vision_cache.embeddings(prompt.media)
+            return self.vision_cache.embeddings([media for media in prompt.media if media.kind != "audio"])
 
     def frozen_copy(self) -> Policy:
-        """A copy of the policy that does not train; a frozen tower and its cache are shared with it."""
-        tower = self.visual
-        shared = {} if _trains(tower) else {id(tower): tower}
+        """A copy of the policy that does not train; frozen towers and their cache are shared with it."""
+        towers = [self.core.get_submodule(name) for name in self.formatter.family.towers]
+        shared = {id(tower): tower for tower in towers if not _trains(tower)}
         model = deepcopy(self.model, shared).eval().requires_grad_(False)
         return Policy(model, self.formatter, self.settings, self.path, self.compute, self.vision_cache)
 

@@ -6,13 +6,16 @@ import base64
 import json
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers.converted import converted
 from helpers.foreign_files import png
+from helpers.sounds import tone
 
 from vlmrl import UserError
+from vlmrl.data.audio import encode_wav, load_audio
 from vlmrl.data.convert import convert_file
 
 PNG = png(5)
@@ -57,6 +60,58 @@ def test_every_form_of_a_path(tmp_path, images) -> None:
 def test_every_form_of_base64(tmp_path, image) -> None:
     (sample,) = converted(tmp_path, row(image=image))
     assert sample.media.images[0].data == PNG
+
+
+WAVEFORM = tone(440, 0.1)
+WAV = encode_wav(WAVEFORM, 16_000)
+WAV_TEXT = base64.b64encode(WAV).decode()
+
+
+@pytest.mark.parametrize(
+    "audio",
+    [
+        WAV_TEXT,
+        f"data:audio/wav;base64,{WAV_TEXT}",
+        {"bytes": WAV_TEXT, "path": "x.wav"},
+        {"array": WAVEFORM.tolist(), "sampling_rate": 16_000, "path": None},
+        {"array": [WAVEFORM.tolist()] * 2, "sampling_rate": 16_000, "path": "elsewhere/x.wav"},
+        [{"array": WAVEFORM.tolist(), "sampling_rate": 16_000}],
+    ],
+)
+def test_every_form_of_a_sound(tmp_path, audio) -> None:
+    (sample,) = converted(tmp_path, row(audio=audio))
+    assert sample.messages[0].content == "<audio>How many?"
+    assert sample.media.audios[0].data == WAV
+    assert np.array_equal(load_audio(sample.media.audios[0], 16_000), WAVEFORM)
+
+
+@pytest.mark.parametrize("audio", [{"bytes": WAV, "path": "x.wav"}, WAV])
+def test_sounds_in_parquet_are_bytes(tmp_path, audio) -> None:
+    pq.write_table(pa.Table.from_pylist([row(audio=audio)]), tmp_path / "rows.parquet")
+    (sample,) = convert_file(str(tmp_path / "rows.parquet"))
+    assert sample.media.audios[0].data == WAV
+
+
+def test_several_sounds_beside_an_image(tmp_path) -> None:
+    (tmp_path / "x.wav").write_bytes(WAV)
+    turns = [{"role": "user", "content": "<audio>and <audio>of <image>: the same?"}]
+    columns = {"messages": turns, "images": ["a.png"], "audios": ["x.wav", WAV_TEXT], "solution": "no"}
+    (sample,) = converted(tmp_path, columns, schema="ms_swift", verifier="exact")
+    assert [len(kind) for kind in (sample.media.images, sample.media.videos, sample.media.audios)] == [1, 0, 2]
+    assert sample.media.audios[0].path == str(tmp_path / "x.wav")
+
+
+@pytest.mark.parametrize(
+    ("audio", "complaint"),
+    [
+        ({"array": [0.1, 0.2]}, "sampling_rate None is not a number of Hz"),
+        ({"array": [[[0.1]]], "sampling_rate": 16_000}, r"array of shape \(1, 1, 1\)"),
+        ({"array": [], "sampling_rate": 16_000}, r"array of shape \(0,\)"),
+    ],
+)
+def test_what_is_not_one_sound_is_refused(tmp_path, audio, complaint) -> None:
+    with pytest.raises(UserError, match=f"rows.jsonl:1: audios: {complaint}"):
+        converted(tmp_path, row(audio=audio))
 
 
 @pytest.mark.parametrize(

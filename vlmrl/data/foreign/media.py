@@ -17,11 +17,14 @@ from urllib.parse import unquote
 
 from pydantic import ValidationError
 
+from vlmrl.data.audio import encode_wav
 from vlmrl.errors import UserError, one_line
 from vlmrl.sample import MIME, Media
 
 PATH_KEYS = ("path", "image", "video", "audio", "image_url", "video_url", "audio_url", "url", "file_name", "filename")
 BYTES_KEYS = ("bytes", "data", "base64")
+ARRAY = "array"
+"""The waveform of a decoded sound, beside its `sampling_rate`."""
 
 _SUFFIX = re.compile(
     r"[^\n]{1,400}\.(?:png|jpe?g|jfif|webp|gif|bmp|tiff?|avif|heic|svg|mp4|m4v|avi|mov|mkv|webm|mpe?g|wmv|flv"
@@ -51,7 +54,7 @@ def entries(value: Any) -> list[Any]:
 
 def _is_null(value: Any) -> bool:
     if isinstance(value, dict):
-        held = [value[key] for key in (*PATH_KEYS, *BYTES_KEYS) if key in value]
+        held = [value[key] for key in (*PATH_KEYS, *BYTES_KEYS, ARRAY) if key in value]
         return bool(held) and all(map(_is_null, held))
     if isinstance(value, str):
         return not value.strip()
@@ -67,6 +70,8 @@ def medium(kind: str, entry: Any, root: Path) -> Media:
             return medium(kind, path, root)
         if isinstance(data, str):
             return Media(data=_decoded(data))
+        if data is None and kind == "audios" and not _is_null(entry.get(ARRAY)):
+            return _waveform(entry)
     else:
         data, path = (entry, None) if isinstance(entry, bytes) else (None, entry)
     try:
@@ -89,6 +94,14 @@ def medium(kind: str, entry: Any, root: Path) -> Media:
     if path.startswith("file:"):
         path = unquote(path.removeprefix("file://").removeprefix("file:").removeprefix("localhost"))
     return Media(path=os.path.normpath(root / path))
+
+
+def _waveform(entry: dict[str, Any]) -> Media:
+    """A sound that a library has decoded, as bytes of WAV; the path beside it may be that of another machine."""
+    try:
+        return Media(data=encode_wav(entry[ARRAY], entry.get("sampling_rate")))
+    except ValueError as error:
+        raise UserError(f"{error}; keep the sound as a file or as its bytes") from None
 
 
 def _decoded(text: str) -> bytes:

@@ -38,6 +38,8 @@ class Row:
         """The media of the row so far."""
         self.given: set[str] = set()
         """The texts that name or hold them."""
+        self.waveforms: list[Any] = []
+        """Those of the sounds that were read, as the row has them."""
         self.numbers: dict[str, list[int]] = {}
         """The number that each medium has in marks such as `<image 2>`."""
         self._media: dict[str, list[Media]] | None = None
@@ -114,6 +116,8 @@ class Row:
         keys = (*media.PATH_KEYS, *media.BYTES_KEYS)
         held = [entry[key] for key in keys if key in entry] if isinstance(entry, dict) else entry
         self.given |= set(texts_in(held))
+        if isinstance(entry, dict):
+            self.waveforms.append(entry.get(media.ARRAY))
         return medium
 
     def cut(self, field: str) -> UserError:
@@ -148,6 +152,8 @@ class Row:
 
     def _seen(self, value: Any) -> bool:
         """Whether a medium was read, or only says where one came from: no file, and bytes or its name were read."""
+        if isinstance(value, list):
+            return any(value is waveform for waveform in self.waveforms)
         if not isinstance(value, str):
             return any(medium.data == value for medium in self.read)
         path = os.path.normpath(self.root / value) if len(value) < 1024 else value

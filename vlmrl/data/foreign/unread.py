@@ -53,15 +53,18 @@ def unread(
 def _field(path: tuple[str, ...]) -> tuple[str, ...]:
     """The field that holds the whole medium: not its `bytes`, say."""
     *outer, last = path
-    parts = (*media.PATH_KEYS, *media.BYTES_KEYS, "array")
+    parts = (*media.PATH_KEYS, *media.BYTES_KEYS, media.ARRAY)
     return tuple(outer) if outer and last in parts and not _is_medium(last) else path
 
 
 def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The texts, bytes and numbers of a column, each with the names that lead to it."""
+    """The texts, bytes, numbers and waveforms of a column, each with the names that lead to it."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _leaves(inner, (*path, str(key)))
+            if key == media.ARRAY and isinstance(inner, list) and inner:
+                yield (*path, key), inner  # one leaf: a waveform has many values
+            else:
+                yield from _leaves(inner, (*path, str(key)))
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _leaves(inner, path)
@@ -72,8 +75,10 @@ def _leaves(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
 def _says_medium(path: tuple[str, ...], value: Any, ids: bool) -> bool:
     """Whether the names that lead to a value say that it is a medium, and it may be one."""
     last = path[-1]
+    if isinstance(value, list):
+        return any(map(_is_medium, path))
     if isinstance(value, int | float):
-        return (last == "array" and any(map(_is_medium, path))) or (len(path) == 1 and ids and _is_id(last))
+        return len(path) == 1 and ids and _is_id(last)
     if isinstance(value, str) and len(value.split()) > 3 and not any(media.media_in(value)):
         return False  # prose
     inner = last in (*media.PATH_KEYS, *media.BYTES_KEYS) and any(map(_is_medium, path[:-1]))

@@ -1,6 +1,6 @@
-"""Segments: attention of a vision tower, where a patch sees its own window or frame.
+"""Segments: attention of a tower, where a patch sees its own window or frame, and a moment of sound its own window.
 
-    use_batched_segments(model)        the towers of Qwen2-VL, Qwen2.5-VL and Qwen3-VL
+    use_batched_segments(model)        the vision towers of all families, the audio towers of the Omni thinkers
 
 With "sdpa", transformers calls the kernel once for each segment. A tower with windows of 64 patches makes 64 calls in
 every layer for an image of 1024 tokens, and on a GPU the calls cost more than the attention. Here the segments of equal
@@ -32,9 +32,12 @@ class Batches(NamedTuple):
 
 
 def use_batched_segments(model: Any) -> None:
-    """Sets the attention of this transformers model's vision tower to `segment_attention`."""
-    # `set_attn_implementation` would require a flash attention package for this name.
-    model.config.vision_config._attn_implementation = NAME
+    """Sets the attention of this transformers model's towers to `segment_attention`, where they have segments."""
+    parts = (getattr(model.config, name, None) for name in ("vision_config", "audio_config"))
+    for part in parts:
+        if hasattr(part, "patch_size") or hasattr(part, "n_window"):
+            # `set_attn_implementation` would require a flash attention package for this name.
+            part._attn_implementation = NAME
 
 
 def segment_attention(
