@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import tempfile
 import wave
 from pathlib import Path
@@ -155,15 +154,15 @@ def test_sound_is_not_a_video_and_a_video_without_sound_is_not_an_audio_clip() -
 def test_a_whole_audio_clip_is_good_and_a_cut_one_is_not(make, share: float) -> None:
     data = make()
     check_audio(Media(data=data))
-    assert "not a readable audio clip (cut off: " in complaint(check_audio, data[: int(len(data) * share)])
+    said = complaint(check_audio, data[: int(len(data) * share)])
+    assert said.startswith("not a readable audio clip (", said.index("not a")) and "cut off" in said
 
 
-def test_a_flac_file_says_how_many_of_its_samples_are_there() -> None:
+def test_a_flac_file_that_states_no_length_is_still_read_to_its_end() -> None:
     data = flac()
-    said = complaint(check_audio, data[: len(data) * 9 // 10])
-    assert re.search(r"cut off: 3\d,\d{3} of its 38,400 samples are there", said)
-    unknown = data[:21] + bytes([data[21] & 0xF0, 0, 0, 0, 0]) + data[26:]  # as written by a stream
-    check_audio(Media(data=unknown[: len(data) * 9 // 10]))
+    streamed = data[:21] + bytes([data[21] & 0xF0, 0, 0, 0, 0]) + data[26:]
+    check_audio(Media(data=streamed))
+    assert "a FLAC audio clip" in complaint(check_audio, streamed[: len(streamed) * 9 // 10])
 
 
 @pytest.mark.parametrize("make", [ogg_opus, ogg_flac])
