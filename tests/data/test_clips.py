@@ -155,7 +155,8 @@ def test_a_whole_audio_clip_is_good_and_a_cut_one_is_not(make, share: float) -> 
     data = make()
     check_audio(Media(data=data))
     said = complaint(check_audio, data[: int(len(data) * share)])
-    assert said.startswith("not a readable audio clip (", said.index("not a")) and "cut off" in said
+    assert "not a readable audio clip (" in said
+    assert "cut off" in said
 
 
 def test_a_flac_file_that_states_no_length_is_still_read_to_its_end() -> None:
