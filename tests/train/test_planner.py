@@ -116,16 +116,18 @@ def test_what_autograd_saves_is_what_was_counted(model_folder, mixed_samples, fa
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl", "qwen3_5"])
 @pytest.mark.parametrize("size", [1, 3])
 def test_what_a_fork_keeps_is_what_was_counted(model_folder, mixed_samples, family: str, size: int):
-    """Never more than counted; less by the padding of blocks and by the gradients of the state, which come later."""
+    """Never more than counted; less by the gradients of the state, which come later, and by blocks of short texts."""
     policy = load(model_folder, family)
     planner = Planner(policy, LearnerSettings())
     policy.model.train()
-    for item in make_items(policy, mixed_samples):
+    (long,) = text_items([200], [[120] * size])
+    for item in (long, *make_items(policy, mixed_samples)):
         chunk = list(range(size))
         held = planner._held(item, chunk)
         counted = planner.footprint.saved.bytes(held) + planner.footprint.kept_token * held.kept
         kept = saved_by(policy, lambda item=item, chunk=chunk: list(score(policy, Fork(item, [chunk]))))
-        assert 0.8 * counted < kept <= 1.01 * counted
+        least = 0.4 if policy.recurrent and item is not long else 0.8
+        assert least * counted < kept <= 1.01 * counted
 
 
 def saved_by(policy: Policy, run) -> int:
