@@ -59,8 +59,8 @@ class Run:
         """Trains into `folder`; returns what its `summary.json` holds.
 
         `resume` goes on from the latest checkpoint. If data or media files have changed since the start,
-        `changed_data` says whether the run keeps its copy of the rows or reloads them. A Ctrl-C, or the interrupt of a notebook, ends the
-        step, saves and raises `KeyboardInterrupt`.
+        `changed_data` says whether the run keeps its copy of the rows or reloads them. A Ctrl-C, or the interrupt of a
+        notebook, ends the step, saves and raises `KeyboardInterrupt`.
         """
         from vlmrl.train import trainer
 
