@@ -2,6 +2,7 @@
 
 for where, row in read_rows("train.parquet"): ...    where = "train.parquet row 17", for messages
 with whole_file("scored.jsonl") as partial: ...      write to `partial`, which is renamed at the end
+pq.write_table(with_checksum(table), partial)        `read_rows` then notices a damaged row
 """
 
 from __future__ import annotations
