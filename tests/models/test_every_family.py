@@ -16,7 +16,6 @@ from vlmrl import catalog
 from vlmrl.cli import main
 from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.data.sample_files import write_samples
-from vlmrl.models.family import family_of
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, Row, build, pack, repeat
 from vlmrl.models.policy import Policy
@@ -77,7 +76,7 @@ def test_it_scores_as_transformers_alone_does(model_folder, mixed_samples: list[
         assert difference <= 1e-4 * max(gradient.norm(), 1e-2 * scale), name
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if not family_of(name).recurrent])
+@every_family
 def test_a_run_is_repeated_by_one_that_was_stopped(
     model_folder, mixed_samples: list[Sample], family: str, tmp_path: Path, capsys
 ) -> None:
