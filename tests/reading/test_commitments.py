@@ -12,7 +12,9 @@ from vlmrl.reading.commitments import committed
     (r"so it is $1.5 \times 10^{3}$ cm", 1500, ("cm",)), ("2.5 million", 2_500_000, ()),
     ("1 1/2 cups", Fraction(3, 2),
      ("cup",)), ("three quarters", Fraction(3, 4), ()), ("it costs $5", 5, ("$",)), ("I count 3, so 4.", 4, ()),
-    ("−7", -7, ()), ("½", Fraction(1, 2), ()),
+    ("−7", -7, ()), ("½", Fraction(1, 2), ()), ("12, since 13 is not divisible by 3", 12, ()), ("3, not 4", 3, ()),
+    ("12 dogs because 3 of 4 rows are full", 12, ("dog", "because")),
+    ("2, because 3 - 1 = 2, so 5 in all", 5, ("in", "all")),
 ])  # fmt: skip
 def test_committed(text: str, value: Fraction, unit: tuple[str, ...]) -> None:
     amount = committed(plain(text))

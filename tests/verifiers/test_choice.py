@@ -251,6 +251,7 @@ def test_an_explanation_may_mention_other_options(said: str) -> None:
 
 def test_an_option_may_be_an_alternative_or_extend_another() -> None:
     assert score("B: red or green", "B", choices=["blue", "red or green"]) == 1.0
+    assert score("B. Either red or green", "B", choices=["red", "either red or green"]) == 1.0
     assert score("B: red or green", "B") == 1.0, "without texts it may be that of B"
     assert score("B, the red car", "B", choices=["red", "red car"]) == 1.0
     assert score("B, a dog", "B", choices=["cat", "dog"]) == 1.0

@@ -74,7 +74,7 @@ _SCIENTIFIC = re.compile(
     r"|\s?(?:\\times|\\cdot|[×·*x])\s?10\^(?P<power>[+-]?\d{1,2}))|10\^(?P<ten>[+-]?\d{1,2}))(?!\w|\.\d)",
     re.IGNORECASE,
 )
-_ASIDE = re.compile(r"\((?![^()]*\b(?:or|maybe|perhaps|possibly|wrong|incorrect|false)\b)[^()]*\)", re.IGNORECASE)
+_ASIDE = re.compile(r"\((?![^()]*\b(?:or|maybe|perhaps|possibly)\b|(?:wrong|incorrect|false)\))[^()]*\)", re.IGNORECASE)
 _MAGNITUDE = re.compile(
     r"[\s-]?(?:(dozen)\b|(hundred)s?\b|(thousand)s?\b|(million|mn|mln)s?\b|(billion|bn)s?\b|(trillion)s?\b|(万)|(亿))"
     r"|(?-i:(K)|(M)|(B))(?![\w/^])",

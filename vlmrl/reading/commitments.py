@@ -80,6 +80,7 @@ _PART_AFTER = re.compile(
 )
 _LABEL = re.compile(r"\b(?:fig\.|figure|image|picture|photo|frame|step|page|table|question)\s$", re.IGNORECASE)
 _COUNTED = re.compile(r"(?:\s[^\W\d_]+){0,3}[.:]?\s*")
+_REASON = re.compile(r"(?:\s[^\W\d_]+){0,3}?,?\s(?:since|because)\b", re.IGNORECASE)
 _CLOCK = re.compile(r"\d:\d")
 _ITEM = re.compile(r"^[ \t]*(\d{1,3})[.)]\s", re.MULTILINE)
 # What leads from a total to its parts.
@@ -164,13 +165,14 @@ def _after_cue(text: str, found: list[Amount]) -> int | None:
 
 
 def _heads(text: str, found: list[Amount]) -> bool:
-    """Whether the first line is the first amount, with at most what is counted, and an explanation follows."""
+    """Whether the text begins with the first amount, at most what is counted, and a reason or an explaining line."""
     first = found[0]
-    if "\n" not in text:
+    if text[: first.start].strip() or _turns(text, found):
         return False
+    if _REASON.match(text, first.end):
+        return not _SUM_FOLLOWS.search(text, first.end)
     line, _, rest = text[first.end :].partition("\n")
-    alone = not text[: first.start].strip() and _COUNTED.fullmatch(line)
-    return bool(alone and re.search(r"[^\W\d_]{3}", rest)) and not _turns(text, found)
+    return bool(_COUNTED.fullmatch(line) and re.search(r"[^\W\d_]{3}", rest))
 
 
 def _has_parts(text: str, total: Amount, part: Amount) -> bool:

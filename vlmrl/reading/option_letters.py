@@ -88,7 +88,7 @@ _TURN = re.compile(
 # What a letter is said to stand for: "A. mitosis", "(B) 6 cm", "A (mitosis)", "B, which is the red one".
 _STANDS_FOR = re.compile(
     rf"{_START}([A-Z])\s?[)\].:,;=(-][)\].:*\"'\s]{{0,5}}\(?"
-    r"(?i:(?:(?:(?:which|that|it)(?:['’]s|\s(?:is|was|could be))|i\.e\.|namely|probably|either)[,\s]+){0,3})"
+    r"((?i:(?:(?:(?:which|that|it)(?:['’]s|\s(?:is|was|could be))|i\.e\.|namely|probably|either)[,\s]+){0,3}))"
     r"((?:[^,.;:()*\n]|[.,:](?=\d)|,(?=\s(?:or|maybe|perhaps|possibly)\b))+)"
 )
 _EXPLAINS = re.compile(
@@ -163,8 +163,8 @@ def has_other_text(said: set[str], text: str, options: dict[str, str]) -> bool:
     """Whether a committed letter stands with the text of another option, alone or as an alternative: "A. meiosis"."""
     for match in _STANDS_FOR.finditer(text[:2000]):
         own = options[match[1]] if match[1] in said else ""
-        shown = _EXPLAINS.split(match[2], maxsplit=1)[0].strip() if own else ""
-        if shown and equal(shown, {"own": own}) is None:
+        shown = _EXPLAINS.split(match[3], maxsplit=1)[0].strip() if own else ""
+        if shown and not any(equal(text, {"own": own}) for text in (shown, match[2] + shown)):
             parts = (part.strip() for part in _ALTERNATIVES.split(shown))
             if any(_is_of_another(part, own, options) for part in parts if part):
                 return True
