@@ -239,6 +239,8 @@ MINIATURES: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     "qwen3_omni_moe": _qwen3_omni_moe,
 }
 """Config, class of the model, and processor of each family but the one that is shipped."""
+
+
 @cache
 def _tokenizer() -> Any:
     return tiny._train_tokenizer(tiny._corpus())

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
 
 import torch
 
@@ -26,7 +25,7 @@ from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.packing import Item, Row, Work, arrange, build, repeat, work_of
 from vlmrl.models.policy import Policy
 from vlmrl.train import device_memory
-from vlmrl.train.flops import Rates, vision_flops
+from vlmrl.train.flops import Rates, tower_flops
 from vlmrl.train.footprint import Footprint
 
 MB = 2**20
@@ -39,15 +38,15 @@ class Planner:
         self.policy = policy
         self.settings = settings
         self.share_prompt = share_prompt
-        self.tower: Any = policy.visual
         self.rates = Rates.of(policy.core)
         self.tree_unsupported = tree_unsupported(policy.core.config.text_config)
         if self.tree_unsupported:
             print(
                 f"learner: {self.tree_unsupported}; each response is computed with a prompt of its own", file=sys.stderr
             )
-        self._trained = any(parameter.requires_grad for parameter in self.tower.parameters())
-        self._vision: dict[str, float] = {}
+        towers = [policy.core.get_submodule(name) for name in policy.formatter.family.towers]
+        self._trained = any(parameter.requires_grad for tower in towers for parameter in tower.parameters())
+        self._towers: dict[str, float] = {}
         self._reset()
 
     @cached_property
@@ -57,17 +56,17 @@ class Planner:
     # --- the cost model -----------------------------------------------------------------------------------
 
     def prompt(self, prompt: EncodedPrompt) -> Work:
-        grids = str([prompt.features[key].tolist() for key in prompt.features if key.endswith("grid_thw")])
-        if grids not in self._vision:
-            self._vision[grids] = vision_flops(self.tower, prompt)
-        return Work.of_prompt(prompt, self._vision[grids])
+        sizes = str({k.sizes: prompt.features[k.sizes].tolist() for k in prompt.kinds if k.sizes in prompt.features})
+        if sizes not in self._towers:
+            self._towers[sizes] = tower_flops(self.policy.core, prompt)
+        return Work.of_prompt(prompt, self._towers[sizes])
 
     def cost(self, work: Work) -> float:
-        """FLOPs of forward and backward pass. A frozen tower has no backward pass; a cached one has no pass at all."""
+        """FLOPs of forward and backward pass. Frozen towers have no backward pass; cached ones have no pass at all."""
         repeats = 4 if self.policy.settings.gradient_checkpointing else 3
         tower = repeats if self._trained else 0 if self.policy.vision_cache else 1
         parts = self.rates.flops(work)
-        return repeats * (parts.total - parts.vision) + tower * parts.vision
+        return repeats * (parts.total - parts.towers) + tower * parts.towers
 
     def memory(self, work: Work) -> float:
         """Bytes of an update with a row of this work: activations and accumulated gradients."""
@@ -107,7 +106,12 @@ class Planner:
         budget = self.settings.memory_mb
         if not budget:
             return
-        work = Work(len(prompt) + response_tokens - 1, scored=response_tokens, patches=prompt.patches)
+        work = Work(
+            len(prompt) + response_tokens - 1,
+            scored=response_tokens,
+            patches=prompt.patches,
+            sounds=prompt.sound_values,
+        )
         if self.memory(work) > budget * MB:
             raise UserError(
                 f"learner.memory_mb = {budget:g}: one response of length {response_tokens} to sample "

@@ -33,8 +33,8 @@ class Batches(NamedTuple):
 
 def use_batched_segments(model: Any) -> None:
     """Sets the attention of this transformers model's towers to `segment_attention`, where they have segments."""
-    parts = (getattr(model.config, name, None) for name in ("vision_config", "audio_config"))
-    for part in parts:
+    for name in ("vision_config", "audio_config"):
+        part: Any = getattr(model.config, name, None)
         if hasattr(part, "patch_size") or hasattr(part, "n_window"):
             # `set_attn_implementation` would require a flash attention package for this name.
             part._attn_implementation = NAME
