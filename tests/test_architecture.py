@@ -45,12 +45,12 @@ HOUSE = {
 NO_TORCH = (
     *HALL,
     *("reading", "config", "rewards", "data", "serve", "interop", "objectives", "monitor", "cli", "curriculum.mixture"),
-    *("rollout.__init__", "rollout.group", "rollout.hook", "rollout.hooks"),
+    *("models.family", "models.families", "rollout.__init__", "rollout.group", "rollout.hook", "rollout.hooks"),
 )
 """Folders and modules that load none of HEAVY when they are imported."""
 HEAVY = ("torch", "transformers", "vllm", "datasets", "wandb")
 
-REGISTRIES = ("verifiers", "recipes", "samplers", "objectives", "engines", "hooks")
+REGISTRIES = ("verifiers", "recipes", "samplers", "objectives", "engines", "hooks", "families")
 """Kinds of the catalog whose folder is the registry."""
 
 RULE_VERIFIERS = ("verdict", "errors", "reading")
@@ -64,7 +64,7 @@ SPANNING = {
     "cli": ("every_command", "damaged_input", "files", "places"),
     "config": ("settings",),
     "curriculum": ("training",),
-    "models": ("suffixes",),
+    "models": ("every_family", "suffixes"),
     "objectives": ("objective_edges", "objective_gradients", "objective_methods"),
     "train": ("kills", "thought_dropout"),
     "verifiers": ("conformance", "every_verifier", "known_bugs"),

@@ -48,6 +48,17 @@ def test_the_verifier_passes_the_check(tmp_path) -> None:
     assert "side: contract and probes hold" in vlmrl(tmp_path, "check", "side.py")
 
 
+def test_the_table_of_models_is_that_of_the_families() -> None:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in README.splitlines() if line.startswith("| `")]
+    said = {name: cells for first, *cells in rows if len(cells) == 4 for name in re.findall(r"`(\w+)`", first)}
+    assert sorted(said) == catalog.names("families")
+    for name, (takes, boxes, times, update) in said.items():
+        family = catalog.load("families", name).FAMILY
+        assert takes == ", ".join(family.modalities)
+        assert boxes.startswith({"relative_1000": "per mille", "pixels": "pixels of"}[family.coords])
+        assert (times, update) == (family.times, "forked" if family.recurrent else "packed")
+
+
 def links(page: Path) -> list[str]:
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("http")]

@@ -16,8 +16,15 @@ def test_it_is_plain_when_piped(kind, capsys) -> None:
     done = run(capsys, "list", kind)
     assert done.code == 0
     rows = [line.split("\t") for line in done.out.splitlines()]
-    assert [name for name, _ in rows] == catalog.names(kind)
-    assert all(summary for _, summary in rows)
+    assert [name for name, *_ in rows] == catalog.names(kind)
+    assert all(all(cells) for cells in rows)
+    assert all(len(cells) == (6 if kind == "families" else 2) for cells in rows)
+
+
+def test_families_are_listed_with_what_they_take_and_how_they_answer(capsys) -> None:
+    rows = [line.split("\t")[:5] for line in run(capsys, "list", "families").out.splitlines()]
+    assert ["qwen2_5_vl", "text, image, video", "pixels", "positions", "packed"] in rows
+    assert ["qwen3_5", "text, image, video", "relative_1000", "text", "forked"] in rows
 
 
 @pytest.mark.parametrize("kind", catalog.FOLDERS)

@@ -23,7 +23,7 @@ from vlmrl.rewards.composite import score
 from vlmrl.rewards.frames import decided, shapes, shown_size
 from vlmrl.sample import Sample
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v")
 BOX = [84, 112, 336, 336]
 
 

@@ -132,12 +132,12 @@ def _glm4v() -> tuple[Any, Any, Any]:
     ids: list[Any] = [tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in GLM_MEDIA]
     image, video, *borders = ids
     parts = ("image_start", "image_end", "video_start", "video_end")
-    # Half of each head is rotated.
-    rope = {**ROPE, "mrope_section": [2, 1, 1], "partial_rotary_factor": 0.5}
     text = {name: value for name, value in TEXT.items() if name != "head_dim"}
+    text |= {"num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": False}
+    text |= {"vocab_size": len(tokenizer), "rope_parameters": {**ROPE, "partial_rotary_factor": 0.5}}
     border_ids: dict[str, Any] = {f"{part}_token_id": token for part, token in zip(parts, borders, strict=True)}
     config = hf.Glm4vConfig(
-        text_config=text | {"vocab_size": len(tokenizer), "tie_word_embeddings": False, "rope_parameters": rope},
+        text_config=text,
         vision_config={**VISION, "hidden_size": 32, "out_hidden_size": 64, "patch_size": 14, "image_size": 112},
         image_token_id=image,
         video_token_id=video,

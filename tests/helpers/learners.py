@@ -10,6 +10,7 @@ from vlmrl.rollout import Sampling
 from vlmrl.rollout.engines.hf import create
 from vlmrl.rollout.group import Group
 from vlmrl.train.learner import Learner
+from vlmrl.train.planner import Mode
 from vlmrl.verdict import Verdict
 
 
@@ -21,8 +22,6 @@ def make_groups(policy: Policy, samples, n: int = 4) -> list[Group]:
     return [Group(s, p, r, list(verdicts)) for s, p, r in zip(samples, prompts, rollouts, strict=True)]
 
 
-def learner_of(
-    policy: Policy, objective: ObjectiveSettings | None = None, share_prompt: bool = True, **settings
-) -> Learner:
+def learner_of(policy: Policy, objective: ObjectiveSettings | None = None, mode: Mode = "auto", **settings) -> Learner:
     options = LearnerSettings(**{"learning_rate": 1e-3, "warmup_steps": 0, **settings})
-    return Learner(policy, options, objective or ObjectiveSettings(), 100, share_prompt=share_prompt)
+    return Learner(policy, options, objective or ObjectiveSettings(), 100, mode=mode)

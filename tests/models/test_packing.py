@@ -67,16 +67,7 @@ def parts(policy: Policy, row: Row):
     return [(span, scores.logprob_L[span.start : span.stop]) for span in row.spans]
 
 
-def test_a_group_too_large_for_a_row_is_split_with_its_prompt(policy: Policy, mixed_samples):
-    (prompt,) = policy.formatter.encode(mixed_samples[:1])
-    item = Item(7, prompt, [[9] * 10 for _ in range(8)])
-    rows = pack([item], len(prompt) + 40)
-    assert [len(r.items) for r in rows] == [1, 1]
-    assert all(r.tokens <= len(prompt) + 40 for r in rows)
-    assert sorted((s.item, s.response) for r in rows for s in r.spans) == [(7, n) for n in range(8)]
-
-
-def test_a_response_that_fits_no_row_still_gets_one(policy: Policy, mixed_samples):
-    (prompt,) = policy.formatter.encode(mixed_samples[:1])
-    rows = pack([Item(0, prompt, [[9] * 50, [9] * 3])], 20)
-    assert sorted(s.response for r in rows for s in r.spans) == [0, 1]
+def test_an_item_that_fits_no_row_gets_its_own(policy: Policy, mixed_samples):
+    prompts = policy.formatter.encode(mixed_samples[:2])
+    rows = pack([Item(n, prompt, [[9] * 50, [9] * 3]) for n, prompt in enumerate(prompts)], 20)
+    assert sorted([(s.item, s.response) for s in row.spans] for row in rows) == [[(n, 0), (n, 1)] for n in range(2)]

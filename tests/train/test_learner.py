@@ -20,7 +20,7 @@ from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.config.objective import ObjectiveSettings
 from vlmrl.config.rollout import HfSettings
 from vlmrl.errors import UserError
-from vlmrl.models.logprobs import score_row
+from vlmrl.models.logprobs import score, score_row
 from vlmrl.models.packing import Item, pack
 from vlmrl.models.policy import Policy
 from vlmrl.objectives import Response, Tokens
@@ -99,7 +99,9 @@ def test_adapters_score_without_their_dropout(model_folder, mixed_samples, objec
         assert max(stats.diff_max for group in groups for stats in group.stats) < 1e-4
 
 
-@pytest.mark.parametrize("change", [{"row_tokens": 60}, {"share_prompt": False}])
+@pytest.mark.parametrize(
+    "change", [{"row_tokens": 60}, {"mode": "plain"}, {"mode": "fork"}, {"mode": "fork", "row_tokens": 60}]
+)
 def test_rows_are_gradient_accumulation_and_nothing_else(model_folder, mixed_samples, change):
     """However the batch is cut into rows, the update is the same."""
     results = []
@@ -356,9 +358,9 @@ def test_a_step_makes_no_more_passes_than_it_needs(policy, groups, monkeypatch):
 
         def counted(*arguments, passes=passes, **fields):
             passes.append(1)
-            return score_row(*arguments, **fields)
+            return score(*arguments, **fields)
 
-        monkeypatch.setattr("vlmrl.train.learner.score_row", counted)
+        monkeypatch.setattr("vlmrl.train.learner.score", counted)
         update(policy, plain, settings, updates_per_step=2, row_tokens=100_000)
         counts[name] = len(passes)
     assert counts == {"default": 2, "proximal": 3, "mask": 4}

@@ -75,30 +75,18 @@ def test_rows_stay_few_where_even_ones_would_not_fit():
     assert sizes(arrange(text_items([29, 29, 19, 19, 19], [[2]] * 5), costs), costs) == [60, 60]
 
 
-def test_a_group_too_large_repeats_its_prompt_as_few_times_as_possible():
-    """In their order the responses would need three rows: 40, 40 + 30 and 30 tokens beside the prompt."""
-    lengths = [41, 41, 31, 31]
-    rows = arrange(text_items([20], [lengths]), TokenCost(90))
-    assert sizes(rows, TokenCost(90)) == [90, 90]
-    assert sorted(n for row in rows for item in row for n in item.numbers or ()) == [0, 1, 2, 3]
-    for row in rows:
-        for item in row:
-            assert [len(r) for r in item.responses] == [lengths[n] for n in item.numbers or ()]
-
-
 def test_random_groups_all_have_their_place_within_the_bound():
     generator = torch.Generator().manual_seed(0)
 
     def draw(low: int, high: int, n: int) -> list[int]:
         return torch.randint(low, high, (n,), generator=generator).tolist()
 
-    costs = TokenCost(300)
+    costs = TokenCost(700)
     for _ in range(30):
         items = text_items(draw(1, 200, 6), [draw(2, 90, 5) for _ in range(6)])
         rows = arrange(items, costs)
-        assert max(sizes(rows, costs)) <= 300
-        placed = sorted((item.name, n) for row in rows for item in row for n in item.numbers or range(5))
-        assert placed == [(item, n) for item in range(6) for n in range(5)]
+        assert max(sizes(rows, costs)) <= 700
+        assert sorted(item.name for row in rows for item in row) == list(range(6))
         assert sizes(rows, costs) == sorted(sizes(rows, costs), reverse=True)
 
 

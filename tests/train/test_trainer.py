@@ -241,7 +241,7 @@ def test_wrong_input_is_refused_in_one_line(run_file: Path, uninterrupted: Path,
     refused("unknown sampler 'unifrom'", "train", run_file, "--sampler.name", "unifrom")
     refused("cannot be loaded", "train", run_file, "--model.path", tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    refused("'bert' model, not a Qwen-VL one", "train", run_file, "--model.path", tmp_path)
+    refused("is a 'bert' model; supported: ", "train", run_file, "--model.path", tmp_path)
     refused("no such file", "train", run_file, "--data.train", '["none.jsonl"]')
     refused("no parameter 'treshold'", "train", run_file, "--reward.schedules", "{dynamic_iou={treshold=[[0,0.5]]}}")
 

@@ -22,8 +22,8 @@ from vlmrl.errors import UserError
 from vlmrl.models import tiny
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
-from vlmrl.models.logprobs import score_row
-from vlmrl.models.packing import Item, pack
+from vlmrl.models.logprobs import score_item
+from vlmrl.models.packing import Item
 from vlmrl.models.policy import Policy, choose_device
 from vlmrl.rollout import Rollout
 from vlmrl.rollout.group import Group
@@ -35,6 +35,15 @@ SHAPES: dict[str, dict[str, dict[str, Any]]] = {
         "text": {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 7, "num_attention_heads": 4},
         "rope": {"mrope_section": [8, 12, 12]},
         "vision": {"depth": 6, "hidden_size": 128, "intermediate_size": 340, "fullatt_block_indexes": [2, 5]},
+    },
+    "random-7m-qwen3_5": {
+        "text": {
+            **{"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 8, "num_attention_heads": 4},
+            **{"head_dim": 64, "linear_num_key_heads": 2, "linear_num_value_heads": 4},
+            **{"linear_key_head_dim": 64, "linear_value_head_dim": 64},
+        },
+        "rope": {"mrope_section": [4, 2, 2], "mrope_interleaved": True, "partial_rotary_factor": 0.25},
+        "vision": {"depth": 6, "hidden_size": 128, "intermediate_size": 340, "patch_size": 14},
     },
     "random-3b": {
         "text": {
@@ -48,10 +57,11 @@ SHAPES: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
-"""Models that are built here with random weights. The 3B model has the config.json of Qwen2.5-VL, except for the
-tokenizer. The small one has similar proportions: a patch costs the vision tower 0.2 times what a token costs the
-language layers. Its vocabulary is that of the embedded tokenizer, so that the output head is a small part of the work.
-Otherwise libraries that also score prompt positions would be slower for that reason alone.
+"""Models that are built here with random weights: Qwen2.5-VL, or the family that the name ends with. The 3B model has
+the config.json of Qwen2.5-VL, except for the tokenizer. The small ones have similar proportions: a patch costs the
+vision tower 0.2 times what a token costs the language layers. Their vocabulary is that of the embedded tokenizer, so
+that the output head is a small part of the work. Otherwise libraries that also score prompt positions would be slower
+for that reason alone.
 """
 
 DRIFT = 0.1
@@ -157,15 +167,13 @@ def _completions(formatter: Formatter, geometry: Geometry, random: np.random.Gen
     return [[*map(int, row), formatter.tokenizer.eos_token_id] for row in random.choice(words, shape)]
 
 
-@torch.no_grad()
 def _behaviour(
     policy: Policy, prompt: EncodedPrompt, completions: list[list[int]], random: np.random.Generator
 ) -> list[list[float]]:
     logprobs: list[list[float]] = []
-    for row in pack([Item(0, prompt, completions)], row_tokens=8192):
-        logprob_L = score_row(policy, row).logprob_L.cpu().numpy()
-        logprob_L = np.minimum(logprob_L + random.normal(0, DRIFT, len(logprob_L)), 0)
-        logprobs += [logprob_L[span.start : span.stop].tolist() for span in row.spans]
+    for logprob_T in score_item(policy, Item(0, prompt, completions)):
+        drifted_T = logprob_T.cpu().numpy() + random.normal(0, DRIFT, len(logprob_T))
+        logprobs.append(np.minimum(drifted_T, 0).tolist())
     return logprobs
 
 
@@ -181,15 +189,15 @@ def model_folder(path: str | None) -> Iterator[str]:
 
 
 def create_model(folder: Path, shape: str = "random-7m", seed: int = 0) -> Path:
-    """Writes a Qwen2.5-VL of this shape with random float32 weights; returns the folder."""
-    from transformers import Qwen2_5_VLForConditionalGeneration
+    """Writes a model of this shape with random float32 weights; returns the folder."""
+    from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     tiny.create(folder, seed)  # its tokenizer, processor and token ids
     torch.manual_seed(seed)
     with torch.device(choose_device("auto")):  # a GPU initialises a large model much faster
-        model = Qwen2_5_VLForConditionalGeneration(config_of(folder, shape))
+        model = AutoModelForImageTextToText.from_config(config_of(folder, shape))
     model.save_pretrained(folder, max_shard_size="100GB")
     _raise_pixel_limit(folder)
     return folder
@@ -197,12 +205,17 @@ def create_model(folder: Path, shape: str = "random-7m", seed: int = 0) -> Path:
 
 def config_of(folder: Path, shape: str) -> Any:
     """The config of a shape, with the token ids of the model in `folder`."""
-    from transformers import AutoConfig, Qwen2_5_VLConfig
+    from transformers import AutoConfig, Qwen2_5_VLConfig, Qwen3_5Config
 
     sizes = SHAPES[shape]
     rope = {"rope_type": "default", "rope_theta": 1e6, **sizes["rope"]}
     text = {"num_key_value_heads": 2, "rope_parameters": rope, "max_position_embeddings": 32768, "layer_types": None}
     config: Any = AutoConfig.from_pretrained(folder).to_dict()
+    if shape.endswith("qwen3_5"):
+        text |= {"vocab_size": config["text_config"]["vocab_size"], "tie_word_embeddings": True}
+        tokens = {name: value for name, value in config.items() if name.endswith("token_id")}
+        vision = {"out_hidden_size": sizes["text"]["hidden_size"], "num_heads": 2, **sizes["vision"]}
+        return Qwen3_5Config(text_config=text | sizes["text"], vision_config=vision, tie_word_embeddings=True, **tokens)
     config["text_config"] |= text | sizes["text"]
     config["vision_config"] |= {"out_hidden_size": sizes["text"]["hidden_size"], **sizes["vision"]}
     return Qwen2_5_VLConfig(**config)

@@ -15,7 +15,7 @@ import gc
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -108,7 +108,7 @@ def _times(batches: Batches) -> list[tuple[float, float]]:
     for learner, groups, _ in _updates(batches):
         if not results:
             learner.update(groups)
-        cost = sum(learner.planner.cost(work) for _, work in learner.planner.plan(_items(groups)))
+        cost = sum(learner.planner.cost(planned.work) for planned in learner.planner.plan(items_of(groups)))
         started = clock()
         learner.update(groups)
         results.append((cost, clock() - started))
@@ -124,18 +124,18 @@ def _updates(batches: Batches) -> Iterator[tuple[Learner, list[Group], float]]:
     footprint = learner.planner.footprint
     for _ in range(batches.count):
         groups = [_group(policy, batches.size, random) for _ in range(random.integers(1, 5))]
-        unlimited, items = Planner(policy, learner.settings), _items(groups)
+        unlimited, items = Planner(policy, learner.settings), items_of(groups)
         singles = [item.part([n]) for item in items for n in range(len(item.responses))]
         unlimited.footprint = footprint
-        least = max(unlimited.memory(work_of(single, unlimited)) for single in singles)
-        budget = random.uniform(least, unlimited.memory(unlimited.plan(items)[0][1]))
+        least = max(unlimited.memory(replace(work_of(one, unlimited), kept=len(one.prompt))) for one in singles)
+        budget = random.uniform(least, unlimited.memory(unlimited.plan(items)[0].held))
         settings = learner.settings.model_copy(update={"memory_mb": budget / MB, "row_tokens": 2**20})
         learner.planner = Planner(policy, settings)
         learner.planner.footprint = footprint
         yield learner, groups, budget
 
 
-def _items(groups: list[Group]) -> list[Item]:
+def items_of(groups: list[Group]) -> list[Item]:
     return [Item(n, group.prompt, [r.token_ids for r in group.rollouts]) for n, group in enumerate(groups)]
 
 

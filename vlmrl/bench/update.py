@@ -2,6 +2,7 @@
 
     vlmrl bench update                                   against our plain path, which repeats the prompt
     vlmrl bench update --against trl --completion 32 128 --group 8 16
+    vlmrl bench update --against trl-lean --mode fork --memory-mb 1       one response at a time on both sides
     vlmrl bench update --model random-3b --image 896 --completion 512 --gradient-checkpointing --json    on a GPU
 
 An update is forward pass, backward pass, clipping and optimizer step on groups with behaviour logprobs. Both sides have
@@ -16,23 +17,25 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import psutil
 import torch
 
-from vlmrl.bench import trl_side
+from vlmrl.bench import planner, trl_side
 from vlmrl.bench.geometry import Geometry, groups
 from vlmrl.bench.memory import in_new_process, peak_bytes
 from vlmrl.bench.table import print_table
 from vlmrl.bench.timing import ratio, seconds, take_turns
 from vlmrl.config.learner import LearnerSettings
 from vlmrl.config.objective import ObjectiveSettings
+from vlmrl.errors import UserError
 from vlmrl.models.policy import Policy, choose_device
 from vlmrl.rollout.group import Group
 from vlmrl.train.flops import update_flops
 from vlmrl.train.learner import Learner
+from vlmrl.train.planner import Mode
 
 LEARNER = LearnerSettings(warmup_steps=0, learning_rate=1e-30, row_tokens=16384)
 """Rows large enough for whole groups of the published figures, because TRL gets its best micro-batch too."""
@@ -52,22 +55,36 @@ Update = Callable[[], tuple[float, float]]
 """Does one optimizer step; returns the loss and the gradient norm before clipping."""
 
 
-def measure(geometry: Geometry, against: str, rounds: int, with_memory: bool) -> dict[str, Any]:
+class Ours(NamedTuple):
+    """How our side plans its passes."""
+
+    mode: Mode = "auto"
+    memory_mb: float | None = None
+
+
+AUTO, PLAIN = Ours(), Ours("plain")
+
+
+def measure(geometry: Geometry, against: str, rounds: int, with_memory: bool, ours: Ours = AUTO) -> dict[str, Any]:
     """Figures of one geometry in seconds, bytes and FLOPs: the contract of `--json`."""
     policy = _without_bans(geometry)
     dtype, device = policy.compute, policy.device
     bench_groups = groups(geometry, policy)
     flops = {kind: update_flops(policy.core, bench_groups, kind == "unique") for kind in ("unique", "plain")}
-    setting = _fastest_trl(geometry, bench_groups, policy) if against == "trl" else {}
-    difference, ours_s, theirs_s = _race(geometry, against, bench_groups, policy, setting, rounds)
+    if ours.mode == "packed" and policy.recurrent:
+        raise UserError(f"--mode packed: {policy.core.config.model_type!r} has recurrent layers; give fork")
+    setting = _trl_setting(geometry, against, bench_groups, policy)
+    learner = _learner(policy, ours)
+    difference, ours_s, theirs_s = _race(geometry, against, bench_groups, learner, setting, rounds)
     speedup = ratio(theirs_s, ours_s)
     bound = flops["plain"].total / flops["unique"].total
     flops_per_s = [flops["unique"].total / statistics.median(seconds) for seconds in (ours_s, theirs_s)]
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     peak = PEAK_FLOPS.get(name) if dtype == torch.bfloat16 else None
-    del policy
+    passes = [planned.chunks for planned in learner.planner.plan(planner.items_of(bench_groups))]
+    del policy, learner
     _free()
-    peaks = _peaks(geometry, against, bench_groups, dtype, setting) if with_memory else {}
+    peaks = _peaks(geometry, against, bench_groups, dtype, setting, ours) if with_memory else {}
     return {
         "geometry": geometry.describe()
         | {"prompt": len(bench_groups[0].prompt), "patches": bench_groups[0].prompt.patches},
@@ -90,6 +107,8 @@ def measure(geometry: Geometry, against: str, rounds: int, with_memory: bool) ->
         "ours_flops_per_s": flops_per_s[0],
         "ours_mfu": flops_per_s[0] / peak if peak else None,
         "theirs_mfu": flops_per_s[1] / peak if peak else None,
+        "ours_settings": ours._asdict(),
+        "chunks": [len(chunks) for chunks in passes if chunks],
         "theirs_settings": setting,
         "rounds": rounds,
     }
@@ -99,15 +118,15 @@ def _race(
     geometry: Geometry,
     against: str,
     bench_groups: Sequence[Group],
-    policy: Policy,
+    learner: Learner,
     setting: dict[str, Any],
     rounds: int,
 ) -> tuple[dict[str, float], list[float], list[float]]:
     """Differences of loss and gradient norm, and the seconds of both sides' updates."""
-    learner = _learner(policy, share_prompt=True)
+    compute = learner.policy.compute
     ours = _learner_update(learner, bench_groups)
-    theirs = _other_update(geometry, against, bench_groups, policy.compute, setting, learner)
-    difference = _compare(ours(), theirs(), TOLERANCE[policy.compute])  # these calls also warm up
+    theirs = _other_update(geometry, against, bench_groups, compute, setting, learner)
+    difference = _compare(ours(), theirs(), TOLERANCE[compute])  # these calls also warm up
     ours_s, theirs_s = take_turns([ours, theirs], rounds, warmups=0)
     return difference, ours_s, theirs_s
 
@@ -119,8 +138,9 @@ def _without_bans(geometry: Geometry) -> Policy:
     return policy
 
 
-def _learner(policy: Policy, share_prompt: bool) -> Learner:
-    return Learner(policy, LEARNER, OBJECTIVE, run_updates=1, share_prompt=share_prompt)
+def _learner(policy: Policy, ours: Ours = AUTO) -> Learner:
+    settings = LEARNER.model_copy(update={"memory_mb": ours.memory_mb})
+    return Learner(policy, settings, OBJECTIVE, run_updates=1, mode=ours.mode)
 
 
 def _learner_update(learner: Learner, bench_groups: Sequence[Group]) -> Update:
@@ -143,7 +163,7 @@ def _other_update(
     """The other side's update. It uses the weights and optimizer state of the learner `shared_with`, if given, because
     a GPU cannot hold a large model twice."""
     if against == "plain":
-        learner = _learner(shared_with.policy if shared_with else _without_bans(geometry), share_prompt=False)
+        learner = _learner(shared_with.policy if shared_with else _without_bans(geometry), PLAIN)
         if shared_with:
             learner.optimizer, learner.scheduler = shared_with.optimizer, shared_with.scheduler
         return _learner_update(learner, bench_groups)
@@ -168,9 +188,14 @@ def _other_update(
     return update
 
 
-def _fastest_trl(geometry: Geometry, bench_groups: Sequence[Group], policy: Policy) -> dict[str, Any]:
-    """TRL's fastest settings: its best attention for the whole batch, with that batch or one completion at a time."""
-    learner = _learner(policy, share_prompt=True)
+def _trl_setting(geometry: Geometry, against: str, bench_groups: Sequence[Group], policy: Policy) -> dict[str, Any]:
+    """TRL's fastest settings: its best attention for the whole batch, with that batch or one completion at a time.
+
+    The leanest are one completion at a time with sdpa, which stores no scores.
+    """
+    if against != "trl":
+        return {"attention": "sdpa", "micro_batch": 1} if against == "trl-lean" else {}
+    learner = _learner(policy)
 
     def timed(attention: str, micro_batch: int) -> tuple[float, dict[str, Any]]:
         setting: dict[str, Any] = {"attention": attention, "micro_batch": micro_batch}
@@ -219,15 +244,21 @@ def _free() -> None:
 
 
 def _peaks(
-    geometry: Geometry, against: str, bench_groups: Sequence[Group], dtype: torch.dtype, setting: dict[str, Any]
+    geometry: Geometry,
+    against: str,
+    bench_groups: Sequence[Group],
+    dtype: torch.dtype,
+    setting: dict[str, Any],
+    ours: Ours,
 ) -> dict[str, int | None]:
     """Peak bytes of our update and of theirs, each in a separate process. If TRL is fastest with one completion at a
     time, its peak with the whole batch is measured too."""
     sides = {"ours": ("ours", setting), "theirs": (against, setting)}
-    if setting.get("micro_batch") == 1:
+    if against == "trl" and setting["micro_batch"] == 1:
         sides["theirs_whole"] = (against, setting | {"micro_batch": geometry.group * geometry.groups})
     return {
-        name: in_new_process(_peak, geometry, side, bench_groups, dtype, how) for name, (side, how) in sides.items()
+        name: in_new_process(_peak, geometry, side, bench_groups, dtype, how, ours)
+        for name, (side, how) in sides.items()
     }
 
 
@@ -237,11 +268,18 @@ def _ratio(peaks: dict[str, int | None], other: str) -> float | None:
 
 
 def _peak(
-    geometry: Geometry, side: str, bench_groups: Sequence[Group], dtype: torch.dtype, setting: dict[str, Any]
+    geometry: Geometry,
+    side: str,
+    bench_groups: Sequence[Group],
+    dtype: torch.dtype,
+    setting: dict[str, Any],
+    ours: Ours,
 ) -> int | None:
     device = torch.device(choose_device("auto"))
     if side == "ours":
-        return peak_bytes(_learner_update(_learner(_without_bans(geometry), share_prompt=True), bench_groups), device)
+        learner = _learner(_without_bans(geometry), ours)
+        _ = learner.planner.footprint  # its passes are no part of an update
+        return peak_bytes(_learner_update(learner, bench_groups), device)
     return peak_bytes(_other_update(geometry, side, bench_groups, dtype, setting), device)
 
 
@@ -249,12 +287,12 @@ def _peak(
 
 
 def bench_update(
-    cells: Sequence[Geometry], against: str, rounds: int, with_memory: bool, as_json: bool, out: TextIO
+    cells: Sequence[Geometry], against: str, rounds: int, with_memory: bool, ours: Ours, as_json: bool, out: TextIO
 ) -> None:
     """Measures each geometry and prints the figures."""
-    if against == "trl":
+    if against != "plain":
         trl_side.require()
-    print_table(cells, lambda cell: measure(cell, against, rounds, with_memory), _line, as_json, out)
+    print_table(cells, lambda cell: measure(cell, against, rounds, with_memory, ours), _line, as_json, out)
 
 
 def _line(figures: dict[str, Any]) -> str:
@@ -264,6 +302,7 @@ def _line(figures: dict[str, Any]) -> str:
         f"({figures['speedup_low']:.2f}-{figures['speedup_high']:.2f}) of {figures['against']}, "
         f"bound {figures['bound']:.2f}x, efficiency {figures['efficiency']:.0%}, "
         f"{figures['ours_s']:.3f} s / {figures['theirs_s']:.3f} s"
+        + (f", {sum(figures['chunks'])} chunks" if figures["chunks"] else "")
         + (f", peak memory {memory:.2f} of theirs" if memory else "")
         + (f" ({whole:.2f} with its whole batch at once)" if whole else "")
         + (f", MFU {figures['ours_mfu']:.0%} / {figures['theirs_mfu']:.0%}" if figures["ours_mfu"] else "")

@@ -52,9 +52,14 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _add_update(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--against", choices=("plain", "trl"), default="plain", help="our own repeated prompts (default), or TRL"
+        "--against",
+        choices=("plain", "trl", "trl-lean"),
+        default="plain",
+        help="our own repeated prompts (default), TRL's fastest settings, or TRL's with the least memory",
     )
     _add_geometry(parser, completion=128)
+    parser.add_argument("--mode", choices=("packed", "fork"), default="auto", help="our passes (default: as planned)")
+    parser.add_argument("--memory-mb", type=count, metavar="N", help="learner.memory_mb of our side (default: unset)")
     parser.add_argument(
         "--no-memory", dest="memory", action="store_false", help="leave out the peak memory, two more processes"
     )
@@ -74,9 +79,10 @@ def update(options: argparse.Namespace) -> None:
     quotient. docs/bench.md has the formulas, and tables.
     """
     with _own_output() as out:
-        from vlmrl.bench.update import bench_update
+        from vlmrl.bench.update import Ours, bench_update
 
-        bench_update(_geometries(options), options.against, options.rounds, options.memory, options.json, out)
+        ours = Ours(options.mode, options.memory_mb)
+        bench_update(_geometries(options), options.against, options.rounds, options.memory, ours, options.json, out)
 
 
 def _add_rollout(parser: argparse.ArgumentParser) -> None:

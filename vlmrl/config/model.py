@@ -14,16 +14,20 @@ class LoraSettings(Section):
 
     rank: int = Field(default=16, gt=0, le=4096, description="rank of an adapter's two factors")
     alpha: int = Field(default=32, gt=0, description="an adapter is scaled by alpha / rank")
-    targets: str = Field(
-        default=r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)",
-        description="regular expression over the names of the layers that get an adapter",
+    targets: str | None = Field(
+        default=None,
+        description="regular expression over the names of the linear maps that get an adapter; unset: all of the "
+        "language layers",
     )
 
 
 class ModelSettings(Section):
     """[model]"""
 
-    path: str = Field(default="tiny", description='folder or hub id of a Qwen-VL model; "tiny" is the embedded one')
+    path: str = Field(
+        default="tiny",
+        description='folder or hub id of a model (`vlmrl list families` shows which); "tiny" is the embedded one',
+    )
     freeze_towers: bool = Field(default=False, description="keep the towers of images, video and audio as they are")
     lora: LoraSettings | None = Field(default=None, description="adapters; unset: all weights learn")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: the GPU if there is one")

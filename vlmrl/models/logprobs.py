@@ -11,13 +11,16 @@ cross-entropy kernel cannot be used: it returns a reduced loss, but the weight o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 
 from vlmrl.models.attention.tree import Tree
-from vlmrl.models.packing import Row
+from vlmrl.models.fork import Fork, rows_of
+from vlmrl.models.packing import Item, Row, Span
 from vlmrl.models.policy import Policy
+from vlmrl.models.prefix_state import PrefixState
 
 CHUNK = 512
 """Tokens whose logits exist at the same time."""
@@ -33,10 +36,43 @@ class Scores(NamedTuple):
 
 def score_row(policy: Policy, row: Row, temperature: float = 1.0) -> Scores:
     """Scores of a packed row from one forward pass."""
+    assert not (policy.recurrent and "tree" in row.inputs), "a recurrence would run from one response into the next"
     hidden_LH = hidden_states(policy, row)[row.predictor_L.to(policy.device)]
+    return _scores(policy, hidden_LH, row.target_L, temperature)
+
+
+def _scores(policy: Policy, hidden_LH: torch.Tensor, target_L: torch.Tensor, temperature: float) -> Scores:
     banned = torch.tensor(policy.formatter.placeholder_ids, dtype=torch.long, device=policy.device)
-    target_L = row.target_L.to(policy.device)
+    target_L = target_L.to(policy.device)
     return Scores(*token_scores(hidden_LH, policy.core.lm_head.weight, target_L, banned, temperature, policy.compute))
+
+
+def score(policy: Policy, row: Row | Fork, temperature: float = 1.0) -> Iterator[tuple[list[Span], Scores]]:
+    """Scores of a row's responses, a part at a time: the whole row, or a chunk of a fork.
+
+    With gradients, call `backward()` on what is made of a part before taking the next; the end of the iteration runs
+    the backward pass of a fork's prompt.
+    """
+    if isinstance(row, Row):
+        yield row.spans, score_row(policy, row, temperature)
+        return
+    state = PrefixState(policy, row.item.prompt)
+    for chunk in row.chunks:
+        hidden_LH = state.run(chunk.input_ids_BT)[chunk.predictor_BS.to(policy.device)]
+        yield chunk.spans, _scores(policy, hidden_LH, chunk.target_L, temperature)
+    state.backward()
+
+
+@torch.no_grad()
+def score_item(policy: Policy, item: Item, temperature: float = 1.0) -> list[torch.Tensor]:
+    """Logprobs of each response to an item's prompt, in one pass over the prompt where the model's layers allow it."""
+    logprobs: dict[int, torch.Tensor] = {}
+    for row in rows_of(item, policy.sharing):
+        for spans, scores in score(policy, row, temperature):
+            first = spans[0].start
+            for span in spans:
+                logprobs[span.response] = scores.logprob_L[span.start - first : span.stop - first]
+    return [logprobs[number] for number in sorted(logprobs)]
 
 
 def hidden_states(policy: Policy, row: Row) -> torch.Tensor:

@@ -9,7 +9,7 @@ response continue its prompt. The last token of a response predicts nothing, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from operator import add
 from typing import Protocol
@@ -50,6 +50,8 @@ class Work:
     """FLOPs of the towers, forward."""
     sounds: int = 0
     """Values of the features of sounds."""
+    kept: int = 0
+    """Tokens of prompts whose state is kept for others to run from."""
 
     def __add__(self, other: Work) -> Work:
         return Work(*map(add, astuple(self), astuple(other)))
@@ -131,7 +133,7 @@ class Row:
 
 
 def pack(items: Sequence[Item], row_tokens: int, *, share_prompt: bool = True) -> list[Row]:
-    """Rows of at most `row_tokens` tokens, except that a single response with its prompt is never cut."""
+    """Rows of at most `row_tokens` tokens, except that a single item is never cut."""
     return [build(row) for row in arrange(items if share_prompt else repeat(items), TokenCost(row_tokens))]
 
 
@@ -143,13 +145,12 @@ def repeat(items: Sequence[Item]) -> list[Item]:
 def arrange(items: Sequence[Item], costs: CostModel) -> list[list[Item]]:
     """The items of each row, the most expensive row first: few rows, of even cost.
 
-    A group too large for a row is split into as few parts as possible. A response that fits in no row gets its own.
+    An item that fits in no row gets its own.
     """
-    pieces = [piece for item in items for piece in _split(item, costs)]
-    works = [work_of(piece, costs) for piece in pieces]
-    rows = [sorted(row) for row in _pack_bins(works, costs, Work())]
+    works = [work_of(item, costs) for item in items]
+    rows = [sorted(row) for row in _pack_bins(works, costs)]
     rows.sort(key=lambda row: (-costs.cost(_total(works, row)), row))
-    return [[pieces[n] for n in row] for row in rows]
+    return [[items[n] for n in row] for row in rows]
 
 
 def work_of(item: Item, costs: CostModel) -> Work:
@@ -157,17 +158,8 @@ def work_of(item: Item, costs: CostModel) -> Work:
     return sum((Work.of_response(item.prompt, len(r)) for r in item.responses), start=costs.prompt(item.prompt))
 
 
-def _split(item: Item, costs: CostModel) -> Iterator[Item]:
-    if costs.fits(work_of(item, costs)):
-        yield item
-        return
-    works = [Work.of_response(item.prompt, len(response)) for response in item.responses]
-    for chosen in _pack_bins(works, costs, costs.prompt(item.prompt)):
-        yield item.part(sorted(chosen))
-
-
-def _pack_bins(works: Sequence[Work], costs: CostModel, base: Work) -> list[list[int]]:
-    """Numbers of the works in each bin. Every bin holds `base` already."""
+def _pack_bins(works: Sequence[Work], costs: CostModel) -> list[list[int]]:
+    """Numbers of the works in each bin."""
     # 1. The number of bins: first fit in decreasing order.
     order = sorted(range(len(works)), key=lambda n: -costs.cost(works[n]))
     bins: list[tuple[list[int], Work]] = []
@@ -177,21 +169,21 @@ def _pack_bins(works: Sequence[Work], costs: CostModel, base: Work) -> list[list
                 bins[number] = [*chosen, n], work + works[n]
                 break
         else:
-            bins.append(([n], base + works[n]))
+            bins.append(([n], works[n]))
     # 2. The same number of bins with even costs, where that still fits.
-    balanced = _balance(order, works, costs, base, len(bins))
+    balanced = _balance(order, works, costs, len(bins))
     return [chosen for chosen, _ in balanced or bins]
 
 
 def _balance(
-    order: Sequence[int], works: Sequence[Work], costs: CostModel, base: Work, count: int
+    order: Sequence[int], works: Sequence[Work], costs: CostModel, count: int
 ) -> list[tuple[list[int], Work]] | None:
     """`count` bins of even cost; None if a work does not fit.
 
     The most expensive work goes into the cheapest bin (longest processing time first: Graham, SIAM J. Appl. Math. 17
     (1969), 416-429).
     """
-    bins: list[tuple[list[int], Work]] = [([], base)] * count
+    bins: list[tuple[list[int], Work]] = [([], Work())] * count
     for n in order:
         for number in sorted(range(count), key=lambda number: costs.cost(bins[number][1])):
             chosen, work = bins[number]
@@ -250,3 +242,13 @@ def build(items: list[Item], *, tree: bool = True) -> Row:
         branches = (Branch(len(item.prompt), tuple(len(r) - 1 for r in item.responses)) for item in items)
         inputs["tree"] = Tree(tuple(branches))
     return Row(inputs, torch.cat(predictors), torch.cat(targets), spans, items)
+
+
+def prompt_inputs(prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
+    """The model's arguments for a row of prompts without responses."""
+    return {
+        "input_ids": torch.cat([prompt.input_ids for prompt in prompts])[None],
+        "mm_token_type_ids": torch.cat([prompt.token_types for prompt in prompts])[None],
+        "position_ids": torch.cat([prompt.positions for prompt in prompts], dim=1)[:, None],
+        **joined_features(prompts),
+    }

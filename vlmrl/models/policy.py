@@ -6,12 +6,14 @@ A folder or hub id of any supported family loads through `Policy.load`; "tiny" i
 from __future__ import annotations
 
 import atexit
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.errors import UserError
 from vlmrl.models import tiny
 from vlmrl.models.attention.segments import use_batched_segments
+from vlmrl.models.attention.sharing import Sharing, sharing
 from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.family import IMAGE
@@ -62,6 +65,9 @@ class Policy:
             },
         )
         use_batched_segments(model)
+        if family.recurrent:  # `Recurrence` may be read and set again in the backward pass
+            for layer in model.modules():
+                layer._can_checkpoint_with_cache = True
         if settings.freeze_towers:
             for tower in family.towers:
                 model.get_submodule(tower).requires_grad_(False)
@@ -85,6 +91,15 @@ class Policy:
     def core(self) -> Any:
         """The transformers model, without the wrapper of an adapter."""
         return self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+
+    @cached_property
+    def sharing(self) -> Sharing:
+        return sharing(self.core.config.text_config, self.formatter.family.recurrent)
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether layers of the model are recurrent."""
+        return self.sharing == "fork"
 
     @property
     def visual(self) -> Any:
@@ -198,13 +213,21 @@ def answer_frames(path: str, max_pixels: int | None = None) -> Callable[[Sample]
     return Formatter.load(resolve(path), ModelSettings(max_pixels=max_pixels)).frames.decided
 
 
+def _language_maps(model: Any) -> str:
+    """Regular expression over the names of the linear maps of the language layers."""
+    layers = model.get_decoder().layers
+    place = next(name for name, module in model.named_modules() if module is layers)
+    names = {name.partition(".")[2] for name, m in layers.named_modules() if isinstance(m, torch.nn.Linear)}
+    return rf"{re.escape(place)}\.\d+\.({'|'.join(map(re.escape, sorted(names)))})"
+
+
 def _with_lora(model: Any, settings: LoraSettings) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
-        target_modules=settings.targets,
+        target_modules=settings.targets or _language_maps(model),
         task_type="CAUSAL_LM",
     )
     try:

@@ -18,8 +18,8 @@ import torch
 from vlmrl.config.run_file import RunConfig
 from vlmrl.errors import UserError
 from vlmrl.models.encoded_prompt import EncodedPrompt
-from vlmrl.models.logprobs import score_row
-from vlmrl.models.packing import Item, pack
+from vlmrl.models.logprobs import score_item
+from vlmrl.models.packing import Item
 from vlmrl.models.policy import Policy
 from vlmrl.rewards.frames import has_frame
 from vlmrl.rollout import Rollout, Sampling
@@ -65,10 +65,8 @@ def check_positions(config: RunConfig, rollouter: Rollouter, samples: Iterable[S
 
 def difference(policy: Policy, prompt: EncodedPrompt, rollout: Rollout, temperature: float) -> float:
     """Mean |learner's logprob - engine's logprob| over the tokens that the policy sampled, in nats."""
-    (row,) = pack([Item(0, prompt, [list(rollout.token_ids)])], len(prompt) + len(rollout.token_ids))
-    with torch.no_grad():
-        learner_T = score_row(policy, row, temperature).logprob_L.cpu().double()
-    diff_T = (learner_T - torch.tensor(rollout.logprobs, dtype=torch.float64)).abs()
+    (logprob_T,) = score_item(policy, Item(0, prompt, [rollout.token_ids]), temperature)
+    diff_T = (logprob_T.cpu().double() - torch.tensor(rollout.logprobs, dtype=torch.float64)).abs()
     sampled_T = torch.tensor(rollout.trained or [True] * len(diff_T))
     return float(diff_T[sampled_T].mean())
 

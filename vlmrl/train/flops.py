@@ -4,6 +4,7 @@ A multiplication with its addition counts 2. The forward pass of a sequence take
 
     language   per token: 2 * (weights of the linear maps of the language layers)
     attention  per pair (query, key that it sees): 4 * heads * head size * layers; n tokens have n (n + 1) / 2 pairs
+    recurrence per token of a gated delta net: 6 * heads * key size * value size (its state is read twice and updated)
     head       per scored token: 2 * hidden size * vocabulary
     vision     per patch: 2 * (weights of the patch embedding and the blocks); per merged token: 2 * (weights of what
                merges them); per pair of patches of a frame, or of a window in a block with windows: 4 * width
@@ -61,9 +62,11 @@ class Rates:
         sparse = sum(hasattr(layer.mlp, "experts") for layer in layers)
         routed = 3 * text.hidden_size * text.moe_intermediate_size * text.num_experts_per_tok if sparse else 0
         head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        nets = [layer.linear_attn for layer in layers if hasattr(layer, "linear_attn")]
+        states = sum(net.num_v_heads * net.head_k_dim * net.head_v_dim for net in nets)
         return cls(
-            token=2 * (_weights([layers]) + sparse * routed),
-            pair=4 * text.num_attention_heads * head_size * text.num_hidden_layers,
+            token=2 * (_weights([layers]) + sparse * routed) + 6 * states,
+            pair=4 * text.num_attention_heads * head_size * (len(layers) - len(nets)),
             scored=2 * text.hidden_size * text.vocab_size,
         )
 
@@ -146,5 +149,6 @@ def _squares(ends: torch.Tensor) -> float:
 
 def _weights(modules: Iterable[nn.Module]) -> int:
     """Weights of the linear maps in these modules."""
-    maps = [m for module in modules for m in module.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.Conv3d)]
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    maps = [m for module in modules for m in module.modules() if isinstance(m, kinds)]
     return sum(m.weight.numel() for m in maps)

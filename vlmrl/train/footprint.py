@@ -60,6 +60,8 @@ class Footprint:
     head: float
     """A second gradient of the output head, before it is accumulated, and the head's copy in the compute type."""
     gradients: float
+    kept_token: float
+    """Keys and values of a kept prompt token beside those that are saved: a copy in the chunk, and their gradients."""
 
     @classmethod
     def of(cls, policy: Policy) -> Footprint:
@@ -70,6 +72,7 @@ class Footprint:
         # The gradients that exist at the same time inside a layer, three of the MLP's width and two of the model's, are
         # half of what the layer saves. Recomputed activations take a little more than saved ones (measured).
         live_share = 2.0 if saved.token < plain.token else 0.5
+        head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         trained = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
         return cls(
             saved=saved,
@@ -80,11 +83,12 @@ class Footprint:
             logits=3 * 4.0 * CHUNK * weight.shape[0],
             head=weight.numel() * (4.0 * weight.requires_grad + 2.0 * (policy.compute != torch.float32)),
             gradients=sum(parameter.numel() * parameter.element_size() for parameter in trained),
+            kept_token=2 * policy.compute.itemsize * 2 * text.num_key_value_heads * head_size * text.num_hidden_layers,
         )
 
     def row(self, work: Work) -> float:
         """Peak of a row's forward and backward pass, without accumulated gradients."""
-        kept = self.saved.bytes(work) + self.input_patch * work.patches
+        kept = self.saved.bytes(work) + self.input_patch * work.patches + self.kept_token * work.kept
         head = self.logits * min(1.0, work.scored / CHUNK)
         layer = self.layer_token * work.tokens
         in_tower = max(self.block_patch * work.patches, self.layer_sound * work.sounds)
@@ -92,9 +96,9 @@ class Footprint:
         return MARGIN * (kept + self.head + max(head, layer, in_tower))
 
     def update(self, works: Sequence[Work]) -> float:
-        """Peak over the rows in this order, with accumulated gradients; the first row has none yet."""
+        """Peak over the passes in this order, with accumulated gradients; the first has none yet, if it is a row."""
         first, *later = (self.row(work) for work in works)
-        return max(first, self.gradients + max(later, default=self.head))
+        return max(first + bool(works[0].kept) * self.gradients, self.gradients + max(later, default=self.head))
 
 
 def _trains(tower: Any) -> bool:
@@ -133,9 +137,9 @@ def _count(policy: Policy, training: bool) -> Saved:
     """Coefficients of a forward pass in this mode: transformers checkpoints gradients only in training mode."""
     merge = policy.visual.config.spatial_merge_size if policy.visual is not None else 0
     # 1. Bytes saved for rows (text tokens, side of the image in patches, sounds, response tokens) that differ in one
-    # size.
+    # size. Rows of text differ by 64 tokens, a block of a recurrent layer; tokens of an image replace text.
     rows = [(32, 0, 0, 2), (96, 0, 0, 2), (32, 0, 0, 66)]
-    rows += [(32, 2 * merge, 0, 2), (32, 4 * merge, 0, 2)] if merge else []
+    rows += [(28, 2 * merge, 0, 2), (16, 4 * merge, 0, 2)] if merge else []
     rows += [(32, 0, 1, 2), (32, 0, 2, 2)] if "audio" in policy.formatter.family.modalities else []
     modes = [(module, module.training) for module in policy.model.modules()]
     policy.model.train(training)
@@ -151,7 +155,7 @@ def _count(policy: Policy, training: bool) -> Saved:
     scored = (scored_more - short) / 64 - token
     patch = sound = 0.0
     if merge:
-        patch = (of_media[1] - of_media[0]) / (12 * merge**2) - token / merge**2
+        patch = (of_media[1] - of_media[0]) / (12 * merge**2)
     if "audio" in policy.formatter.family.modalities:
         one, two = (row.items[0].prompt for row in built[-2:])
         added = of_media[-1] - of_media[-2] - token * (len(two) - len(one))
@@ -204,7 +208,7 @@ def _row(policy: Policy, text: int, side: int, sounds: int, response: int) -> Ro
         types[tokens == getattr(config, f"{kind.name}_token_id")] = kind.token_type
     places = torch.arange(len(ids)).expand(3, -1)
     prompt = EncodedPrompt("", tokens, types, places, len(ids), features, family.kinds)
-    return build([Item(0, prompt, [[word] * response])])
+    return build([Item(0, prompt, [[word] * response])], tree=policy.sharing == "tree")
 
 
 def _patch_size(vision: Any) -> int:

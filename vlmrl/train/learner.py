@@ -1,6 +1,6 @@
 """Learner: one policy, one optimizer, and an update from groups of scored rollouts or from demonstrations.
 
-Both kinds of update go through the same packed rows, logprobs, optimizer and schedule; they differ in the
+Both kinds of update go through the same packed rows and forks, logprobs, optimizer and schedule; they differ in the
 loss of a token.
 """
 
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
 from vlmrl.config.learner import LearnerSettings
 from vlmrl.config.objective import ObjectiveSettings
-from vlmrl.models.logprobs import score_row
+from vlmrl.models.fork import Fork
+from vlmrl.models.logprobs import Scores, score, score_row
 from vlmrl.models.packing import Item, Row
 from vlmrl.models.policy import Policy
 from vlmrl.objectives import Response, Tokens
@@ -22,13 +24,13 @@ from vlmrl.rollout.group import Group, TokenStats, UpdateReport
 from vlmrl.train.agreement import AgreementGate
 from vlmrl.train.divergence import k3
 from vlmrl.train.objective import Objective
-from vlmrl.train.planner import Planner
+from vlmrl.train.planner import Mode, Planner
 
 
 class Learner:
     """Owns the optimizer. `run_updates` is the number of optimizer steps the whole run will take.
 
-    `share_prompt=False` computes the prompt once for each response: what tests and benchmarks compare with.
+    Other modes than `auto` are what tests and benchmarks compare with.
     """
 
     def __init__(
@@ -40,11 +42,11 @@ class Learner:
         temperature: float = 1.0,
         extra_parameters: Iterable[torch.nn.Parameter] = (),
         gate: AgreementGate | None = None,
-        share_prompt: bool = True,
+        mode: Mode = "auto",
     ) -> None:
         self.policy = policy
         self.settings = settings
-        self.planner = Planner(policy, settings, share_prompt)
+        self.planner = Planner(policy, settings, mode)
         self.objective = Objective(objective, lambda token: policy.formatter.tokenizer.decode([token]))
         self.temperature = temperature
         self.gate = gate
@@ -96,11 +98,9 @@ class Learner:
         for group in groups:
             group.stats = [None] * len(group.rollouts)
         total = 0.0
-        for row, responses in self._rows(groups, plan):
-            reference = self._reference_logprobs(row)
-            scores = score_row(self.policy, row, self.temperature)
+        for responses, scores, reference_L in self._parts(groups, plan, self.reference):
             tokens = self.objective.tokens(responses, scores.logprob_L, scores.entropy_L)
-            loss, clipped_L = self.objective.loss(tokens, reference, progress)
+            loss, clipped_L = self.objective.loss(tokens, reference_L, progress)
             loss.backward()
             total += loss.item()
             _measure(groups, tokens, clipped_L, version, first)
@@ -108,8 +108,13 @@ class Learner:
             self.gate.judge(groups)
         return total, self._step()
 
-    def _rows(self, groups: Sequence[Group], plan: Sequence[Response]) -> Iterator[tuple[Row, list[Response]]]:
-        """The rows of these responses, each with its responses in the order of its tokens."""
+    def _parts(
+        self, groups: Sequence[Group], plan: Sequence[Response], reference: Policy | None = None
+    ) -> Iterator[tuple[list[Response], Scores, torch.Tensor | None]]:
+        """Responses of a packed row or of a chunk, with their scores and their logprobs under the reference.
+
+        With gradients, the loss of a part goes backward before the next part is taken.
+        """
         members: list[list[Response]] = [[] for _ in groups]
         for response in plan:
             members[response.group].append(response)
@@ -119,18 +124,20 @@ class Learner:
             if responses
         ]
         for row in self.planner.rows(items):
-            yield row, [members[span.item][span.response] for span in row.spans]
+            reference_L = self._reference_logprobs(row, reference) if reference else None
+            for spans, scores in score(self.policy, row, self.temperature):
+                part = slice(spans[0].start, spans[-1].stop)
+                responses = [members[span.item][span.response] for span in spans]
+                yield responses, scores, None if reference_L is None else reference_L[part]
 
     @torch.no_grad()
     def _scoring_pass(self, groups: Sequence[Group], plan: Sequence[Response]) -> Tokens:
         """Logprobs and entropies of an update's tokens under the policy before the step."""
-        passes = [
-            (responses, score_row(self.policy, row, self.temperature)) for row, responses in self._rows(groups, plan)
-        ]
+        parts = list(self._parts(groups, plan))
         return self.objective.tokens(
-            [response for responses, _ in passes for response in responses],
-            torch.cat([scores.logprob_L for _, scores in passes]),
-            torch.cat([scores.entropy_L for _, scores in passes]),
+            [response for responses, _, _ in parts for response in responses],
+            torch.cat([scores.logprob_L for _, scores, _ in parts]),
+            torch.cat([scores.entropy_L for _, scores, _ in parts]),
         )
 
     def _set_old_logprobs(self, groups: Sequence[Group], plan: Sequence[Response]) -> None:
@@ -150,13 +157,11 @@ class Learner:
         return self.policy.frozen_copy()
 
     @torch.no_grad()
-    def _reference_logprobs(self, row: Row) -> torch.Tensor | None:
-        if self.reference is None:
-            return None
-        if self.reference is self.policy:
-            with self.policy.model.disable_adapter():
-                return score_row(self.policy, row, self.temperature).logprob_L
-        return score_row(self.reference, row, self.temperature).logprob_L
+    def _reference_logprobs(self, row: Row | Fork, reference: Policy) -> torch.Tensor:
+        """Logprobs of the row's tokens under the reference."""
+        base = reference.model.disable_adapter() if reference is self.policy else nullcontext()
+        with base:
+            return torch.cat([scores.logprob_L for _, scores in score(reference, row, self.temperature)])
 
     # --- shared -------------------------------------------------------------------------------------------
 
@@ -165,6 +170,7 @@ class Learner:
         self.policy.train(dropout=True)
         total = 0.0
         for row in self.planner.rows(items):
+            assert isinstance(row, Row), "a prompt with one demonstration is not forked"
             loss = loss_of(row, score_row(self.policy, row).logprob_L)
             loss.backward()
             total += loss.item()

@@ -1,11 +1,12 @@
-"""Planner: packs the responses of an update into rows, by predicted cost and memory.
+"""Planner: divides the responses of an update into passes, by predicted cost and memory.
 
-    planner = Planner(policy, settings)         share_prompt=False repeats the prompt: the reference path
-    for row in planner.rows(items): ...         the row that takes the most memory first
+    planner = Planner(policy, settings)
+    for row in planner.rows(items): ...         packed rows and forks; the one that takes the most memory first
     planner.metrics()                           predicted and measured cost and memory
 
-A row holds at most `learner.row_tokens` tokens and takes at most `learner.memory_mb`, if that is set. The rows are few
-and of even cost, in FLOPs of language layers, attention, head and vision tower. docs/learner.md explains the settings.
+A pass holds at most `learner.row_tokens` tokens and takes at most `learner.memory_mb`, if that is set. Packed rows are
+few and of even cost, in FLOPs of language layers, attention, head and vision tower. A group that does not fit a row is
+forked, and so is every group of a model with recurrent layers. docs/learner.md explains the settings.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
+from typing import Literal, NamedTuple
 
 import torch
 
 from vlmrl.config.learner import LearnerSettings
 from vlmrl.errors import UserError
-from vlmrl.models.attention.tree import tree_unsupported
+from vlmrl.models.attention.sharing import UNSHARED
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
+from vlmrl.models.fork import Fork, chunk_work, rounded
 from vlmrl.models.packing import Item, Row, Work, arrange, build, repeat, work_of
 from vlmrl.models.policy import Policy
 from vlmrl.train import device_memory
@@ -29,21 +33,35 @@ from vlmrl.train.flops import Rates, tower_flops
 from vlmrl.train.footprint import Footprint
 
 MB = 2**20
+BLOCK = 64
+"""Tokens that a recurrent layer computes at a time: a sequence takes the memory of whole blocks."""
+
+Mode = Literal["auto", "packed", "fork", "plain"]
+"""`auto`: as described above. The others are for tests and benchmarks: all groups packed, all forked, or every response
+with a prompt of its own."""
+
+
+class Pass(NamedTuple):
+    """A packed row, or the fork of one item."""
+
+    items: list[Item]
+    work: Work
+    held: Work
+    """The work whose memory is taken at the same time: all of it, or that of the prompt and the largest chunk."""
+    chunks: list[list[int]] | None = None
+    """Places in the item of the responses of each chunk of a fork."""
 
 
 class Planner:
-    """The `CostModel` of a policy, with the budgets of the settings, and the rows that follow from it."""
+    """The `CostModel` of a policy, with the budgets of the settings, and the passes that follow from it."""
 
-    def __init__(self, policy: Policy, settings: LearnerSettings, share_prompt: bool = True) -> None:
+    def __init__(self, policy: Policy, settings: LearnerSettings, mode: Mode = "auto") -> None:
         self.policy = policy
         self.settings = settings
-        self.share_prompt = share_prompt
+        self.mode = mode
         self.rates = Rates.of(policy.core)
-        self.tree_unsupported = tree_unsupported(policy.core.config.text_config)
-        if self.tree_unsupported:
-            print(
-                f"learner: {self.tree_unsupported}; each response is computed with a prompt of its own", file=sys.stderr
-            )
+        if policy.sharing == "none":
+            print(f"learner: {UNSHARED}; each is computed with a prompt of its own", file=sys.stderr)
         towers = [policy.core.get_submodule(name) for name in policy.formatter.family.towers]
         self._trained = any(parameter.requires_grad for tower in towers for parameter in tower.parameters())
         self._towers: dict[str, float] = {}
@@ -78,40 +96,74 @@ class Planner:
 
     # --- rows ---------------------------------------------------------------------------------------------
 
-    def plan(self, items: Sequence[Item]) -> list[tuple[list[Item], Work]]:
-        """The items of each row with their work, the row that takes the most memory first."""
-        if self.tree_unsupported:
-            rows = [[item] for item in repeat(items)]
-        else:
-            rows = arrange(items if self.share_prompt else repeat(items), self)
-        planned = [(row, sum((work_of(item, self) for item in row), start=Work())) for row in rows]
-        return sorted(planned, key=lambda row: -self.footprint.row(row[1]))
+    def plan(self, items: Sequence[Item]) -> list[Pass]:
+        """The passes over these items, the one that takes the most memory first."""
+        if self.mode == "plain" or self.policy.sharing == "none":
+            items = repeat(items)
+        forked = [self._forks(item) for item in items]
+        passes = [self._fork(item) for item, forks in zip(items, forked, strict=True) if forks]
+        whole = [item for item, forks in zip(items, forked, strict=True) if not forks]
+        rows = arrange(whole, self) if self.policy.sharing == "tree" else [[item] for item in whole]
+        for row in rows:
+            work = sum((work_of(item, self) for item in row), start=Work())
+            passes.append(Pass(row, work, work))
+        return sorted(passes, key=lambda planned: -self.footprint.row(planned.held))
 
-    def rows(self, items: Sequence[Item]) -> Iterator[Row]:
+    def _forks(self, item: Item) -> bool:
+        if len(item.responses) == 1 or self.mode == "packed":
+            return False
+        return self.mode == "fork" or self.policy.recurrent or not self.fits(work_of(item, self))
+
+    def _fork(self, item: Item) -> Pass:
+        """Chunks as large as the budgets allow, long responses first, and little padding in each."""
+        lengths = [len(response) for response in item.responses]
+        chunks: list[list[int]] = []
+        for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
+            # A chunk computes all of its responses to the length of its first.
+            if (
+                chunks
+                and lengths[number] > lengths[chunks[-1][0]] / 2
+                and self.fits(self._held(item, [*chunks[-1], number]))
+            ):
+                chunks[-1].append(number)
+            else:
+                chunks.append([number])
+        held = max((self._held(item, chunk) for chunk in chunks), key=self.footprint.row)
+        return Pass([item], work_of(item, self), held, chunks)
+
+    def _held(self, item: Item, chunk: Sequence[int]) -> Work:
+        """The work of a fork whose memory is taken while this chunk runs."""
+        block = BLOCK if self.policy.recurrent else 1
+        prompt = self.prompt(item.prompt)
+        prompt = replace(prompt, tokens=rounded(prompt.tokens, block), kept=prompt.tokens)
+        return prompt + chunk_work(item, chunk, block)
+
+    def rows(self, items: Sequence[Item]) -> Iterator[Row | Fork]:
         """Builds the rows one at a time, so that only one row's pixels exist, and times the work done on each."""
         planned = self.plan(items)
         if not torch.is_grad_enabled() or not planned:
-            yield from (build(row, tree=self.tree_unsupported is None) for row, _ in planned)
+            yield from map(self._build, planned)
             return
-        self._predicted = max(self._predicted, self.footprint.update([work for _, work in planned]))
+        self._predicted = max(self._predicted, self.footprint.update([one.held for one in planned]))
         with device_memory.watch(self.policy.device) as peak:
-            for row, work in planned:
+            for one in planned:
                 started = time.perf_counter()
-                yield build(row, tree=self.tree_unsupported is None)
-                self._timed.append((self.cost(work), time.perf_counter() - started))
+                yield self._build(one)
+                self._timed.append((self.cost(one.work), time.perf_counter() - started))
         self._measured = max(self._measured, peak.bytes)
+
+    def _build(self, planned: Pass) -> Row | Fork:
+        if planned.chunks is not None:
+            return Fork(planned.items[0], planned.chunks)
+        return build(planned.items, tree=self.policy.sharing == "tree")
 
     def require(self, prompt: EncodedPrompt | PromptSize, response_tokens: int) -> None:
         """`UserError` if the prompt with a response of this number of tokens exceeds the memory budget."""
         budget = self.settings.memory_mb
         if not budget:
             return
-        work = Work(
-            len(prompt) + response_tokens - 1,
-            scored=response_tokens,
-            patches=prompt.patches,
-            sounds=prompt.sound_values,
-        )
+        tokens, sounds = len(prompt) + response_tokens - 1, prompt.sound_values
+        work = Work(tokens, scored=response_tokens, patches=prompt.patches, sounds=sounds, kept=len(prompt))
         if self.memory(work) > budget * MB:
             raise UserError(
                 f"learner.memory_mb = {budget:g}: one response of length {response_tokens} to sample "

@@ -15,27 +15,28 @@ BLOCK = 128
 """Queries in a block, and keys in a block."""
 
 
-def block_mask(first_T: torch.Tensor, split_T: torch.Tensor, own_T: torch.Tensor) -> BlockMask:
+def block_mask(first_T: torch.Tensor, split_T: torch.Tensor, own_T: torch.Tensor, keys: int) -> BlockMask:
     """The mask in which token t sees the keys [first, split) of its prompt and the keys [own, t] of its response.
 
-    The bounds are int32 and on the device of the row.
+    The T queries are the last tokens of the `keys`. The bounds are int32 and on the device of the row.
     """
+    cached = keys - len(own_T)
 
     def sees(batch: Any, head: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         in_prompt = (key >= first_T[query]) & (key < split_T[query])
-        return in_prompt | ((key >= own_T[query]) & (key <= query))
+        return in_prompt | ((key >= own_T[query]) & (key <= query + cached))
 
-    seen_QK, tokens = _seen_pairs(first_T, split_T, own_T), len(own_T)
+    seen_QK = _seen_pairs(first_T, split_T, own_T, keys)
     # FlexAttention calls `sees` inside partial blocks only; it computes full blocks without a mask and skips the rest.
     partial, full = _block_list((seen_QK > 0) & (seen_QK < BLOCK**2)), _block_list(seen_QK == BLOCK**2)
-    return BlockMask.from_kv_blocks(*partial, *full, BLOCK_SIZE=BLOCK, mask_mod=sees, seq_lengths=(tokens, tokens))
+    return BlockMask.from_kv_blocks(*partial, *full, BLOCK_SIZE=BLOCK, mask_mod=sees, seq_lengths=(len(own_T), keys))
 
 
-def _seen_pairs(first_T: torch.Tensor, split_T: torch.Tensor, own_T: torch.Tensor) -> torch.Tensor:
+def _seen_pairs(first_T: torch.Tensor, split_T: torch.Tensor, own_T: torch.Tensor, keys: int) -> torch.Tensor:
     """Number of pairs (query, key that it sees) in each block [Q, K]."""
     # 1. For each token, the overlap of its two ranges with every block of keys: no [T, T] mask exists at any time.
-    token_T = torch.arange(len(own_T), dtype=torch.int32, device=own_T.device)
-    start_K = token_T[::BLOCK]
+    token_T = torch.arange(keys - len(own_T), keys, dtype=torch.int32, device=own_T.device)
+    start_K = torch.arange(0, keys, BLOCK, dtype=torch.int32, device=own_T.device)
 
     def overlap(from_T: torch.Tensor, to_T: torch.Tensor) -> torch.Tensor:
         stop_TK = torch.minimum(to_T[:, None], start_K + BLOCK)

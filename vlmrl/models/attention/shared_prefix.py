@@ -1,6 +1,6 @@
 """Shared prefix: decoding attention of several responses to each prompt over one copy of the prompt's keys.
 
-    prefix = SharedPrefix(cache_of_a_packed_row_of_prompts, lengths, n=8)
+    prefix = SharedPrefix(keys_of_a_packed_row_of_prompts, lengths, n=8)
     model(input_ids_B1, position_ids, tree=prefix)      each call adds one token to every response
     prefix.keep(rows)                                   drops all other responses
 
@@ -11,8 +11,8 @@ its responses and never copied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 
@@ -32,8 +32,9 @@ class Layer(NamedTuple):
 class SharedPrefix:
     """B rows: at first `n` responses to each of N prompts. It is the argument `tree` of a forward call."""
 
-    def __init__(self, cache: Any, lengths: Sequence[int], n: int) -> None:
-        device = cache.layers[0].keys.device
+    def __init__(self, keys: Mapping[int, tuple[torch.Tensor, torch.Tensor]], lengths: Sequence[int], n: int) -> None:
+        """`keys` are keys and values [1, kv heads, T, D] of each attention layer, of the prompts in a row."""
+        device = next(iter(keys.values()))[0].device
         # 1. The packed row of prompts becomes a padded batch: `index_NP` is the place in the row of each token.
         length_N = torch.tensor(lengths, device=device)
         token_P = torch.arange(int(length_N.max()), device=device)
@@ -44,11 +45,11 @@ class SharedPrefix:
         self.prompt_B = torch.arange(len(lengths), device=device).repeat_interleave(n)
         self.tokens = 0
         # 3. The keys of the prompts, copied once, and empty buffers for those of the rows.
-        self.layers = []
-        for layer in cache.layers:
-            keys, values = (x[0][:, index_NP].transpose(0, 1).contiguous() for x in (layer.keys, layer.values))
-            room = keys.new_empty((len(self.prompt_B), keys.shape[1], 0, keys.shape[3]))
-            self.layers.append(Layer(keys, values, room, room))
+        self.layers = {}
+        for number, pair in keys.items():
+            key, value = (x[0][:, index_NP].transpose(0, 1).contiguous() for x in pair)
+            room = key.new_empty((len(self.prompt_B), key.shape[1], 0, key.shape[3]))
+            self.layers[number] = Layer(key, value, room, room)
         self._index_rows()
 
     def _index_rows(self) -> None:
@@ -62,20 +63,20 @@ class SharedPrefix:
 
     def grow(self) -> None:
         """Allocates space for one more token of every row."""
-        if self.tokens == self.layers[0].own_keys.shape[2]:
-            self.layers = [
-                Layer(keys, values, *(torch.nn.functional.pad(x, (0, 0, 0, ROOM)) for x in own))
-                for keys, values, *own in self.layers
-            ]
+        if self.tokens == next(iter(self.layers.values())).own_keys.shape[2]:
+            self.layers = {
+                number: Layer(keys, values, *(torch.nn.functional.pad(x, (0, 0, 0, ROOM)) for x in own))
+                for number, (keys, values, *own) in self.layers.items()
+            }
         self.tokens += 1
 
     def keep(self, rows: torch.Tensor) -> None:
         """Drops all rows but these (ascending), and the prompts without rows."""
         prompt_B = self.prompt_B[rows]
         prompts, self.prompt_B = prompt_B.unique(return_inverse=True)
+        all_prompts = len(prompts) == len(self.padding_NP)
         self.padding_NP = self.padding_NP[prompts]
-        all_prompts = len(prompts) == len(self.layers[0].prompt_keys)
-        for number, layer in enumerate(self.layers):
+        for number, layer in self.layers.items():
             shared = layer[:2] if all_prompts else (layer.prompt_keys[prompts], layer.prompt_values[prompts])
             self.layers[number] = Layer(*shared, layer.own_keys[rows], layer.own_values[rows])
         self._index_rows()
@@ -88,7 +89,7 @@ class SharedPrefix:
         It stores their keys and values.
         """
         # 1. The keys and values of the newest tokens go into the buffers.
-        layer: Layer = self.layers[module.layer_idx]  # pyright: ignore[reportArgumentType, reportCallIssue]
+        layer: Layer = self.layers[module.layer_idx]  # pyright: ignore[reportArgumentType]
         newest = self.tokens - 1
         layer.own_keys[:, :, newest], layer.own_values[:, :, newest] = key[:, :, 0], value[:, :, 0]
         rows, heads, _, width = query.shape

@@ -1,7 +1,8 @@
 """Tree attention: several prompts and their responses in one row. A response sees its own prompt and itself.
 
 It is registered with transformers as `vlmrl_tree`, so the models run unmodified. A forward call with `tree=Tree(...)`
-uses it, a call with a `SharedPrefix` decodes, and any other call gets plain attention.
+uses it, a call with another `Attends` (a decoding, a pass of a fork) has attention of its own, and any other call gets
+plain attention.
 
 On CPU the three kinds of blocks (prompt on itself, responses on their prompt, response on itself) go through the fused
 kernel one by one. Their results are merged by their log-sum-exp: the decomposition of FlashAttention (arXiv 2205.14135,
@@ -14,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
@@ -23,12 +24,25 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from vlmrl.models.attention.block_mask import block_mask
-from vlmrl.models.attention.shared_prefix import SharedPrefix
 
 NAME = "vlmrl_tree"
 
+
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+class Attends(Protocol):
+    """The argument `tree` of a forward call."""
+
+    def attend(
+        self, module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+    ) -> torch.Tensor:
+        """Attention of a layer's queries [B, heads, T, D] over keys and values [B, kv heads, T, D]: [B, T, heads, D].
+
+        `module.layer_idx` is the number of the layer.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -45,9 +59,23 @@ class Tree:
 
     branches: tuple[Branch, ...]
     device: torch.device | str = "cpu"
+    cached: int = 0
+    """Leading tokens that are keys only, because another pass has computed them: none, or the prompt of one branch."""
 
     def to(self, device: torch.device) -> Tree:
-        return Tree(self.branches, device)
+        return Tree(self.branches, device, self.cached)
+
+    def attend(
+        self, module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float
+    ) -> torch.Tensor:
+        """As `Attends.attend`, for a batch of one row."""
+        assert query.shape[0] == 1, "a packed row is a batch of one"
+        function = flex_tree if query.is_cuda else fused_tree
+        return function(query, key, value, scaling, self).transpose(1, 2).contiguous()
+
+    def queries(self, tokens: slice) -> slice:
+        """The place of these tokens among the queries."""
+        return slice(max(0, tokens.start - self.cached), max(0, tokens.stop - self.cached))
 
     @cached_property
     def bounds(self) -> list[tuple[int, int, int]]:
@@ -71,10 +99,11 @@ class Tree:
     @cached_property
     def block_mask(self) -> BlockMask:
         """The tree for FlexAttention."""
-        return block_mask(*self._key_ranges())
+        ranges = self._key_ranges()
+        return block_mask(*ranges[:, self.cached :], keys=ranges.shape[1])
 
     def _key_ranges(self) -> torch.Tensor:
-        """The bounds [3, T] of the keys that each token sees, as `block_mask` takes them."""
+        """The bounds [3, keys] of the keys that each token sees, as `block_mask` takes them."""
         # Columns: first, split, own, number of tokens with these bounds. A prompt sees itself only.
         rows = []
         for (start, split, _), branch in zip(self.bounds, self.branches, strict=True):
@@ -95,7 +124,7 @@ def tree_attention(
     attention_mask: torch.Tensor | None,
     scaling: float,
     dropout: float = 0.0,
-    tree: Tree | SharedPrefix | None = None,
+    tree: Attends | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention of queries [B, heads, T, D] over keys and values [B, kv heads, T, D]; returns [B, T, heads, D]."""
@@ -103,11 +132,7 @@ def tree_attention(
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
     # Under autocast the rotary embedding returns float32.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    if isinstance(tree, SharedPrefix):
-        return tree.attend(module, query, key, value, scaling), None
-    assert query.shape[0] == 1, "a packed row is a batch of one"
-    attend = flex_tree if query.is_cuda else fused_tree
-    return attend(query, key, value, scaling, tree).transpose(1, 2).contiguous(), None
+    return tree.attend(module, query, key, value, scaling), None
 
 
 def flex_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree) -> torch.Tensor:
@@ -132,7 +157,7 @@ def _compiled_flex() -> Any:
 
 
 def fused_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, tree: Tree) -> torch.Tensor:
-    """Tree attention [1, heads, T, D] by the fused CPU kernel."""
+    """Tree attention [1, heads, T, D] by the fused CPU kernel; there may be more keys than queries (`Tree.cached`)."""
     heads, kv_heads = q.shape[1], k.shape[1]
     repeats = heads // kv_heads
     # The kernel does not support grouped heads. Query heads that share a key head become a batch, along which the key
@@ -144,7 +169,10 @@ def fused_tree(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, 
 
 
 class _FusedTree(torch.autograd.Function):
-    """Tree attention of [repeats, kv heads, T, D]. It saves the output and one log-sum-exp for each query."""
+    """Tree attention of [repeats, kv heads, T, D]. It saves the output and one log-sum-exp for each query.
+
+    `slice`s below are places among the keys; `tree.queries` has their places among the queries.
+    """
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -154,22 +182,23 @@ class _FusedTree(torch.autograd.Function):
         # 1. All tokens on the prompt of their branch: the prompt causally, its responses on the whole prompt at once.
         for start, split, end in tree.bounds:
             for part, causal in ((slice(start, split), True), (slice(split, end), False)):
-                if part.start == part.stop:
+                rows, prompt = tree.queries(part), slice(start, split)
+                if rows.start == rows.stop:
                     continue
-                prompt = slice(start, split)
-                out_part, lse_part = _flash(q[:, :, part], k[:, :, prompt], v[:, :, prompt], 0.0, causal, scale=scale)
+                out_part, lse_part = _flash(q[:, :, rows], k[:, :, prompt], v[:, :, prompt], 0.0, causal, scale=scale)
                 if lse is None:
                     lse = lse_part.new_empty(q.shape[:3])
-                out[:, :, part], lse[:, :, part] = out_part, lse_part
+                out[:, :, rows], lse[:, :, rows] = out_part, lse_part
         assert lse is not None, "a row has at least one prompt"
         # 2. Each response on itself, merged with its part on the prompt: each part is weighted by exp(lse - total).
         for own in tree.responses:
-            own_out, own_lse = _flash(q[:, :, own], k[:, :, own], v[:, :, own], 0.0, True, scale=scale)
-            prompt_lse = lse[:, :, own]
+            rows = tree.queries(own)
+            own_out, own_lse = _flash(q[:, :, rows], k[:, :, own], v[:, :, own], 0.0, True, scale=scale)
+            prompt_lse = lse[:, :, rows]
             total = torch.logaddexp(prompt_lse, own_lse)
-            prompt_out = out[:, :, own] * (prompt_lse - total).exp()[..., None]
-            out[:, :, own] = prompt_out + own_out * (own_lse - total).exp()[..., None]
-            lse[:, :, own] = total
+            prompt_out = out[:, :, rows] * (prompt_lse - total).exp()[..., None]
+            out[:, :, rows] = prompt_out + own_out * (own_lse - total).exp()[..., None]
+            lse[:, :, rows] = total
         ctx.save_for_backward(q, k, v, out, lse)
         ctx.scale, ctx.tree = scale, tree
         return out
@@ -178,42 +207,36 @@ class _FusedTree(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         q, k, v, out, lse = ctx.saved_tensors
         scale, tree, grad = ctx.scale, ctx.tree, grads[0]
-        # Keys repeated by stride 0 still need a gradient for each repeat, so dk and dv have the shape of q.
-        dq, dk, dv = torch.empty_like(q), torch.empty_like(q), torch.empty_like(q)
+        # Keys repeated by stride 0 still need a gradient for each repeat, so dk and dv have as many heads as q. A
+        # cached prompt has no queries of its own, which would write its gradients first.
+        dq = torch.empty_like(q)
+        dk, dv = (q.new_zeros(k.shape) if tree.cached else torch.empty_like(q) for _ in range(2))
         # 1. Each response on itself. The kernel gets the merged output and log-sum-exp, so its probabilities are those
         # of the whole softmax and the gradients of the parts add up. These tokens are written here for the first time.
         for own in tree.responses:
-            inputs = (x[:, :, own] for x in (grad, q, k, v, out, lse))
-            parts = _flash_backward(*inputs, 0.0, True, scale=scale)
-            for total, part in zip((dq, dk, dv), parts, strict=True):
-                total[:, :, own] = part
+            rows = tree.queries(own)
+            gradient, queries, outputs, sums = (x[:, :, rows] for x in (grad, q, out, lse))
+            a, b, c = _flash_backward(
+                gradient, queries, k[:, :, own], v[:, :, own], outputs, sums, 0.0, True, scale=scale
+            )
+            dq[:, :, rows], dk[:, :, own], dv[:, :, own] = a, b, c
         # 2. All tokens on their prompt: the prompt itself writes its gradients, its responses add theirs.
         for start, split, end in tree.bounds:
-            prompt, responses = slice(start, split), slice(split, end)
-            keys = k[:, :, prompt], v[:, :, prompt]
-            for part, causal in ((prompt, True), (responses, False)):
-                if part.start == part.stop:
+            prompt = slice(start, split)
+            for part, causal in ((prompt, True), (slice(split, end), False)):
+                rows = tree.queries(part)
+                if rows.start == rows.stop:
                     continue
-                outputs = (x[:, :, part] for x in (out, lse))
-                a, b, c = _flash_backward(grad[:, :, part], q[:, :, part], *keys, *outputs, 0.0, causal, scale=scale)
+                gradient, queries, outputs, sums = (x[:, :, rows] for x in (grad, q, out, lse))
+                keys = k[:, :, prompt], v[:, :, prompt]
+                a, b, c = _flash_backward(gradient, queries, *keys, outputs, sums, 0.0, causal, scale=scale)
                 if causal:
-                    dq[:, :, prompt], dk[:, :, prompt], dv[:, :, prompt] = a, b, c
+                    dq[:, :, rows], dk[:, :, prompt], dv[:, :, prompt] = a, b, c
                 else:
-                    dq[:, :, part] += a
+                    dq[:, :, rows] += a
                     dk[:, :, prompt] += b
                     dv[:, :, prompt] += c
         return dq, dk, dv, None, None
-
-
-def tree_unsupported(text_config: Any) -> str | None:
-    """The reason why layers of this model cannot take a tree mask; None if they can."""
-    window = getattr(text_config, "sliding_window", None)
-    for kind in sorted(set(getattr(text_config, "layer_types", None) or ())):
-        if kind == "sliding_attention" and window is not None:
-            return f"the model has sliding windows of {window} tokens"
-        if kind not in ("full_attention", "sliding_attention"):
-            return f"the model has layers of {kind}, which takes no tree mask"
-    return None
 
 
 AttentionInterface.register(NAME, tree_attention)

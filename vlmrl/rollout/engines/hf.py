@@ -1,7 +1,7 @@
 """hf: the learner's own transformers model as rollout engine, for small models and for tests.
 
-Prompts are prefilled as one packed row, the responses to a prompt share one copy of its keys, and finished rows leave
-the batch. The weights are the learner's own, so `sync` has nothing to copy.
+Prompts are prefilled as one packed row, or one by one where layers are recurrent; the responses to a prompt share one
+copy of its keys, and finished rows leave the batch. The weights are the learner's own, so `sync` has nothing to copy.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import DynamicCache
 
 from vlmrl.config.rollout import HfSettings
 from vlmrl.errors import UserError
 from vlmrl.models.attention.shared_prefix import SharedPrefix
-from vlmrl.models.attention.tree import Branch, Tree, tree_unsupported
-from vlmrl.models.encoded_prompt import EncodedPrompt, joined_features
+from vlmrl.models.attention.sharing import UNSHARED
+from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.logprobs import log_distribution, wide_product
 from vlmrl.models.policy import Policy
+from vlmrl.models.prefix_state import Recurrence, State, fill, run
 from vlmrl.rollout import Rollout, Sampling
 
 DROP_BELOW = 0.75
@@ -26,9 +26,9 @@ DROP_BELOW = 0.75
 
 
 def create(settings: HfSettings, policy: Policy) -> HfEngine:
-    """The engine; `UserError` for a model whose prompts cannot share a row."""
-    if reason := tree_unsupported(policy.core.config.text_config):
-        raise UserError(f"rollout.engine 'hf': {reason}; set rollout.engine to 'vllm'")
+    """The engine; `UserError` for a model whose responses cannot share a computed prompt."""
+    if policy.sharing == "none":
+        raise UserError(f"rollout.engine 'hf': {UNSHARED}; set rollout.engine to 'vllm'")
     return HfEngine(settings, policy)
 
 
@@ -41,6 +41,8 @@ class _Decoding:
     """Whether each row is unfinished."""
     position_B: torch.Tensor
     prefix: SharedPrefix
+    recurrent: dict[int, State]
+    """The states of each row, by layer."""
     tokens: list[list[int]]
     logprobs: list[list[float]]
 
@@ -101,29 +103,26 @@ class HfEngine:
         return [[self._rollout(state, p * n + i) for i in range(n)] for p in range(len(prompts))]
 
     def _prefill(self, prompts: Sequence[EncodedPrompt], n: int) -> tuple[_Decoding, torch.Tensor]:
-        """Runs the prompts as one packed row; returns the state of n rows for each prompt, and their hidden states."""
+        """Runs the prompts; returns the state of n rows for each prompt, and their hidden states."""
         device = self.policy.device
-        cache = DynamicCache(config=self.policy.core.config.text_config)
+        batches = [[prompt] for prompt in prompts] if self.policy.recurrent else [prompts]
+        filled = [fill(self.policy, batch) for batch in batches]
         lengths = [len(p) for p in prompts]
-        media = {name: value.to(device) for name, value in joined_features(prompts).items()}
-        with self.policy.forward_context(prompts):
-            hidden_TH = self.policy.hidden_states(
-                input_ids=torch.cat([p.input_ids for p in prompts])[None].to(device),
-                mm_token_type_ids=torch.cat([p.token_types for p in prompts])[None].to(device),
-                position_ids=torch.cat([p.positions for p in prompts], dim=1)[:, None].to(device),
-                tree=Tree(tuple(Branch(length, ()) for length in lengths), device),
-                past_key_values=cache,
-                use_cache=True,
-                **media,
-            )[0]
+        hidden_TH = torch.cat([part.hidden_TH for part in filled])
         last_NH = hidden_TH[torch.tensor(lengths, device=device).cumsum(0) - 1]
+        keys = _joined([part.keys for part in filled], dim=2)
+        states = _joined([part.recurrent for part in filled], dim=0)
         next_position = torch.tensor([p.next_position for p in prompts], device=device)
         total = len(prompts) * n
         state = _Decoding(
             response_B=torch.arange(total, device=device),
             active_B=torch.ones(total, dtype=torch.bool, device=device),
             position_B=next_position.repeat_interleave(n),
-            prefix=SharedPrefix(cache, lengths, n),
+            prefix=SharedPrefix(keys, lengths, n),
+            recurrent={
+                layer: (a.repeat_interleave(n, dim=0), b.repeat_interleave(n, dim=0))
+                for layer, (a, b) in states.items()
+            },
             tokens=[[] for _ in range(total)],
             logprobs=[[] for _ in range(total)],
         )
@@ -132,13 +131,13 @@ class HfEngine:
     def _step(self, state: _Decoding, token_B: torch.Tensor) -> torch.Tensor:
         """Runs the model on one token of each row; returns their hidden states [B, H]."""
         state.prefix.grow()
+        recurrence = Recurrence(state.recurrent)
+        position_3B1 = state.position_B.expand(3, -1)[:, :, None]
         with self.policy.autocast():
-            hidden_B1H = self.policy.hidden_states(
-                input_ids=token_B[:, None],
-                position_ids=state.position_B.expand(3, -1)[:, :, None],
-                tree=state.prefix,
-                use_cache=False,
+            hidden_B1H = run(
+                self.policy, state.prefix, recurrence, input_ids=token_B[:, None], position_ids=position_3B1
             )
+        state.recurrent = recurrence.end
         state.position_B = state.position_B + 1
         return hidden_B1H[:, 0]
 
@@ -148,6 +147,7 @@ class HfEngine:
             x[keep] for x in (state.response_B, state.position_B, state.active_B)
         )
         state.prefix.keep(keep)
+        state.recurrent = {layer: (a[keep], b[keep]) for layer, (a, b) in state.recurrent.items()}
 
     def _sample(
         self, hidden_BH: torch.Tensor, sampling: Sampling, generator: torch.Generator
@@ -175,6 +175,14 @@ class HfEngine:
             finish="stop" if stopped else "length",
             version=self.version,
         )
+
+
+def _joined(parts: Sequence[dict[int, State]], dim: int) -> dict[int, State]:
+    """The tensors of each layer, concatenated."""
+    return {
+        layer: (torch.cat([part[layer][0] for part in parts], dim), torch.cat([part[layer][1] for part in parts], dim))
+        for layer in parts[0]
+    }
 
 
 def _draw(logprob_BV: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

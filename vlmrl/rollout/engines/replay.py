@@ -15,8 +15,8 @@ from vlmrl.config.rollout import ReplaySettings
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
 from vlmrl.models.encoded_prompt import EncodedPrompt
-from vlmrl.models.logprobs import score_row
-from vlmrl.models.packing import Item, pack
+from vlmrl.models.logprobs import score_item
+from vlmrl.models.packing import Item
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 
@@ -63,15 +63,14 @@ class ReplayEngine:
         texts = self.responses[prompt.sample_id]
         whole = [self.policy.formatter.encode_response(texts[i % len(texts)]) for i in range(n)]
         responses = [ids[: sampling.max_new_tokens] for ids in whole]
-        (row,) = pack([Item(0, prompt, responses)], row_tokens=2**62)
-        logprobs = score_row(self.policy, row, sampling.temperature or 1.0).logprob_L.tolist()
+        logprobs = score_item(self.policy, Item(0, prompt, responses), sampling.temperature or 1.0)
         return [
             Rollout(
-                token_ids=tuple(responses[span.response]),
-                logprobs=tuple(logprobs[span.start : span.stop]),
-                text=self.policy.formatter.decode(responses[span.response]),
-                finish="stop" if len(responses[span.response]) == len(whole[span.response]) else "length",
+                token_ids=tuple(response),
+                logprobs=tuple(logprob_T.tolist()),
+                text=self.policy.formatter.decode(response),
+                finish="stop" if len(response) == len(uncut) else "length",
                 version=self.version,
             )
-            for span in row.spans
+            for response, uncut, logprob_T in zip(responses, whole, logprobs, strict=True)
         ]
