@@ -243,7 +243,7 @@ MINIATURES: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
 
 @cache
 def _tokenizer() -> Any:
-    return tiny._train_tokenizer(tiny._corpus())
+    return tiny.train_tokenizer(tiny.shipped_corpus())
 
 
 def _qwen_tokens() -> dict[str, Any]:

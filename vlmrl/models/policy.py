@@ -28,6 +28,7 @@ from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.family import IMAGE
 from vlmrl.models.formatting import Formatter
+from vlmrl.models.tiny import hearing
 from vlmrl.models.vision_cache import VisionCache
 from vlmrl.sample import Sample
 
@@ -197,11 +198,11 @@ def choose_device(wanted: str) -> str:
 
 
 def resolve(path: str) -> str:
-    """The folder of "tiny" or "tiny-untrained"; any other path unchanged."""
-    if path == "tiny-untrained":
+    """The folder of "tiny", "tiny-untrained" or "tiny-audio-untrained"; any other path unchanged."""
+    if path in ("tiny-untrained", "tiny-audio-untrained"):
         folder = tempfile.mkdtemp(prefix="vlmrl-tiny-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        tiny.create(Path(folder))
+        (hearing if "audio" in path else tiny).create(Path(folder))
         return folder
     if path == "tiny" and not (tiny.FOLDER / "model.safetensors").exists():
         raise UserError("model.path 'tiny': its weights are missing; build them with scripts/build_tiny_model.sh")
