@@ -18,7 +18,7 @@ from vlmrl.models.formatting import Formatter
 from vlmrl.sample import Media, Message, Sample
 
 
-@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.fixture(scope="module", params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v"])
 def formatter(request: pytest.FixtureRequest, model_folder) -> Formatter:
     return Formatter.load(str(model_folder(request.param)))
 
@@ -64,12 +64,12 @@ def test_a_long_prompt_is_refused_not_cut(model_folder, mixed_samples):
 
 def test_a_placeholder_typed_into_the_text_is_refused(formatter: Formatter):
     with pytest.raises(UserError, match=r"sample 'x'.*placeholder"):
-        formatter.encode([prompt_sample("x", "what is <|image_pad|>?")])
+        formatter.encode([prompt_sample("x", f"what is {formatter.processor.image_token}?")])
 
 
 def test_a_placeholder_beside_images_is_refused_in_its_own_row(formatter: Formatter, mixed_samples):
     image = mixed_samples[0].media.images
-    wrong = prompt_sample("x", "<image>what is <|image_pad|>?", image)
+    wrong = prompt_sample("x", f"<image>what is {formatter.processor.image_token}?", image)
     for batch in ([wrong], [mixed_samples[0], wrong, mixed_samples[1]]):
         with pytest.raises(UserError, match=r"sample 'x': \d+ image_tokens in the prompt.*placeholder"):
             formatter.encode(batch)
@@ -142,7 +142,7 @@ LIMITS = (
 
 
 @pytest.mark.parametrize("limits", LIMITS)
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v"])
 def test_a_size_is_that_of_the_encoded_prompt(model_folder, mixed_samples, family: str, limits: ModelSettings):
     formatter = Formatter.load(str(model_folder(family)), limits)
     turned = [picture(60, 200, form, turned=True) for form in ("JPEG", "TIFF", "PNG", "WEBP")]

@@ -37,7 +37,7 @@ def media_of(policy: Policy, samples) -> list:
     return [media for prompt in policy.formatter.encode(samples) for media in prompt.media]
 
 
-@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl", "glm4v"])
 def test_scores_are_those_without_a_cache_and_the_second_epoch_runs_no_tower(model_folder, mixed_samples, family):
     plain = load(model_folder(family), vision_cache_mb=0)
     cached = load(model_folder(family))

@@ -86,8 +86,8 @@ def rows_of(item: Item, sharing: Sharing) -> list[Row | Fork]:
 def chunk_work(item: Item, chosen: Sequence[int], block: int = 1) -> Work:
     """Work of a chunk with its padding, where a response takes a multiple of `block` tokens."""
     responses = [item.responses[n] for n in chosen]
-    longest = max(map(len, responses))
-    padded = sum((Work.of_response(item.prompt, rounded(longest, block)) for _ in responses), start=Work())
+    computed = rounded(max(map(len, responses)) - 1, block)
+    padded = sum((Work.of_response(item.prompt, computed + 1) for _ in responses), start=Work())
     return replace(padded, scored=sum(map(len, responses)))
 
 

@@ -149,6 +149,5 @@ def _squares(ends: torch.Tensor) -> float:
 
 def _weights(modules: Iterable[nn.Module]) -> int:
     """Weights of the linear maps in these modules."""
-    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    maps = [m for module in modules for m in module.modules() if isinstance(m, kinds)]
-    return sum(m.weight.numel() for m in maps)
+    parts = (m for module in modules for m in module.modules())
+    return sum(m.weight.numel() for m in parts if isinstance(m, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d))

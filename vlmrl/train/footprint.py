@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -165,21 +166,30 @@ def _count(policy: Policy, training: bool) -> Saved:
 
 def _saved_bytes(policy: Policy, row: Row) -> int:
     weights = {_storage(x) for x in [*policy.model.parameters(), *policy.model.buffers()]}
-    sizes_by_storage: dict[int, int] = {}
+    # What a graph saves that is thrown away, as that of a final state that nobody wants, is freed before the end.
+    held: WeakSet[_Held] = WeakSet()
 
-    def record(saved: torch.Tensor) -> torch.Tensor:
-        if _storage(saved) not in weights:
-            sizes_by_storage[_storage(saved)] = saved.untyped_storage().nbytes()
-        return saved
+    def hold(saved: torch.Tensor) -> _Held:
+        held.add(one := _Held(saved))
+        return one
 
     inputs = {key: value.to(policy.device) for key, value in row.inputs.items()}
     nothing_banned = torch.zeros(0, dtype=torch.long, device=policy.device)
     # Not in `policy.forward_context`, because these images must not enter the vision cache.
-    with torch.enable_grad(), saved_tensors_hooks(record, lambda saved: saved), policy.autocast():
+    with torch.enable_grad(), saved_tensors_hooks(hold, lambda one: one.saved), policy.autocast():
         hidden_TH = policy.hidden_states(**inputs, use_cache=False)[0]
         hidden_LH, target_L = hidden_TH[row.predictor_L.to(policy.device)], row.target_L.to(policy.device)
         _scores = token_scores(hidden_LH, policy.core.lm_head.weight, target_L, nothing_banned, compute=policy.compute)
-    return sum(sizes_by_storage.values())  # while `_scores` holds the graph, no two storages share an address
+    # While `_scores` holds the graph, no two storages share an address.
+    sizes_by_storage = {_storage(one.saved): one.saved.untyped_storage().nbytes() for one in held}
+    return sum(size for storage, size in sizes_by_storage.items() if storage not in weights)
+
+
+class _Held:
+    """A tensor that a graph holds: it lives as long as the graph does."""
+
+    def __init__(self, saved: torch.Tensor) -> None:
+        self.saved = saved
 
 
 def _storage(x: torch.Tensor) -> int:

@@ -98,7 +98,7 @@ class Learner:
         for group in groups:
             group.stats = [None] * len(group.rollouts)
         total = 0.0
-        for responses, scores, reference_L in self._parts(groups, plan, self.reference):
+        for responses, scores, reference_L in self._parts(groups, plan, with_reference=True):
             tokens = self.objective.tokens(responses, scores.logprob_L, scores.entropy_L)
             loss, clipped_L = self.objective.loss(tokens, reference_L, progress)
             loss.backward()
@@ -109,7 +109,7 @@ class Learner:
         return total, self._step()
 
     def _parts(
-        self, groups: Sequence[Group], plan: Sequence[Response], reference: Policy | None = None
+        self, groups: Sequence[Group], plan: Sequence[Response], with_reference: bool = False
     ) -> Iterator[tuple[list[Response], Scores, torch.Tensor | None]]:
         """Responses of a packed row or of a chunk, with their scores and their logprobs under the reference.
 
@@ -124,7 +124,7 @@ class Learner:
             if responses
         ]
         for row in self.planner.rows(items):
-            reference_L = self._reference_logprobs(row, reference) if reference else None
+            reference_L = self._reference_logprobs(row) if with_reference else None
             for spans, scores in score(self.policy, row, self.temperature):
                 part = slice(spans[0].start, spans[-1].stop)
                 responses = [members[span.item][span.response] for span in spans]
@@ -157,10 +157,12 @@ class Learner:
         return self.policy.frozen_copy()
 
     @torch.no_grad()
-    def _reference_logprobs(self, row: Row | Fork, reference: Policy) -> torch.Tensor:
-        """Logprobs of the row's tokens under the reference."""
-        base = reference.model.disable_adapter() if reference is self.policy else nullcontext()
-        with base:
+    def _reference_logprobs(self, row: Row | Fork) -> torch.Tensor | None:
+        """Logprobs of the row's tokens under the reference, if there is one."""
+        reference = self.reference
+        if reference is None:
+            return None
+        with reference.model.disable_adapter() if reference is self.policy else nullcontext():
             return torch.cat([scores.logprob_L for _, scores in score(reference, row, self.temperature)])
 
     # --- shared -------------------------------------------------------------------------------------------

@@ -23,6 +23,38 @@ def test_fused_equals_masked_attention_in_value_and_gradient(name, heads) -> Non
         torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
 
 
+CACHED = {"one response": (7, (5,)), "lengths differ": (30, (4, 1, 17)), "several blocks": (300, (129, 40))}
+"""Prompts that have keys only, and the responses to them."""
+
+
+@pytest.mark.parametrize("name", CACHED)
+@pytest.mark.parametrize("heads", [(4, 4), (4, 2), (6, 1)], ids=str)
+def test_a_cached_prompt_gets_its_gradient_from_its_responses(name, heads) -> None:
+    prompt, responses = CACHED[name]
+    branch = Branch(prompt, responses)
+    mask = dense_mask([branch])
+    q, k, v = inputs(len(mask), *heads, torch.float64)
+    weight = torch.randn(1, heads[0], len(mask) - prompt, 16, dtype=torch.float64)
+    cached = fused_tree(q[:, :, prompt:], k, v, 0.3, Tree((branch,), cached=prompt))
+    whole = plain(q, k, v, 0.3, mask)[:, :, prompt:]
+    for ours, theirs in zip(
+        (cached, *torch.autograd.grad((cached * weight).sum(), (q, k, v))),
+        (whole, *torch.autograd.grad((whole * weight).sum(), (q, k, v))),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", CACHED)
+def test_flex_attention_sees_a_cached_prompt(name) -> None:
+    prompt, responses = CACHED[name]
+    branch = Branch(prompt, responses)
+    mask = dense_mask([branch])
+    q, k, v = (x.detach() for x in inputs(len(mask), 4, 2, torch.float32))
+    flex = flex_tree(q[:, :, prompt:], k, v, 0.3, Tree((branch,), cached=prompt))
+    torch.testing.assert_close(flex, plain(q, k, v, 0.3, mask)[:, :, prompt:], rtol=0, atol=1e-5)
+
+
 def test_gradient_is_that_of_finite_differences() -> None:
     tree = Tree((Branch(3, (2, 1)), Branch(2, (3,))))
     tensors = inputs(11, 2, 1, torch.float64)

@@ -7,13 +7,13 @@ import torch
 
 from vlmrl.config.model import ModelSettings
 from vlmrl.config.rollout import HfSettings
-from vlmrl.models.logprobs import score_row
-from vlmrl.models.packing import Item, pack
+from vlmrl.models.logprobs import score_item
+from vlmrl.models.packing import Item
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Sampling
 from vlmrl.rollout.engines.hf import HfEngine, _draw, create
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -34,13 +34,10 @@ one_family = pytest.mark.parametrize("policy", ["qwen2_5_vl"], indirect=True)
 def test_behaviour_logprobs_are_the_learners(engine: HfEngine, policy: Policy, mixed_samples, temperature: float):
     prompts = policy.formatter.encode(mixed_samples)
     groups = engine.generate(prompts, 3, Sampling(temperature=temperature, max_new_tokens=12, seed=3))
-    items = [Item(n, p, [r.token_ids for r in g]) for n, (p, g) in enumerate(zip(prompts, groups, strict=True))]
-    with torch.no_grad():
-        for row in pack(items, 300):
-            logprobs = score_row(policy, row, temperature).logprob_L
-            for span in row.spans:
-                sampled = torch.tensor(groups[span.item][span.response].logprobs)
-                assert (logprobs[span.start : span.stop] - sampled).abs().max() < 1e-4
+    for prompt, group in zip(prompts, groups, strict=True):
+        item = Item(0, prompt, [rollout.token_ids for rollout in group])
+        for rollout, logprob_T in zip(group, score_item(policy, item, temperature), strict=True):
+            assert (logprob_T - torch.tensor(rollout.logprobs)).abs().max() < 1e-4
 
 
 def test_greedy_text_is_that_of_generate(engine: HfEngine, policy: Policy, mixed_samples):

@@ -20,6 +20,8 @@ from vlmrl.data.media import encode_png
 from vlmrl.errors import UserError
 from vlmrl.models import tiny
 from vlmrl.models.encoded_prompt import EncodedPrompt
+from vlmrl.models.logprobs import score_item
+from vlmrl.models.packing import Item
 from vlmrl.models.policy import Policy
 from vlmrl.rollout import Rollout, Sampling
 from vlmrl.rollout.engines.vllm import VllmEngine, create
@@ -366,3 +368,25 @@ def test_close_leaves_no_process(started: Started) -> None:
     started.engine.close()
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= started.before["children"]
     assert not torch.distributed.is_initialized()
+
+
+def test_recurrent_layers_are_refused_on_a_cpu(model_folder) -> None:
+    policy = Policy.load(ModelSettings(path=str(model_folder("qwen3_5")), device="cpu"))
+    with pytest.raises(UserError, match=r"a 'qwen3_5' model in bfloat16 alone; set rollout.engine to 'hf'$"):
+        create(VllmSettings(max_model_len=MAX_MODEL_LEN), policy)
+
+
+def test_videos_that_the_model_gets_as_images_agree(model_folder, mixed_samples: list[Sample]) -> None:
+    """GLM-4.1V: one image, two images, text, a video, and a video beside an image."""
+    policy = Policy.load(ModelSettings(path=str(model_folder("glm4v")), device="cpu"))
+    image, video = mixed_samples[0].media.images[0], mixed_samples[3].media.videos[0]
+    both = sample("both", "<video>or<image>?", [image], [video])
+    encoded = policy.formatter.encode([*mixed_samples, both])
+    engine = create(VllmSettings(max_model_len=MAX_MODEL_LEN), policy)
+    groups = engine.generate(encoded, 2, Sampling(max_new_tokens=8, seed=1))
+    engine.close()
+    for prompt, group in zip(encoded, groups, strict=True):
+        theirs = torch.tensor([value for rollout in group for value in rollout.logprobs])
+        with torch.no_grad():
+            ours = torch.cat(score_item(policy, Item(0, prompt, [rollout.token_ids for rollout in group])))
+        assert (ours - theirs).abs().max() < TOLERANCE, prompt.sample_id

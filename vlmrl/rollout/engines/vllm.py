@@ -58,7 +58,8 @@ ENVIRONMENT = {
 def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
     """Starts vLLM on the policy's folder, in the policy's compute type.
 
-    `UserError` if vLLM is not installed or `max_model_len` is more than the model takes. The environment, the random
+    `UserError` if vLLM is not installed, cannot run the model on this machine, or if `max_model_len` is more than the
+    model takes. The environment, the random
     states and torch's number of threads are restored.
     """
     longest = policy.formatter.config.text_config.max_position_embeddings
@@ -79,6 +80,11 @@ def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
+        if on_cpu and policy.formatter.family.recurrent:
+            raise UserError(
+                f"rollout.engine 'vllm': on a CPU, vLLM 0.32 computes the recurrent layers of a "
+                f"{policy.formatter.config.model_type!r} model in bfloat16 alone; set rollout.engine to 'hf'"
+            )
         if on_cpu:  # by default vLLM compiles a reduction of its sampler, which takes 17 s and a C++ compiler
             current_platform.simple_compile_backend = "eager"
         llm = vllm.LLM(
