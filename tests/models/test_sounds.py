@@ -335,6 +335,28 @@ def test_a_run_over_all_modalities_is_repeated_by_one_that_was_stopped(
 
 
 @hearing
+def test_an_exported_model_answers_as_before(model_folder, family: str, tmp_path: Path) -> None:
+    """Also if its head is not tied, whatever its config says."""
+    policy = load(model_folder, family)
+    with torch.no_grad():
+        policy.core.lm_head.weight.mul_(1.5)
+    policy.save(tmp_path)
+    exported = Policy.load(ModelSettings(path=str(tmp_path), device="cpu"))
+    items = make_items(policy, ALONE)
+    with torch.no_grad():
+        before, after = (score_row(p, build(items)).logprob_L for p in (policy, exported))
+    assert torch.equal(before, after)
+
+
+def test_vllm_says_that_hf_serves_models_that_hear(model_folder) -> None:
+    from vlmrl.config.rollout import VllmSettings
+    from vlmrl.rollout.engines import vllm
+
+    with pytest.raises(UserError, match=r"'vllm': takes no qwen2_audio yet; set rollout.engine to 'hf'"):
+        vllm.create(VllmSettings(max_model_len=1024), load(model_folder, "qwen2_audio"))
+
+
+@hearing
 def test_adapters_learn_from_sounds(model_folder, family: str) -> None:
     policy = load(model_folder, family, lora=LoraSettings(rank=4, alpha=8), freeze_towers=True)
     items = make_items(policy, ALONE)

@@ -29,7 +29,7 @@ from torch import nn
 
 from vlmrl.errors import UserError
 from vlmrl.models.encoded_prompt import EncodedPrompt
-from vlmrl.models.family import IMAGE, Kind, family_of
+from vlmrl.models.family import IMAGE, Kind, family_of, language_layers
 from vlmrl.models.packing import Work
 from vlmrl.rollout.group import Group
 
@@ -58,7 +58,7 @@ class Rates:
     @classmethod
     def of(cls, model: Any) -> Rates:
         """The rates of a transformers model. Of a layer's experts, only those that a token uses count."""
-        text, layers = model.config.text_config, model.get_decoder().layers
+        text, layers = model.config.text_config, language_layers(model)
         sparse = sum(hasattr(layer.mlp, "experts") for layer in layers)
         routed = 3 * text.hidden_size * text.moe_intermediate_size * text.num_experts_per_tok if sparse else 0
         head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads

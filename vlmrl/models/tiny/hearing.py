@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlmrl.models.tiny import CHAT_TEMPLATE, initialise, shipped_corpus, train_tokenizer
 
@@ -35,6 +35,10 @@ def create(folder: Path, seed: int = 0) -> None:
     )
 
     words = tokenizer()
+    tokens: dict[str, Any] = {
+        "audio_token_id": words.convert_tokens_to_ids("<|audio_pad|>"),
+        "tie_word_embeddings": True,
+    }
     config = Qwen2AudioConfig(
         audio_config={
             "num_mel_bins": BINS,
@@ -56,9 +60,8 @@ def create(folder: Path, seed: int = 0) -> None:
             "rope_parameters": {"rope_type": "default", "rope_theta": 8.0},
             "tie_word_embeddings": True,
         },
-        audio_token_id=words.convert_tokens_to_ids("<|audio_pad|>"),
-        tie_word_embeddings=True,
         dtype="float32",
+        **tokens,
     )
     torch.manual_seed(seed)
     model = Qwen2AudioForConditionalGeneration(config)
