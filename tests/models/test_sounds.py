@@ -13,19 +13,24 @@ import torch
 from helpers.packed_rows import gradients, make_items, run_packed, weight
 from helpers.samples import prompt_sample
 from helpers.sounds import film_with_sound, tone
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.flop_counter import FlopCounterMode
 
 from vlmrl import UserError
 from vlmrl.cli import main
+from vlmrl.config.learner import LearnerSettings
 from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.data.audio import encode_wav
 from vlmrl.data.sample_files import write_samples
 from vlmrl.models.family import family_of, frame_mask
 from vlmrl.models.formatting import Formatter
 from vlmrl.models.logprobs import log_distribution, score_row
-from vlmrl.models.packing import Item, build, pack
+from vlmrl.models.packing import Item, build, pack, work_of
 from vlmrl.models.policy import Policy
 from vlmrl.sample import Media, RewardSpec, Sample
+from vlmrl.train.flops import tower_flops
+from vlmrl.train.planner import Planner
 
 OMNI = ("qwen2_5_omni", "qwen3_omni_moe")
 HEARING = ("qwen2_audio", *OMNI)
@@ -285,6 +290,47 @@ def test_the_thinker_of_a_whole_checkpoint_is_loaded(model_folder, family: str, 
     assert whole.formatter.config.model_type == f"{family}_thinker"
     assert whole.core.state_dict().keys() == alone.core.state_dict().keys()
     assert all(torch.equal(value, alone.core.state_dict()[name]) for name, value in whole.core.state_dict().items())
+
+
+@hearing
+def test_flops_and_memory_of_the_audio_tower_are_those_of_torch(model_folder, family: str) -> None:
+    policy = load(model_folder, family)
+    planner = Planner(policy, LearnerSettings())
+    policy.model.train()
+    audio = policy.core.config.audio_config
+    whole = prompt_sample("whole", "<audio>or <audio>?", audios=(sound(1.0), sound(2.0)))
+    prompt, *_, longer = policy.formatter.encode([whole, *ALONE])
+    item = Item(0, prompt, [[9] * 20])
+    with FlopCounterMode(mods=policy.core, display=False) as counter:
+        score_row(policy, build([item]))
+    counted = sum(
+        sum(flops.values()) for key, flops in counter.get_flop_counts().items() if key.endswith(".audio_tower")
+    )
+    # Torch counts no attention on a CPU.
+    steps = 100.0 if family == "qwen2_audio" else 10.0 if family == "qwen2_5_omni" else 13.0
+    lengths = prompt.features["audio_feature_lengths"].double()
+    total = {"qwen2_audio": 200.0, "qwen2_5_omni": lengths.sum() / 2, "qwen3_omni_moe": lengths.sum() / 8}[family]
+    attention = float(4 * audio.d_model * audio.encoder_layers * total * steps)
+    projector = 2 * 32 * 64 * 75 if family == "qwen2_audio" else 0
+    assert tower_flops(policy.core, prompt) == pytest.approx(counted + attention + projector, rel=0.06)
+    for measured in (item, Item(0, longer, [[9] * 20])):
+        saved = saved_by(policy, lambda measured=measured: score_row(policy, build([measured])))
+        predicted = planner.footprint.saved.bytes(work_of(measured, planner))
+        assert 0.7 * predicted < saved <= 1.02 * predicted
+
+
+def saved_by(policy: Policy, run: Any) -> int:
+    """Bytes that autograd saves, without weights."""
+
+    def storage(x: torch.Tensor) -> int:
+        return x.untyped_storage()._cdata
+
+    weights = {storage(x) for x in [*policy.model.parameters(), *policy.model.buffers()]}
+    kept: list[torch.Tensor] = []
+    with saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        alive = run()
+    assert alive
+    return sum({storage(x): x.untyped_storage().nbytes() for x in kept if storage(x) not in weights}.values())
 
 
 def write_run(folder: Path, model: Path, prompts: int) -> str:

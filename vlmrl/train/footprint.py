@@ -141,7 +141,7 @@ def _count(policy: Policy, training: bool) -> Saved:
     # size. Rows of text differ by 64 tokens, a block of a recurrent layer; tokens of an image replace text.
     rows = [(32, 0, 0, 2), (96, 0, 0, 2), (32, 0, 0, 66)]
     rows += [(28, 2 * merge, 0, 2), (16, 4 * merge, 0, 2)] if merge else []
-    rows += [(32, 0, 1, 2), (32, 0, 2, 2)] if "audio" in policy.formatter.family.modalities else []
+    rows += [(32, 0, 1, 2)] if "audio" in policy.formatter.family.modalities else []
     modes = [(module, module.training) for module in policy.model.modules()]
     policy.model.train(training)
     devices = [policy.device] if policy.device.type == "cuda" else []
@@ -158,9 +158,8 @@ def _count(policy: Policy, training: bool) -> Saved:
     if merge:
         patch = (of_media[1] - of_media[0]) / (12 * merge**2)
     if "audio" in policy.formatter.family.modalities:
-        one, two = (row.items[0].prompt for row in built[-2:])
-        added = of_media[-1] - of_media[-2] - token * (len(two) - len(one))
-        sound = added / (two.sound_values - one.sound_values)
+        heard = built[-1].items[0].prompt
+        sound = (of_media[-1] - short - token * (len(heard) - 32)) / heard.sound_values
     return Saved(short - 33 * token - 2 * scored, token, scored, patch, sound)
 
 
@@ -206,10 +205,11 @@ def _row(policy: Policy, text: int, side: int, sounds: int, response: int) -> Ro
         features["pixel_values"] = torch.zeros(side * side, _patch_size(config.vision_config))
         features["image_grid_thw"] = torch.tensor([[1, side, side]])
     if sounds:
-        kind, bins = family.kinds[-1], config.audio_config.num_mel_bins
-        length = 2 * config.audio_config.max_source_positions if family.whole_window else 200
-        lengths = torch.full((sounds,), length)
-        shape = (sounds, bins, length) if family.whole_window else (sounds * length, bins)
+        # Sounds that their windows do not divide: padding and its mask take memory too.
+        kind, audio = family.kinds[-1], config.audio_config
+        length = audio.max_source_positions if family.whole_window else 3 * audio.n_window
+        lengths, bins = torch.full((sounds,), length), audio.num_mel_bins
+        shape = (sounds, bins, 2 * length) if family.whole_window else (sounds * length, bins)
         features |= {kind.values: torch.zeros(shape), kind.sizes: lengths}
         ids += [config.audio_token_id] * int(kind.tokens(lengths, config).sum())
     tokens = torch.tensor(ids)
