@@ -89,6 +89,18 @@ def test_a_training_script_trains(script: str, easyr1: str, miniature: str, tmp_
 
 
 @pytest.mark.slow
+def test_a_model_that_hears_is_made_and_trained_as_the_script_of_tones_does(tmp_path: Path) -> None:
+    """Both of its runs, two steps of each."""
+    few = ["--run.steps", "2", "--rollout.prompts", "4", "--data.heldout", "[]"]
+    for name, flags in (("tones_sft", ["--learner.warmup_steps", "0"]), ("tones", ["--rollout.group", "2"])):
+        assert f"vlmrl train {name}" in (SCRIPTS / "tones.sh").read_text()
+        command = [sys.executable, "-m", "vlmrl.cli", "train", name, *few, *flags]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "runs" / "tones" / "summary.json").read_text())["steps"] == 2
+
+
+@pytest.mark.slow
 def test_a_dry_run_checks_all_and_trains_nothing(easyr1: str, miniature: str, tmp_path: Path) -> None:
     done = run(TRAINING[1], "--dry-run", "--model.path", miniature, cwd=tmp_path, DATA=easyr1, HELDOUT=easyr1)
     assert done.returncode == 0, done.stderr

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from vlmrl.models import tiny
+from vlmrl.models.tiny import hearing
 
 TEXT: dict[str, Any] = {
     "vocab_size": tiny.VOCABULARY,
@@ -150,10 +151,6 @@ def _glm4v() -> tuple[Any, Any, Any]:
 
 
 AUDIO: dict[str, Any] = {"encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48, "d_model": 32}
-SOUND_TEMPLATE = TEMPLATE.replace(
-    "{% else %}{{ part.text }}",
-    "{% elif part.type == 'audio' %}<|audio_start|><|audio_pad|><|audio_end|>{% else %}{{ part.text }}",
-)
 
 
 def _qwen2_audio() -> tuple[Any, Any, Any]:
@@ -169,7 +166,7 @@ def _qwen2_audio() -> tuple[Any, Any, Any]:
         dtype="float32",
     )
     extractor = hf.WhisperFeatureExtractor(feature_size=16, chunk_length=2)
-    return config, hf.Qwen2AudioForConditionalGeneration, hf.Qwen2AudioProcessor(extractor, tokenizer, SOUND_TEMPLATE)
+    return config, hf.Qwen2AudioForConditionalGeneration, hf.Qwen2AudioProcessor(extractor, tokenizer, hearing.TEMPLATE)
 
 
 def _omni(name: str, text: dict[str, Any], vision: dict[str, Any], audio: dict[str, Any], patch: int) -> Any:
@@ -192,7 +189,7 @@ def _omni(name: str, text: dict[str, Any], vision: dict[str, Any], audio: dict[s
     images = hf.Qwen2VLImageProcessor(size=PIXELS, patch_size=patch)
     videos = hf.Qwen2VLVideoProcessor(size=PIXELS, patch_size=patch)
     extractor = hf.WhisperFeatureExtractor(feature_size=16, chunk_length=300)
-    processor = getattr(hf, f"{name}Processor")(images, videos, extractor, tokenizer, SOUND_TEMPLATE)
+    processor = getattr(hf, f"{name}Processor")(images, videos, extractor, tokenizer, hearing.TEMPLATE)
     return config, getattr(hf, f"{name}ThinkerForConditionalGeneration"), processor
 
 
@@ -209,18 +206,7 @@ def _qwen3_omni_moe() -> tuple[Any, Any, Any]:
 
 @cache
 def _hearing_tokenizer() -> Any:
-    import transformers as hf
-
-    names = {"audio_token": "audio_pad", "audio_bos_token": "audio_start", "audio_eos_token": "audio_end"}
-    extra = {name: f"<|{token}|>" for name, token in names.items()}
-    names = {"image_token": "image_pad", "video_token": "video_pad", "vision_bos_token": "vision_start"}
-    extra |= {name: f"<|{token}|>" for name, token in names.items()} | {"vision_eos_token": "<|vision_end|>"}
-    return hf.PreTrainedTokenizerFast(
-        tokenizer_object=deepcopy(_tokenizer().backend_tokenizer),
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        extra_special_tokens=extra,
-    )
+    return hearing.tokenizer()
 
 
 def _plain(rope: dict[str, Any]) -> dict[str, Any]:
@@ -243,7 +229,7 @@ MINIATURES: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
 
 @cache
 def _tokenizer() -> Any:
-    return tiny._train_tokenizer(tiny._corpus())
+    return tiny.train_tokenizer(tiny.shipped_corpus())
 
 
 def _qwen_tokens() -> dict[str, Any]:

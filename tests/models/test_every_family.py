@@ -16,12 +16,14 @@ from vlmrl import catalog
 from vlmrl.cli import main
 from vlmrl.config.model import LoraSettings, ModelSettings
 from vlmrl.data.sample_files import write_samples
+from vlmrl.models.family import family_of, language_layers
 from vlmrl.models.logprobs import score_row
 from vlmrl.models.packing import Item, Row, build, pack, repeat
 from vlmrl.models.policy import Policy
 from vlmrl.sample import RewardSpec, Sample
 
-FAMILIES = catalog.names("families")
+FAMILIES = [name for name in catalog.names("families") if "image" in family_of(name).modalities]
+"""Those that see; `test_sounds.py` has those that hear."""
 every_family = pytest.mark.parametrize("family", FAMILIES)
 
 
@@ -48,11 +50,13 @@ def test_its_prompts_hold_text_image_images_and_video(model_folder, mixed_sample
     media = set(clip.input_ids.tolist()) & set(formatter.placeholder_ids)
     assert media, "no placeholder of the video is banned"
     assert not media & set(formatter.stop_ids)
-    # The clip has two frames, a second apart: position ids count frames, or half seconds, or the time is in the text.
+    # The clip has two frames, a second apart: position ids count frames, or parts of a second, or the time is in the
+    # text.
     written = re.search(r"\d", formatter.tokenizer.decode([i for i in clip.input_ids.tolist() if i not in media]))
     (step, *_) = clip.positions[0, clip.token_types > 0].unique().diff().tolist()
     assert (formatter.family.times == "text") == bool(written)
-    assert {"none": 1, "positions": 2}.get(formatter.family.times, step) == step
+    parts = {"qwen2_5_omni": 25, "qwen3_omni_moe": 13}.get(family, 2)
+    assert {"none": 1, "positions": parts}.get(formatter.family.times, step) == step
 
 
 @every_family
@@ -85,7 +89,7 @@ def test_a_run_is_repeated_by_one_that_was_stopped(
     assert main(["data", "check", str(tmp_path / "train.jsonl")]) == 0
     run = write_run(tmp_path, model_folder(family))
     assert main(["train", run, "--dry-run"]) == 0
-    assert f"({family})" in capsys.readouterr().out
+    assert f"({family}" in capsys.readouterr().out
     assert main(["train", run, "--run.name", "whole"]) == 0
     assert main(["train", run, "--run.name", "stopped", "--run.max_minutes", "1e-6"]) == 0
     assert main(["train", run, "--run.name", "stopped", "--resume"]) == 0
@@ -132,7 +136,7 @@ def test_with_adapters_it_learns_and_is_exported_with_them(
     items = make_items(policy, mixed_samples)
     before = logprobs(policy, items)
     trained = [(name, p) for name, p in policy.model.named_parameters() if p.requires_grad]
-    layers = len(policy.core.get_decoder().layers)
+    layers = len(language_layers(policy.core))
     assert {int(name.partition("layers.")[2].partition(".")[0]) for name, _ in trained} == set(range(layers))
     run_packed(policy, rows_of(policy, items))
     assert all(p.grad is not None for _, p in trained)

@@ -29,8 +29,8 @@ def test_a_family_is_a_model_type_of_transformers(name: str) -> None:
 
 
 def test_coordinates() -> None:
-    """Boxes in pixels of the resized image are of Qwen2.5-VL alone."""
-    assert [name for name in FAMILIES if family_of(name).coords == "pixels"] == ["qwen2_5_vl"]
+    """Boxes in pixels of the resized image are of Qwen2.5-VL, and of Qwen2.5-Omni, which has its vision tower."""
+    assert [name for name in FAMILIES if family_of(name).coords == "pixels"] == ["qwen2_5_omni", "qwen2_5_vl"]
 
 
 def test_families_load_no_torch() -> None:

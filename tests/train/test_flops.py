@@ -36,7 +36,7 @@ def test_flops_of_a_small_update_by_hand(geometry, policy) -> None:
     assert unique.attention == 3 * 4 * 192 * 4 * (210 + 3 * 21)
     assert plain.attention == 3 * 4 * 192 * 4 * 3 * 231
     assert unique.head == plain.head == 3 * 2 * 192 * 352 * 6
-    assert unique.vision == plain.vision == 0
+    assert unique.towers == plain.towers == 0
 
 
 def test_flops_are_those_that_torch_counts(model_folder) -> None:
@@ -68,7 +68,7 @@ def test_flops_are_those_that_torch_counts(model_folder) -> None:
 def test_plain_work_is_g_times_the_prompt(geometry, policy) -> None:
     made = groups(replace(geometry, groups=1), policy)
     unique, plain = (update_flops(policy.core, made, share) for share in (True, False))
-    assert plain.vision == pytest.approx(3 * unique.vision)
+    assert plain.towers == pytest.approx(3 * unique.towers)
     assert plain.head == unique.head
     tokens = len(made[0].prompt)
     assert plain.language / unique.language == pytest.approx(3 * (tokens + 5) / (tokens + 15))

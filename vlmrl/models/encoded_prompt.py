@@ -14,13 +14,13 @@ from vlmrl.models.family import IMAGE, VIDEO, Kind
 
 @dataclass(frozen=True)
 class MediaInput:
-    """One image or video as input of the vision tower."""
+    """One image, video or sound as input of its tower."""
 
     kind: str
     pixels: torch.Tensor
-    """Patches [N, C]."""
+    """Patches [N, C], or the features of a sound: frames [N, C], or [1, C, N] with padding."""
     grid: torch.Tensor
-    """Numbers of patches in time, height and width [3]."""
+    """Numbers of patches in time, height and width [3]; the number of frames of a sound []."""
 
     @cached_property
     def digest(self) -> bytes:
@@ -70,6 +70,11 @@ class EncodedPrompt:
         """Number of vision patches, the unit of work of the vision tower."""
         return sum(len(self.features[kind.values]) for kind in (IMAGE, VIDEO) if kind.values in self.features)
 
+    @cached_property
+    def sound_values(self) -> int:
+        """Number of values of the features of sounds, the unit of work of the audio tower."""
+        return sum(media.pixels.numel() for media in self.media if media.kind == "audio")
+
 
 def joined_features(prompts: Sequence[EncodedPrompt]) -> dict[str, torch.Tensor]:
     """The features of several prompts, in their order, as one forward call takes them."""
@@ -84,6 +89,7 @@ class PromptSize:
     sample_id: str
     tokens: int
     patches: int
+    sound_values: int
     videos: int
     """Each video counts as one token and no patch: its number of frames is known only once it is decoded."""
 

@@ -199,6 +199,8 @@ class Family:
     """Model and its inputs -> last hidden states [B, T, H]."""
     towers: tuple[str, ...] = ("model.visual",)
     """Names of the modules that turn media into embeddings; the vision tower, if there is one, is the first."""
+    language: str = "model.language_model"
+    """Name of the module with the language layers."""
     stop_tokens: tuple[str, ...] = ("<|im_end|>", "<|endoftext|>")
     """Tokens that end a turn, besides the tokenizer's `eos_token`."""
     whole_window: bool = False
@@ -244,6 +246,11 @@ def load_config(path: str) -> PreTrainedConfig:
     except UserError as error:
         raise error.at(f"model.path {path!r}") from None
     return getattr(config, family.nested or "", config)
+
+
+def language_layers(model: Any) -> Any:
+    """The language layers of a transformers model; its own `get_decoder` gives the audio tower of some."""
+    return model.get_submodule(f"{family_of(model.config.model_type).language}.layers")
 
 
 def without_weights(config: Any, family: Family) -> PreTrainedModel:

@@ -203,11 +203,12 @@ class Formatter:
         sample = self._named(sample, lambda: self.frames.filled(sample))
         ids = self.tokenizer(self._chat(sample)).input_ids
         patches = self._read(sample, "images", self._patches)
-        tokens = len(ids) + sum(n // self._merge - 1 for n in patches) + self.sounds.added_tokens(sample)
+        sound_tokens, sound_values = self.sounds.size(sample)
+        tokens = len(ids) + sum(n // self._merge - 1 for n in patches) + sound_tokens
         self._check_length(sample, tokens)
         media = {self.tokenizer.convert_tokens_to_ids(self._placeholder(kind)) for kind in self.family.kinds}
         self._check_text(sample, [i for i in ids if i not in media])
-        return PromptSize(sample.id, tokens, sum(patches), len(sample.media.videos))
+        return PromptSize(sample.id, tokens, sum(patches), sound_values, len(sample.media.videos))
 
     def _chat(self, sample: Sample) -> str:
         for kinds in MARKS:

@@ -46,8 +46,10 @@ class Work:
     """Pairs of a query and a key that it sees."""
     scored: int = 0
     patches: int = 0
-    vision: float = 0.0
-    """FLOPs of the vision tower, forward."""
+    towers: float = 0.0
+    """FLOPs of the towers, forward."""
+    sounds: int = 0
+    """Values of the features of sounds."""
     kept: int = 0
     """Tokens of prompts whose state is kept for others to run from."""
 
@@ -55,8 +57,14 @@ class Work:
         return Work(*map(add, astuple(self), astuple(other)))
 
     @classmethod
-    def of_prompt(cls, prompt: EncodedPrompt, vision: float = 0.0) -> Work:
-        return cls(tokens=len(prompt), pairs=_causal(len(prompt)), patches=prompt.patches, vision=vision)
+    def of_prompt(cls, prompt: EncodedPrompt, towers: float = 0.0) -> Work:
+        return cls(
+            tokens=len(prompt),
+            pairs=_causal(len(prompt)),
+            patches=prompt.patches,
+            towers=towers,
+            sounds=prompt.sound_values,
+        )
 
     @classmethod
     def of_response(cls, prompt: EncodedPrompt, tokens: int) -> Work:

@@ -26,8 +26,9 @@ from vlmrl.models.attention.segments import use_batched_segments
 from vlmrl.models.attention.sharing import Sharing, sharing
 from vlmrl.models.attention.tree import NAME as TREE_ATTENTION
 from vlmrl.models.encoded_prompt import EncodedPrompt
-from vlmrl.models.family import IMAGE
+from vlmrl.models.family import IMAGE, family_of, language_layers
 from vlmrl.models.formatting import Formatter
+from vlmrl.models.tiny import hearing
 from vlmrl.models.vision_cache import VisionCache
 from vlmrl.sample import Sample
 
@@ -180,7 +181,8 @@ class Policy:
         config.save_pretrained(folder)
         self.core.generation_config.save_pretrained(folder)
         self.formatter.processor.save_pretrained(folder)
-        tied = {"lm_head.weight"} if self.core.config.tie_word_embeddings else set()
+        # Some models of transformers do not tie what their config says is tied.
+        tied = {"lm_head.weight"} if self.core.lm_head.weight is self.core.get_input_embeddings().weight else set()
         weights = {n: w.detach().to("cpu", dtype).contiguous() for n, w in self.weights() if n not in tied}
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -197,11 +199,11 @@ def choose_device(wanted: str) -> str:
 
 
 def resolve(path: str) -> str:
-    """The folder of "tiny" or "tiny-untrained"; any other path unchanged."""
-    if path == "tiny-untrained":
+    """The folder of "tiny", "tiny-untrained" or "tiny-audio-untrained"; any other path unchanged."""
+    if path in ("tiny-untrained", "tiny-audio-untrained"):
         folder = tempfile.mkdtemp(prefix="vlmrl-tiny-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        tiny.create(Path(folder))
+        (hearing if "audio" in path else tiny).create(Path(folder))
         return folder
     if path == "tiny" and not (tiny.FOLDER / "model.safetensors").exists():
         raise UserError("model.path 'tiny': its weights are missing; build them with scripts/build_tiny_model.sh")
@@ -215,7 +217,7 @@ def answer_frames(path: str, max_pixels: int | None = None) -> Callable[[Sample]
 
 def _language_maps(model: Any) -> str:
     """Regular expression over the names of the linear maps of the language layers."""
-    layers = model.get_decoder().layers
+    layers = language_layers(model)
     place = next(name for name, module in model.named_modules() if module is layers)
     names = {name.partition(".")[2] for name, m in layers.named_modules() if isinstance(m, torch.nn.Linear)}
     return rf"{re.escape(place)}\.\d+\.({'|'.join(map(re.escape, sorted(names)))})"
@@ -224,10 +226,13 @@ def _language_maps(model: Any) -> str:
 def _with_lora(model: Any, settings: LoraSettings) -> Any:
     from peft import LoraConfig, get_peft_model
 
+    towers = "|".join(map(re.escape, family_of(model.config.model_type).towers))
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         target_modules=settings.targets or _language_maps(model),
+        # For a mixture of experts, peft 0.21 keeps of a regular expression only the last names, which towers have too.
+        exclude_modules=None if settings.targets else rf"({towers})\..*",
         task_type="CAUSAL_LM",
     )
     try:

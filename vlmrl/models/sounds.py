@@ -34,14 +34,17 @@ class Sounds:
         """The waveforms [samples] of a sample; `UserError` names the sound and what is wrong with it."""
         return [self._named(place, lambda media=media: self._wave(media)) for place, media in _places(sample)]
 
-    def added_tokens(self, sample: Sample) -> int:
-        """Tokens of the sounds besides their placeholders, from the lengths that their files state."""
-        total = 0
+    def size(self, sample: Sample) -> tuple[int, int]:
+        """From the lengths that files state: tokens of the sounds besides their placeholders, values of features."""
+        tokens = values = 0
         for place, media in _places(sample):
-            tokens = self._named(place, lambda media=media: self._tokens(media, audio_seconds(media)))
+            frames = self._named(place, lambda media=media: self._frames(media, audio_seconds(media)))
             # The sound of a video has no placeholder of its own, and a token before and after it.
-            total += tokens + 2 if ".videos." in place else tokens - 1
-        return total
+            tokens += self._tokens(frames) + (2 if ".videos." in place else -1)
+            values += self.extractor.feature_size * (
+                self.extractor.nb_max_frames if self.family.whole_window else frames
+            )
+        return tokens, values
 
     def arguments(self, waves: list[np.ndarray]) -> dict[str, Any]:
         """Arguments of the processor."""
@@ -56,12 +59,11 @@ class Sounds:
         import numpy as np
 
         wave = load_audio(media, self.extractor.sampling_rate)
-        self._tokens(media, len(wave) / self.extractor.sampling_rate)
+        self._frames(media, len(wave) / self.extractor.sampling_rate)
         return np.pad(wave, (0, -len(wave) % self.extractor.hop_length))  # a begun frame counts in some calls
 
-    def _tokens(self, media: Media, seconds: float) -> int:
-        """Tokens of a sound; `UserError` for one that the model does not hear whole, or not at all."""
-        assert self.kind
+    def _frames(self, media: Media, seconds: float) -> int:
+        """Frames of a sound; `UserError` for one that the model does not hear whole, or not at all."""
         window = self.extractor.n_samples / self.extractor.sampling_rate
         if self.family.whole_window and seconds > window:
             raise UserError(
@@ -69,13 +71,17 @@ class Sounds:
                 "cut it into clips or drop the row"
             )
         frames = -(-round(seconds * self.extractor.sampling_rate) // self.extractor.hop_length)
-        tokens = int(self.kind.tokens(torch.tensor([frames]), self.config))
-        if tokens < self.kind.fewest:
+        assert self.kind
+        if (tokens := self._tokens(frames)) < self.kind.fewest:
             raise UserError(
                 f"{media.name}: lasts {seconds:.3f} s, which is {max(tokens, 0)} tokens, and {self.config.model_type} "
                 f"hears no less than {self.kind.fewest}; drop the row"
             )
-        return tokens
+        return frames
+
+    def _tokens(self, frames: int) -> int:
+        assert self.kind
+        return int(self.kind.tokens(torch.tensor([frames]), self.config))
 
     def _named(self, place: str, result: Any) -> Any:
         try:

@@ -35,9 +35,12 @@ class Saved(NamedTuple):
     token: float
     scored: float
     patch: float
+    sound: float
+    """For each value of the features of sounds."""
 
     def bytes(self, work: Work) -> float:
-        return self.fixed + self.token * work.tokens + self.scored * work.scored + self.patch * work.patches
+        linear = self.token * work.tokens + self.scored * work.scored
+        return self.fixed + linear + self.patch * work.patches + self.sound * work.sounds
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class Footprint:
     """Temporary, in the backward pass of a language layer."""
     block_patch: float
     """Temporary, in a block of the vision tower: in its backward pass, or in the forward pass of a frozen one."""
+    layer_sound: float
+    """The same of a value of sounds, in a layer of the audio tower."""
     input_patch: float
     """Pixel values, where autograd does not save them itself."""
     logits: float
@@ -62,13 +67,9 @@ class Footprint:
     @classmethod
     def of(cls, policy: Policy) -> Footprint:
         """Measures the policy; its weights and the random state do not change."""
-        config: Any = policy.core.config
-        text, vision, tower = config.text_config, config.vision_config, policy.visual
+        text: Any = policy.core.config.text_config
         weight = policy.core.lm_head.weight
         saved, plain = _count(policy, training=True), _count(policy, training=False)
-        width = tower.blocks[0].attn.qkv.in_features
-        frozen = not any(parameter.requires_grad for parameter in tower.parameters())
-        mlp_width = max(4 * width, *(m.out_features for m in tower.blocks[0].modules() if isinstance(m, nn.Linear)))
         # The gradients that exist at the same time inside a layer, three of the MLP's width and two of the model's, are
         # half of what the layer saves. Recomputed activations take a little more than saved ones; a recurrent layer
         # takes more than the mean of all layers (measured).
@@ -79,8 +80,9 @@ class Footprint:
         return cls(
             saved=saved,
             layer_token=live_share * plain.token / text.num_hidden_layers,
-            block_patch=4.0 * (8 * width + 3 * mlp_width) if frozen else live_share * plain.patch / len(tower.blocks),
-            input_patch=4.0 * _patch_size(vision) if frozen or policy.compute != torch.float32 else 0.0,
+            block_patch=_block_patch(policy, live_share * plain.patch),
+            layer_sound=_layer_sound(policy, live_share * plain.sound),
+            input_patch=_input_patch(policy),
             logits=3 * 4.0 * CHUNK * weight.shape[0],
             head=weight.numel() * (4.0 * weight.requires_grad + 2.0 * (policy.compute != torch.float32)),
             gradients=sum(parameter.numel() * parameter.element_size() for parameter in trained),
@@ -92,8 +94,9 @@ class Footprint:
         kept = self.saved.bytes(work) + self.input_patch * work.patches + self.kept_token * work.kept
         head = self.logits * min(1.0, work.scored / CHUNK)
         layer = self.layer_token * work.tokens
-        block = self.block_patch * work.patches - self.saved.token * work.tokens  # nothing of the layers is saved then
-        return MARGIN * (kept + self.head + max(head, layer, block))
+        in_tower = max(self.block_patch * work.patches, self.layer_sound * work.sounds)
+        in_tower -= self.saved.token * work.tokens  # nothing of the layers is saved then
+        return MARGIN * (kept + self.head + max(head, layer, in_tower))
 
     def update(self, works: Sequence[Work]) -> float:
         """Peak over the passes in this order, with accumulated gradients; the first has none yet, if it is a row."""
@@ -101,26 +104,65 @@ class Footprint:
         return max(first + bool(works[0].kept) * self.gradients, self.gradients + max(later, default=self.head))
 
 
+def _trains(tower: Any) -> bool:
+    return any(parameter.requires_grad for parameter in tower.parameters())
+
+
+def _block_patch(policy: Policy, live: float) -> float:
+    """Temporary bytes for each patch in a block of the vision tower; `live`, in the backward pass of all blocks."""
+    if (tower := policy.visual) is None:
+        return 0.0
+    if _trains(tower):
+        return live / len(tower.blocks)
+    width = tower.blocks[0].norm1.weight.shape[0]
+    linear = (m for m in tower.blocks[0].modules() if isinstance(m, nn.Linear))
+    return 4.0 * (8 * width + 3 * max(4 * width, *(m.out_features for m in linear)))
+
+
+def _input_patch(policy: Policy) -> float:
+    """Bytes of the pixel values of a patch, where autograd does not save them itself."""
+    if (tower := policy.visual) is None or (_trains(tower) and policy.compute == torch.float32):
+        return 0.0
+    return 4.0 * _patch_size(policy.core.config.vision_config)
+
+
+def _layer_sound(policy: Policy, live: float) -> float:
+    """Temporary bytes for each value of sounds in a layer of the audio tower; `live`, in that of all layers."""
+    if (audio := getattr(policy.core.config, "audio_config", None)) is None:
+        return 0.0
+    if _trains(policy.core.get_submodule(policy.formatter.family.towers[policy.visual is not None])):
+        return live / audio.encoder_layers
+    # A step of the layers is at least two frames.
+    return 4.0 * (8 * audio.d_model + 3 * audio.encoder_ffn_dim) / (2 * audio.num_mel_bins)
+
+
 def _count(policy: Policy, training: bool) -> Saved:
     """Coefficients of a forward pass in this mode: transformers checkpoints gradients only in training mode."""
-    vision: Any = policy.core.config.vision_config
-    merge = vision.spatial_merge_size
-    # 1. Bytes saved for five rows (text tokens, side of the image in patches, response tokens) that differ in one size.
-    # Rows of text differ by 64 tokens, a block of a recurrent layer; in those of images, their tokens replace text.
-    rows = [(32, 0, 2), (96, 0, 2), (32, 0, 66), (28, 2 * merge, 2), (16, 4 * merge, 2)]
+    merge = policy.visual.config.spatial_merge_size if policy.visual is not None else 0
+    # 1. Bytes saved for rows (text tokens, side of the image in patches, sounds, response tokens) that differ in one
+    # size. Rows of text differ by 64 tokens, a block of a recurrent layer; tokens of an image replace text.
+    rows = [(32, 0, 0, 2), (96, 0, 0, 2), (32, 0, 0, 66)]
+    rows += [(28, 2 * merge, 0, 2), (16, 4 * merge, 0, 2)] if merge else []
+    rows += [(32, 0, 1, 2)] if "audio" in policy.formatter.family.modalities else []
     modes = [(module, module.training) for module in policy.model.modules()]
     policy.model.train(training)
     devices = [policy.device] if policy.device.type == "cuda" else []
     with torch.random.fork_rng(devices):  # dropout uses it
-        counts = [_saved_bytes(policy, _row(policy, *sizes)) for sizes in rows]
+        built = [_row(policy, *sizes) for sizes in rows]
+        counts = [_saved_bytes(policy, row) for row in built]
     for module, mode in modes:
         module.training = mode
     # 2. The differences are the coefficients. A response of n tokens has n - 1 computed and n scored tokens.
-    short, long, scored_more, small, large = counts
+    (short, long, scored_more), of_media = counts[:3], counts[3:]
     token = (long - short) / 64
     scored = (scored_more - short) / 64 - token
-    patch = (large - small) / (12 * merge**2)
-    return Saved(short - 33 * token - 2 * scored, token, scored, patch)
+    patch = sound = 0.0
+    if merge:
+        patch = (of_media[1] - of_media[0]) / (12 * merge**2)
+    if "audio" in policy.formatter.family.modalities:
+        heard = built[-1].items[0].prompt
+        sound = (of_media[-1] - short - token * (len(heard) - 32)) / heard.sound_values
+    return Saved(short - 33 * token - 2 * scored, token, scored, patch, sound)
 
 
 def _saved_bytes(policy: Policy, row: Row) -> int:
@@ -155,18 +197,29 @@ def _storage(x: torch.Tensor) -> int:
     return x.untyped_storage()._cdata
 
 
-def _row(policy: Policy, text: int, side: int, response: int) -> Row:
-    """A row of `text` tokens, an image of side x side patches and one response."""
-    config: Any = policy.core.config
+def _row(policy: Policy, text: int, side: int, sounds: int, response: int) -> Row:
+    """A row of `text` tokens, an image of side x side patches, sounds of one length, and one response."""
+    config, family = policy.core.config, policy.formatter.family
     word = int(policy.formatter.tokenizer.eos_token_id)
-    merged = (side // config.vision_config.spatial_merge_size) ** 2
-    ids = torch.tensor([word] * text + [config.image_token_id] * merged)
-    vision = {}
+    ids, features = [word] * text, {}
     if side:
-        vision["pixel_values"] = torch.zeros(side * side, _patch_size(config.vision_config))
-        vision["image_grid_thw"] = torch.tensor([[1, side, side]])
-    types = (ids == config.image_token_id).long()
-    prompt = EncodedPrompt("", ids, types, torch.arange(len(ids)).expand(3, -1), len(ids), vision)
+        ids += [config.image_token_id] * (side // config.vision_config.spatial_merge_size) ** 2
+        features["pixel_values"] = torch.zeros(side * side, _patch_size(config.vision_config))
+        features["image_grid_thw"] = torch.tensor([[1, side, side]])
+    if sounds:
+        # Sounds that their windows do not divide: padding and its mask take memory too.
+        kind, audio = family.kinds[-1], config.audio_config
+        length = audio.max_source_positions if family.whole_window else 3 * audio.n_window
+        lengths, bins = torch.full((sounds,), length), audio.num_mel_bins
+        shape = (sounds, bins, 2 * length) if family.whole_window else (sounds * length, bins)
+        features |= {kind.values: torch.zeros(shape), kind.sizes: lengths}
+        ids += [config.audio_token_id] * int(kind.tokens(lengths, config).sum())
+    tokens = torch.tensor(ids)
+    types = torch.zeros_like(tokens)
+    for kind in family.kinds:
+        types[tokens == getattr(config, f"{kind.name}_token_id")] = kind.token_type
+    places = torch.arange(len(ids)).expand(3, -1)
+    prompt = EncodedPrompt("", tokens, types, places, len(ids), features, family.kinds)
     return build([Item(0, prompt, [[word] * response])], tree=policy.sharing == "tree")
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -29,7 +29,7 @@ from vlmrl.models.fork import Fork, chunk_work, rounded
 from vlmrl.models.packing import Item, Row, Work, arrange, build, repeat, work_of
 from vlmrl.models.policy import Policy
 from vlmrl.train import device_memory
-from vlmrl.train.flops import Rates, vision_flops
+from vlmrl.train.flops import Rates, tower_flops
 from vlmrl.train.footprint import Footprint
 
 MB = 2**20
@@ -59,12 +59,12 @@ class Planner:
         self.policy = policy
         self.settings = settings
         self.mode = mode
-        self.tower: Any = policy.visual
         self.rates = Rates.of(policy.core)
         if policy.sharing == "none":
             print(f"learner: {UNSHARED}; each is computed with a prompt of its own", file=sys.stderr)
-        self._trained = any(parameter.requires_grad for parameter in self.tower.parameters())
-        self._vision: dict[str, float] = {}
+        towers = [policy.core.get_submodule(name) for name in policy.formatter.family.towers]
+        self._trained = any(parameter.requires_grad for tower in towers for parameter in tower.parameters())
+        self._towers: dict[str, float] = {}
         self._reset()
 
     @cached_property
@@ -74,17 +74,17 @@ class Planner:
     # --- the cost model -----------------------------------------------------------------------------------
 
     def prompt(self, prompt: EncodedPrompt) -> Work:
-        grids = str([prompt.features[key].tolist() for key in prompt.features if key.endswith("grid_thw")])
-        if grids not in self._vision:
-            self._vision[grids] = vision_flops(self.tower, prompt)
-        return Work.of_prompt(prompt, self._vision[grids])
+        sizes = str({k.sizes: prompt.features[k.sizes].tolist() for k in prompt.kinds if k.sizes in prompt.features})
+        if sizes not in self._towers:
+            self._towers[sizes] = tower_flops(self.policy.core, prompt)
+        return Work.of_prompt(prompt, self._towers[sizes])
 
     def cost(self, work: Work) -> float:
-        """FLOPs of forward and backward pass. A frozen tower has no backward pass; a cached one has no pass at all."""
+        """FLOPs of forward and backward pass. Frozen towers have no backward pass; cached ones have no pass at all."""
         repeats = 4 if self.policy.settings.gradient_checkpointing else 3
         tower = repeats if self._trained else 0 if self.policy.vision_cache else 1
         parts = self.rates.flops(work)
-        return repeats * (parts.total - parts.vision) + tower * parts.vision
+        return repeats * (parts.total - parts.towers) + tower * parts.towers
 
     def memory(self, work: Work) -> float:
         """Bytes of an update with a row of this work: activations and accumulated gradients."""
@@ -162,8 +162,8 @@ class Planner:
         budget = self.settings.memory_mb
         if not budget:
             return
-        tokens = len(prompt) + response_tokens - 1
-        work = Work(tokens, scored=response_tokens, patches=prompt.patches, kept=len(prompt))
+        tokens, sounds = len(prompt) + response_tokens - 1, prompt.sound_values
+        work = Work(tokens, scored=response_tokens, patches=prompt.patches, sounds=sounds, kept=len(prompt))
         if self.memory(work) > budget * MB:
             raise UserError(
                 f"learner.memory_mb = {budget:g}: one response of length {response_tokens} to sample "

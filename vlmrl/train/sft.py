@@ -59,10 +59,12 @@ class Supervisor:
     def __init__(self, policy: Policy, settings: SftSettings) -> None:
         self.policy = policy
         self.settings = settings
-        vision = policy.core.config.vision_config
-        self.patch_size, self.merge = vision.patch_size, vision.spatial_merge_size
         self.head: PatchHead | None = None
         if settings.patch_classes:
+            if policy.visual is None:
+                raise UserError(f"sft.patch_classes: {policy.core.config.model_type} sees no images; leave it out")
+            vision = policy.core.config.vision_config
+            self.patch_size, self.merge = vision.patch_size, vision.spatial_merge_size
             hidden = policy.core.config.text_config.hidden_size
             self.head = PatchHead(hidden, self.merge, settings.patch_classes).to(policy.device)
             policy.visual.register_forward_hook(self._keep_features)

@@ -41,4 +41,5 @@ FAMILY = Family(
     processed=flat_sounds,
     hidden_states=hidden_states_of_thinker,
     towers=("visual", "audio_tower"),
+    language="model",
 )

@@ -63,4 +63,5 @@ FAMILY = Family(
     processed=flat_sounds,
     hidden_states=_hidden_states,
     towers=("visual", "audio_tower"),
+    language="model",
 )

@@ -52,7 +52,7 @@ def create(folder: Path, seed: int = 0) -> None:
         Qwen2VLVideoProcessor,
     )
 
-    tokenizer = _train_tokenizer(_corpus())
+    tokenizer = train_tokenizer(shipped_corpus())
     ids = {name: tokenizer.get_vocab()[name] for name in SPECIAL_TOKENS}
     pixels = {"shortest_edge": 28 * 28, "longest_edge": 560 * 560}
     processor = Qwen2_5_VLProcessor(
@@ -98,14 +98,14 @@ def create(folder: Path, seed: int = 0) -> None:
     )
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(config)
-    _initialise(model)
+    initialise(model)
     model.generation_config.eos_token_id = ids["<|im_end|>"]
     model.generation_config.pad_token_id = ids["<|endoftext|>"]
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
 
 
-def _initialise(model: nn.Module) -> None:
+def initialise(model: nn.Module) -> None:
     """Fan-in scaling; projections into the residual stream are scaled down by the depth."""
     import torch
     from torch import nn
@@ -114,23 +114,24 @@ def _initialise(model: nn.Module) -> None:
         for name, module in model.named_modules():
             if isinstance(module, nn.Embedding):
                 module.weight.normal_(std=0.07)
-            elif isinstance(module, nn.Linear | nn.Conv3d) and not name.endswith("lm_head"):
+            elif isinstance(module, nn.Linear | nn.Conv1d | nn.Conv3d) and not name.endswith("lm_head"):
                 std = module.weight[0].numel() ** -0.5
-                if name.endswith(("o_proj", "down_proj", "attn.proj")):
+                if name.endswith(("o_proj", "out_proj", "down_proj", "fc2", "attn.proj")):
                     std /= (2 * 4) ** 0.5
                 module.weight.normal_(std=std)
                 if module.bias is not None:
                     module.bias.zero_()
 
 
-def _corpus() -> list[str]:
+def shipped_corpus() -> list[str]:
+    """Texts of the synthetic recipe."""
     from vlmrl import catalog
 
     samples = catalog.load("recipes", "synthetic").build(300, seed=1)
     return [message.content.replace("<image>", "") for sample in samples for message in sample.messages]
 
 
-def _train_tokenizer(corpus: Sequence[str]) -> PreTrainedTokenizerFast:
+def train_tokenizer(corpus: Sequence[str]) -> PreTrainedTokenizerFast:
     """Byte-level BPE; digits and capitals are never merged, so that numbers and OCR strings spell out."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast

@@ -67,6 +67,10 @@ def create(settings: VllmSettings, policy: Policy) -> VllmEngine:
         raise UserError(
             f"rollout.vllm.max_model_len: {settings.max_model_len} is more than the {longest} tokens of the model"
         )
+    if "audio" in policy.formatter.family.modalities:
+        raise UserError(
+            f"rollout.engine 'vllm': takes no {policy.formatter.config.model_type} yet; set rollout.engine to 'hf'"
+        )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with _process_state_restored():
