@@ -92,6 +92,7 @@ def check(options: argparse.Namespace) -> int:
     """
     from vlmrl.data.check import Checker
     from vlmrl.data.clips import decoder
+    from vlmrl.data.videos import can_decode
 
     checker = Checker()
     errors = 0
@@ -102,8 +103,11 @@ def check(options: argparse.Namespace) -> int:
         print(f"vlmrl: {UserError(options.file)}: stopped after {MAX_ERRORS} errors", file=sys.stderr)
         return 2
     _print_counts(checker.counts)
-    if decoder() is None and any("video" in name or "audio" in name for name in checker.counts["modality"]):
-        print("videos and audio clips were not decoded, because decord is not installed")
+    unread = [] if can_decode() else [("video", "videos were not decoded, because av is not installed")]
+    unread += [] if decoder() else [("audio", "audio clips were not decoded, because decord is not installed")]
+    for kind, line in unread:
+        if any(kind in name for name in checker.counts["modality"]):
+            print(line)
     return 2 if errors else 0
 
 

@@ -1,6 +1,7 @@
 """Images of samples (a path, bytes, a data URI) as a viewer shows them, with errors that name the broken file.
 
 load_image(media)      RGB, upright; `image_size(media)` is its size, read from the header
+animation(media)       the pictures of an animated image, with their durations
 
 What is shown: the orientation of EXIF is applied, transparency is white, of an animation or a document the first
 picture. Greys of more than 8 bits keep their range: 16 bits are divided by 257. Integers of 32 bits and floats do not
@@ -13,7 +14,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +48,30 @@ def image_size(media: Media) -> tuple[int, int]:
         return (width, height) if fixed or _orientation(image) < 5 else (height, width)
 
 
+def animation(media: Media) -> Iterator[tuple[Image, int]]:
+    """The pictures of an animated image, as `load_image` gives them, each with its duration in milliseconds.
+
+    Viewers show a picture of no duration for 100 milliseconds. `UnreadableError` as of `load_image`.
+    """
+    with _opened(media) as (image, _):
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            image.load()
+            yield _upright(_rgb(image), _orientation(image)), int(image.info.get("duration") or 100)
+
+
 def encode_png(image: Image) -> bytes:
     """The image as PNG bytes, for a sample with media in memory."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def encode_gif(images: Sequence[Image], milliseconds: int) -> bytes:
+    """The images as the bytes of an animated GIF, each shown for so long; equal neighbours become one picture."""
+    buffer = io.BytesIO()
+    first, *rest = images
+    first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
     return buffer.getvalue()
 
 

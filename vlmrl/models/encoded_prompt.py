@@ -94,8 +94,6 @@ class PromptSize:
     sample_id: str
     tokens: int
     patches: int
-    videos: int
-    """Each video counts as one token and no patch: its number of frames is known only once it is decoded."""
 
     def __len__(self) -> int:
         return self.tokens

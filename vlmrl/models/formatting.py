@@ -2,7 +2,7 @@
 
     formatter = Formatter.load("Qwen/Qwen2.5-VL-3B-Instruct", settings)
     prompts = formatter.encode(samples)
-    size = formatter.size(sample)                   the length of the prompt, from image headers and text alone
+    size = formatter.size(sample)                   the length of the prompt, from the headers of media and text alone
 
 The processor of the model family turns messages and media into token ids and pixel values, and `get_rope_index` of
 the family computes the positions. So this module has no model-specific arithmetic.
@@ -10,6 +10,7 @@ the family computes the positions. So this module has no model-specific arithmet
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -25,7 +26,7 @@ from vlmrl.errors import UserError
 from vlmrl.models.chat_template import check_prompt, content_parts, generation_prompt
 from vlmrl.models.encoded_prompt import MEDIA, VISION_KEYS, EncodedPrompt, PromptSize
 from vlmrl.models.family_config import load_config, rope_index
-from vlmrl.models.video import read_video
+from vlmrl.models.video import Metadata, read_video, video_grid
 from vlmrl.rewards.frames import shown_size
 from vlmrl.sample import Media, Sample
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, ProcessorMixin
 
 _T = TypeVar("_T")
+Grid = tuple[int, int, int]
 DEFAULTS = ModelSettings()
 
 
@@ -50,6 +52,7 @@ class Formatter:
         self._rope = rope_index(config)
         self._ending = generation_prompt(processor)
         self._merge = self.processor.image_processor.merge_size**2
+        self._patch: int = self.config.vision_config.patch_size
         size = self.processor.image_processor.size
         self.processor.image_processor.size = {
             "shortest_edge": size["shortest_edge"],
@@ -106,15 +109,14 @@ class Formatter:
 
     def shown(self, prompt: EncodedPrompt) -> list[Size]:
         """The sizes (width, height) in which the images of a prompt, or its videos without any, reach the model."""
-        patch = self.config.vision_config.patch_size
-        grids = prompt.vision.get("image_grid_thw", prompt.vision.get("video_grid_thw"))
+        patch, grids = self._patch, prompt.vision.get("image_grid_thw", prompt.vision.get("video_grid_thw"))
         return [(columns * patch, rows * patch) for _, rows, columns in ([] if grids is None else grids.tolist())]
 
     def _shown(self, sample: Sample) -> list[Size]:
-        """The same before the prompt is encoded, from image headers; videos are decoded."""
-        images = [self._shown_image(media) for media in sample.media.images]
-        frames = [self._video(media)[0].shape[-2:] for media in (() if images else sample.media.videos)]
-        return images or [(int(width), int(height)) for height, width in frames]
+        """The same before the prompt is encoded, from the headers of images and videos."""
+        images, patch = [self._shown_image(media) for media in sample.media.images], self._patch
+        grids = [self._video_grid(media)[0] for media in (() if images else sample.media.videos)]
+        return images or [(columns * patch, rows * patch) for _, rows, columns in grids]
 
     def _shown_image(self, media: Media) -> Size:
         size = image_size(media)
@@ -178,15 +180,34 @@ class Formatter:
         return self._split(samples, batch)
 
     def size(self, sample: Sample) -> PromptSize:
-        """Size of the sample's prompt, without decoding images. It raises what `encode` raises, except for videos."""
+        """Size of the sample's prompt, without decoding its media.
+
+        It raises what `encode` raises, but for media that are damaged behind their headers.
+        """
         sample = self._named(sample, lambda: self.frames.filled(sample))
-        ids = self.tokenizer(self._chat(sample)).input_ids
-        patches = self._read(sample, "images", self._patches)
-        tokens = len(ids) + sum(n // self._merge - 1 for n in patches)
+        text, images = self._chat(sample), self._read(sample, "images", self._patches)
+        videos = self._read(sample, "videos", self._video_grid)
+        text, features = self._with_videos(text, videos)
+        ids = self.tokenizer(text).input_ids
+        tokens = len(ids) + features + sum(n // self._merge - 1 for n in images)
         self._check_length(sample, tokens)
         media = (self.config.image_token_id, self.config.video_token_id)
         self._check_text(sample, [i for i in ids if i not in media])
-        return PromptSize(sample.id, tokens, sum(patches), len(sample.media.videos))
+        return PromptSize(sample.id, tokens, sum(images) + sum(math.prod(grid) for grid, _ in videos))
+
+    def _with_videos(self, text: str, videos: Sequence[tuple[Grid, Metadata]]) -> tuple[str, int]:
+        """The text as the processor expands it for videos, each run of placeholders as one; how many are left out."""
+        from transformers.video_utils import VideoMetadata
+
+        token, left_out = self.processor.video_token, 0
+        before, *parts = text.split(token)
+        for (grid, metadata), after in zip(videos, parts, strict=True):
+            inputs = {"video_grid_thw": torch.tensor([grid]), "video_metadata": [VideoMetadata(**metadata)]}
+            expanded = self.processor.replace_video_token(inputs, 0)
+            short = re.sub(rf"(?:{re.escape(token)})+", token, expanded)
+            left_out += expanded.count(token) - short.count(token)
+            before += short + after
+        return before, left_out
 
     def _chat(self, sample: Sample) -> str:
         if sample.media.audios:
@@ -228,9 +249,15 @@ class Formatter:
                 f"{media.name}: {width} x {height} pixels ({error}); crop the image or drop the row"
             ) from None
 
-    def _video(self, media: Media) -> tuple[torch.Tensor, dict[str, Any]]:
-        shortest = self.processor.video_processor.size["shortest_edge"]
-        return read_video(media, self.settings, shortest, self.config.vision_config.patch_size)
+    def _video(self, media: Media) -> tuple[torch.Tensor, Metadata]:
+        return read_video(media, self.settings, self.processor.video_processor.size["shortest_edge"], self._patch)
+
+    def _video_grid(self, media: Media) -> tuple[Grid, Metadata]:
+        """Patches of the video in time, height and width, from its header, and what the processor needs to know."""
+        processor = self.processor.video_processor
+        grid, metadata = video_grid(media, self.settings, processor.size["shortest_edge"], self._patch)
+        frames, rows, columns = grid
+        return (-(-frames // processor.temporal_patch_size), rows, columns), metadata
 
     def _split(self, samples: Sequence[Sample], batch: Any) -> list[EncodedPrompt]:
         cursors: dict[str, int] = dict.fromkeys(VISION_KEYS, 0)

@@ -38,14 +38,14 @@ class PromptCheck:
 
     def __call__(self, sample: Sample) -> PromptSize:
         if sample.source in self.excluded_sources:
-            return PromptSize(sample.id, 0, 0, 0)
+            return PromptSize(sample.id, 0, 0)
         try:
             size = self.formatter.size(sample)
             self.formatter.check_frames(sample)
         except UnreadableError:
             if not self.skips_unreadable:
                 raise
-            return PromptSize(sample.id, 0, 0, 0)
+            return PromptSize(sample.id, 0, 0)
         self._fits(sample, size)
         for line in filter(None, map(caution, sample.reward)):
             self.cautions.setdefault(sample.source, line)
