@@ -26,8 +26,8 @@ from vlmrl.sample import Media, MediaSet, Message, RewardSpec, Sample
 SOURCES = ("when", "first")
 Split = Literal["train", "heldout"]
 
-SIZE = 56
-"""Side of a frame in pixels: 4 x 4 patches of 14, 2 x 2 tokens after the 2 x 2 merge."""
+SIZE = 28
+"""Side of a frame in pixels: 2 x 2 patches of 14, one token after the 2 x 2 merge."""
 SECONDS = 8
 FRAMES_A_SECOND = 2
 HELDOUT_SHARE = 8
@@ -107,10 +107,10 @@ def _events(rng: Generator, difficulty: int, source: str) -> list[Event]:
     starts = rng.permutation(SECONDS - 1)[:number]
     events = []
     for color, quarter, start in zip(rng.permutation(list(COLORS)), rng.permutation(4), starts, strict=False):
-        side = int(rng.integers(14, 23))
+        side = int(rng.integers(8, 13))
         x, y = (
             int(v) + SIZE // 2 * int(corner)
-            for v, corner in zip(rng.integers(1, SIZE // 2 - side, size=2), divmod(int(quarter), 2), strict=True)
+            for v, corner in zip(rng.integers(0, SIZE // 2 - side + 1, size=2), divmod(int(quarter), 2), strict=True)
         )
         end = int(rng.integers(start + 1, min(start + 5, SECONDS) + 1))
         shape = SHAPES[int(rng.integers(3))]

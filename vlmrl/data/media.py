@@ -16,6 +16,7 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vlmrl.data.file_kind import file_kind
@@ -83,13 +84,11 @@ def _opened(media: Media) -> Iterator[tuple[Any, bytes]]:
     data = None
     try:
         data = media.read(MOST_BYTES)
-        with warnings.catch_warnings():
-            # What is wrong becomes an error with the file's name; a warning of Pillow names nothing.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise Image.DecompressionBombError
-                yield image, data
+        _silence_pillow()
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise Image.DecompressionBombError
+            yield image, data
     except UnreadableError:
         raise
     except Image.DecompressionBombError:
@@ -97,6 +96,18 @@ def _opened(media: Media) -> Iterator[tuple[Any, bytes]]:
         raise UnreadableError(media.name, why, "make the image smaller or drop the row") from None
     except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
         raise UnreadableError(media.name, f"not a readable image ({_reason(data, error)})") from None
+
+
+@cache
+def _silence_pillow() -> None:
+    """What is wrong becomes an error with the file's name; a warning of Pillow names nothing.
+
+    For good: filters that are set for a while are those of all threads.
+    """
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def _reason(data: bytes | None, error: Exception) -> str:

@@ -10,7 +10,7 @@ from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.composite import caution
 from vlmrl.rollout import hook
-from vlmrl.rollout.unreadable import encode_each
+from vlmrl.rollout.read_ahead import encode_each
 from vlmrl.sample import Sample
 
 MemoryCheck = Callable[[EncodedPrompt | PromptSize, int], None]
