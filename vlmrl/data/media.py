@@ -94,7 +94,7 @@ def _opened(media: Media) -> Iterator[tuple[Any, bytes]]:
     except Image.DecompressionBombError:
         why = f"has more than {MOST_PIXELS:,} pixels"
         raise UnreadableError(media.name, why, "make the image smaller or drop the row") from None
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError) as error:
+    except Exception as error:  # Pillow's readers raise whatever their parsers meet in a damaged file
         raise UnreadableError(media.name, f"not a readable image ({_reason(data, error)})") from None
 
 
@@ -117,7 +117,7 @@ def _reason(data: bytes | None, error: Exception) -> str:
     if data is None:  # its path is not one
         return str(error)
     if not isinstance(error, UnidentifiedImageError):
-        return " ".join(str(error).split())[:100]
+        return " ".join(str(error).split())[:100] or type(error).__name__
     kind = file_kind(data)
     if kind in ("a HEIC image", "a JPEG XL image"):
         return f"it is {kind}, which Pillow does not read; convert it to JPEG or PNG"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from vlmrl.data.clips import as_file, check_head, decoder, silent, unreadable
+from vlmrl.data.media import MOST_PIXELS
 from vlmrl.errors import UserError
 from vlmrl.sample import Media
 
@@ -110,11 +111,16 @@ class PyavFile:
     @contextmanager
     def _pass(self) -> Iterator[VideoStream]:
         self.file.seek(0)
-        with self.av.open(self.file) as container:
+        with self.av.open(self.file, metadata_errors="replace") as container:
             streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
             if not streams:
                 raise Damaged("it has no pictures" if container.streams.audio else "it has no video stream")
-            streams[0].codec_context.thread_count = 1  # as many clips are decoded at a time as there are cores
+            context: Any = streams[0].codec_context
+            if context is None:
+                raise Damaged("its codec is not known")
+            if context.width * context.height > MOST_PIXELS:
+                raise Damaged(f"{context.width} x {context.height} pixels, more than {MOST_PIXELS:,}")
+            context.thread_count = 1  # as many clips are decoded at a time as there are cores
             yield streams[0]
 
     def _length(self, stream: VideoStream) -> tuple[int, float]:
