@@ -11,9 +11,10 @@ A row:
      "reward": [{"verifier": "counting", "target": 3}]}
 
 `<image>`, `<video>` and `<audio>` mark the places of the media, in order, and `<bbox>` those of `boxes`; written
-`\<image>`, it is text. Media are paths (relative to the file that names them) or data URIs. If the last message is from
-the assistant, it is the demonstration: supervised training learns it, `vlmrl data check` verifies that its reward is 1,
-reinforcement learning ignores it.
+`\<image>`, it is text. Media are paths (relative to the file that names them) or data URIs. A video may also be a part
+of a clip in seconds, `{"path": "a.mp4", "start": 2.5, "end": 9}`, or a list of images, `["1.png", "2.png"]` or
+`{"frames": ["1.png", "2.png"], "fps": 2}`. If the last message is from the assistant, it is the demonstration:
+supervised training learns it, `vlmrl data check` verifies that its reward is 1, reinforcement learning ignores it.
 """
 
 from __future__ import annotations
@@ -66,45 +67,73 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
+_EXTENT = {"fps", "start", "end"}
+"""Fields of a video that is more than a file."""
+
+
 class Media(_Frozen):
-    """One image, video or audio clip: a path or bytes. If both are given, the path is only a name."""
+    """One image, video or audio clip: a path or bytes, or the frames of a video. If both are given, the path is only
+    a name."""
 
     path: str | None = None
     data: bytes | None = None
+    frames: tuple[Media, ...] = ()
+    """The images of a video, in order."""
+    fps: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Frames a second of `frames`; None: the rate at which the model sees videos."""
+    start: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    end: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """The part of a video in seconds; None: from its start, to its end."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if not value.startswith("data:"):
-            return {"path": value}
-        head, _, body = value.partition(",")
-        if not head.endswith(";base64"):
-            raise ValueError(f"data URI starts with {head[:40]!r}; use 'data:<type>;base64,<data>'")
-        try:
-            return {"data": base64.b64decode(body, validate=True)}
-        except ValueError:
-            raise ValueError("data URI does not hold valid base64") from None
+        if isinstance(value, list):
+            return {"frames": value}
+        if isinstance(value, str):
+            return _file_of_text(value)
+        if isinstance(value, dict) and isinstance(path := value.get("path"), str) and path.startswith("data:"):
+            return {**value, "path": None, **_file_of_text(path)}
+        return value
 
     @model_validator(mode="after")
     def _has_one(self) -> Media:
-        if self.path is None and self.data is None:
+        if self.path is None and self.data is None and not self.frames:
             raise ValueError("needs a path or bytes")
         if self.data is None and len(self.path or "") > _LONGEST_PATH:
             raise ValueError(
                 f"text of {len(self.path or '')} characters is not a path; write base64 as data:image/png;base64,..."
             )
+        if self.frames and (self.path is not None or self.data is not None):
+            raise ValueError("has frames and a file; give one of them")
+        if any(not frame.is_plain for frame in self.frames):
+            raise ValueError("frames: each is an image, a path or a data URI")
+        if self.fps is not None and not self.frames:
+            raise ValueError("fps: is the rate of frames, and a file has its own; remove it")
+        part = self.start is not None or self.end is not None
+        if part and self.frames and self.fps is None:
+            raise ValueError("start and end need the rate of frames; add fps")
+        if self.end is not None and self.end <= (self.start or 0):
+            raise ValueError(f"end: {self.end:g} is not after the start, {self.start or 0:g}; correct it")
         return self
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is a whole file."""
+        return not self.frames and self.start is None and self.end is None
 
     @property
     def name(self) -> str:
         """Its name in messages."""
+        if self.frames:
+            return f"{self.frames[0].name} and {len(self.frames) - 1} more frames"
         return self.path or f"<{len(self.data or b'')} bytes>"
 
     def size(self, most: int | None = None) -> int:
         """Its bytes in number; `UnreadableError` for a file that is missing, not regular, or has more than `most`."""
         most = MOST_BYTES if most is None else most
+        if self.frames:
+            return sum(frame.size(most) for frame in self.frames)
         if self.data is not None:
             return len(self.data)
         assert self.path is not None
@@ -117,21 +146,43 @@ class Media(_Frozen):
             raise UnreadableError(self.path, why, "make it smaller (fewer pixels, a shorter cut) or drop the row")
         return size
 
-    def read(self, most: int | None = None) -> bytes:
-        """Its bytes; `UnreadableError` as in `size`, or if the file cannot be read."""
+    def read(self, most: int | None = None, head: int | None = None) -> bytes:
+        """The bytes of the file, or the first `head`; `UnreadableError` as in `size`, or if it cannot be read."""
         if self.data is not None:
-            return self.data
+            return self.data[:head]
         assert self.path is not None
         size = self.size(most)
         try:
             with open(self.path, "rb") as file:
-                return file.read(size)  # no more than that: some files of /proc have size 0 and no end
+                # No more than its size: some files of /proc have size 0 and no end.
+                return file.read(size if head is None else min(size, head))
         except OSError as error:
             raise self._unreadable(error) from None
+
+    def digest(self) -> bytes:
+        """SHA-256 of what it shows: the bytes of its files and, where they are stated, part and rate."""
+        if self.is_plain:
+            return hashlib.sha256(self.read()).digest()
+        files = [frame.digest() for frame in self.frames] or [hashlib.sha256(self.read()).digest()]
+        stated = json.dumps([self.start, self.end, self.fps, len(files)]).encode()
+        return hashlib.sha256(stated + b"".join(files)).digest()
 
     def _unreadable(self, error: OSError) -> UnreadableError:
         reason = error.strerror or str(error)
         return UnreadableError(self.name, reason[:1].lower() + reason[1:], "fix the path or drop the row")
+
+
+def _file_of_text(text: str) -> dict[str, Any]:
+    """The fields of a path or a data URI."""
+    if not text.startswith("data:"):
+        return {"path": text}
+    head, _, body = text.partition(",")
+    if not head.endswith(";base64"):
+        raise ValueError(f"data URI starts with {head[:40]!r}; use 'data:<type>;base64,<data>'")
+    try:
+        return {"data": base64.b64decode(body, validate=True)}
+    except ValueError:
+        raise ValueError("data URI does not hold valid base64") from None
 
 
 class MediaSet(_Frozen):
@@ -147,6 +198,14 @@ class MediaSet(_Frozen):
     def _has_video(self) -> MediaSet:
         if self.use_audio_in_video and not self.videos:
             raise ValueError("use_audio_in_video is set, but there is no video; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _only_videos_have_parts(self) -> MediaSet:
+        for kind in ("images", "audios"):
+            for number, media in enumerate(getattr(self, kind)):
+                if not media.is_plain:
+                    raise ValueError(f"{kind}.{number}: frames, start and end are those of a video; give one file")
         return self
 
 
@@ -260,7 +319,7 @@ class Sample(_Frozen):
             digest.update(json.dumps([box.model_dump() for box in self.boxes], sort_keys=True).encode())
         for kind in MARKS:
             for media in getattr(self.media, kind):
-                digest.update(hashlib.sha256(media.read()).digest())
+                digest.update(media.digest())
         if self.media.use_audio_in_video:
             digest.update(b"use_audio_in_video")
         return digest.hexdigest()[:32]
@@ -300,17 +359,21 @@ def _check_fields(row: dict[str, Any], where: str) -> None:
 
 
 def with_media(sample: Sample, change: Callable[[Media], Media]) -> Sample:
-    """The sample with `change` applied to every image, video and audio clip."""
+    """The sample with `change` applied to the file of every image, video and audio clip, and to every frame."""
     if sample.media == MediaSet():
         return sample
-    changed = {kind: tuple(change(m) for m in getattr(sample.media, kind)) for kind in MARKS}
-    return sample.model_copy(update={"media": sample.media.model_copy(update=changed)})
+
+    def changed(media: Media) -> Media:
+        return media.model_copy(update={"frames": tuple(map(change, media.frames))}) if media.frames else change(media)
+
+    media = {kind: tuple(map(changed, getattr(sample.media, kind))) for kind in MARKS}
+    return sample.model_copy(update={"media": sample.media.model_copy(update=media)})
 
 
 def _resolve(media: Media, root: Path) -> Media:
     if media.path is None or media.data is not None or os.path.isabs(media.path):
         return media
-    return Media(path=os.path.normpath(root / media.path))
+    return media.model_copy(update={"path": os.path.normpath(root / media.path)})
 
 
 def row_from_sample(sample: Sample) -> dict[str, Any]:
@@ -324,9 +387,13 @@ def row_from_sample(sample: Sample) -> dict[str, Any]:
     return row | ({"media": media} if media else {})
 
 
-def _media_text(media: Media, mime: str) -> str:
-    if media.data is None:
-        assert media.path is not None
-        return media.path
-    subtype = "png" if media.data[:4] == b"\x89PNG" else "*"
-    return f"data:{mime}/{subtype};base64,{base64.b64encode(media.data).decode()}"
+def _media_text(media: Media, mime: str) -> Any:
+    """The path or the data URI; an object for what is more than a file."""
+    if media.frames:
+        file: dict[str, Any] = {"frames": [_media_text(frame, MIME["images"]) for frame in media.frames]}
+    elif media.data is None:
+        file = {"path": media.path}
+    else:
+        subtype = "png" if media.data[:4] == b"\x89PNG" else "*"
+        file = {"path": f"data:{mime}/{subtype};base64,{base64.b64encode(media.data).decode()}"}
+    return file["path"] if media.is_plain else file | media.model_dump(include=_EXTENT, exclude_none=True)

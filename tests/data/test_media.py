@@ -17,8 +17,8 @@ from PIL import Image, ImageCms, ImageDraw
 from transformers.image_utils import load_image as load_in_transformers
 
 from vlmrl.data.audio import check_audio
-from vlmrl.data.clips import check_video, video_size
 from vlmrl.data.media import _rgb, encode_png, image_size, load_image
+from vlmrl.data.videos import check_video, video_size
 from vlmrl.errors import UnreadableError
 from vlmrl.sample import Media
 

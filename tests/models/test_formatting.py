@@ -8,6 +8,7 @@ import random
 import pytest
 import torch
 from conftest import write_video
+from helpers import clips
 from helpers.samples import prompt_sample
 from PIL import ExifTags, Image
 
@@ -95,12 +96,11 @@ def test_audio_is_refused_with_the_model_family(formatter: Formatter):
         ("text", r"it is text"),
         ("cut", r"cut off: [\d,]+ of its [\d,]+ bytes are there"),
         ("damaged", r"damaged or cut off after frame \d+ of 40"),
-        ("still", r"it has 1 of the 2 frames that are needed"),
     ],
 )
 def test_a_broken_video_is_named_with_its_row_and_its_fault(formatter: Formatter, tmp_path, kind: str, says: str):
     path = tmp_path / "clip.mp4"
-    write_video(path, frames=1 if kind == "still" else 40)
+    write_video(path, frames=40)
     data = bytearray(path.read_bytes())
     if kind == "damaged":
         data[200:-2000] = random.Random(1).randbytes(len(data) - 2200)
@@ -154,12 +154,31 @@ def test_a_size_is_that_of_the_encoded_prompt(model_folder, mixed_samples, famil
         assert (size.sample_id, size.tokens, size.patches) == (sample.id, len(prompt), prompt.patches)
 
 
-def test_the_frames_of_a_video_are_left_out_of_a_size(formatter: Formatter, mixed_samples):
-    size = formatter.size(mixed_samples[3])
-    (prompt,) = formatter.encode([mixed_samples[3]])
-    assert size.videos == 1
-    assert size.patches == 0
-    assert size.tokens <= 1 + int((prompt.token_types == 0).sum())
+VIDEOS = tuple(
+    {"size": size, "frames": frames, "rate": rate}
+    for size, frames, rate in zip(
+        [(56, 56), (64, 48), (200, 90), (90, 200), (322, 242)] * 4,
+        [1, 2, 3, 8, 9, 30, 31, 64, 100, 200] * 2,
+        [1, 2, 5, 10, 24, 25, 30, 60, 7, 12, 30, 3, 1, 2, 15, 50, 8, 10, 30, 4],
+        strict=True,
+    )
+)
+"""Clips of 20 different sizes, lengths and rates."""
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def test_the_size_of_a_video_is_known_from_its_header(model_folder, tmp_path, monkeypatch, family: str):
+    formatter = Formatter.load(str(model_folder(family)), ModelSettings(video_max_pixels=90_000, video_max_frames=40))
+    media = [Media(path=str(clips.write(tmp_path / f"{n}.mp4", **clip))) for n, clip in enumerate(VIDEOS)]
+    media += [Media(path=media[9].path, start=1, end=4), Media(data=clips.animated("GIF", [80] * 17))]
+    samples = [prompt_sample(str(n), "é <video>\nwhen?", videos=(one,)) for n, one in enumerate(media)]
+    samples.append(prompt_sample("three", "<video>or <video><video>?", videos=tuple(media[3:6])))
+    prompts = [formatter.encode([sample])[0] for sample in samples]
+    monkeypatch.setattr("vlmrl.models.formatting.read_video", None)
+    for sample, prompt in zip(samples, prompts, strict=True):
+        size = formatter.size(sample)
+        assert (size.sample_id, size.tokens, size.patches) == (sample.id, len(prompt), prompt.patches)
+    assert len({len(prompt) for prompt in prompts}) > 10
 
 
 @pytest.mark.parametrize(

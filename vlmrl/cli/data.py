@@ -92,7 +92,7 @@ def check(options: argparse.Namespace) -> int:
     """
     from vlmrl.data import audio
     from vlmrl.data.check import Checker
-    from vlmrl.data.clips import decoder
+    from vlmrl.data.videos import can_decode
 
     checker = Checker()
     errors = 0
@@ -106,8 +106,8 @@ def check(options: argparse.Namespace) -> int:
     if line := checker.plain_boxes.line():
         print(f"warning: {escaped(line)}")
     kinds = " ".join(checker.counts["modality"])
-    if "video" in kinds and decoder() is None:
-        print("videos were not decoded, because decord is not installed")
+    if "video" in kinds and not can_decode():
+        print("videos were not decoded, because av is not installed")
     if "audio" in kinds and audio.reader() is None:
         print("audio clips were not decoded, because soundfile, soxr or av is not installed")
     return 2 if errors else 0

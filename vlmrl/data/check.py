@@ -16,10 +16,10 @@ from rich.progress import track
 
 from vlmrl import catalog
 from vlmrl.data.audio import check_audio
-from vlmrl.data.clips import check_video
 from vlmrl.data.frames import Frames, PlainBoxes, check_frames, media_sizes, stated
 from vlmrl.data.media import load_image
 from vlmrl.data.sample_files import parse_row
+from vlmrl.data.videos import check_video
 from vlmrl.errors import UserError
 from vlmrl.files import read_rows
 from vlmrl.rewards.calls import check_params

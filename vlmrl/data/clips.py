@@ -1,10 +1,9 @@
-"""Videos of samples: read to their end, with errors that say what the file is.
+"""Files of videos and audio clips: errors that say what the file is.
 
-check_video(media)                      decodes every frame
 check_head(media, "video")              decodes nothing
-with as_file(media) as path: ...        readers of clips take no bytes
+with as_file(media) as path: ...        decord takes no bytes
 
-Without decord, which has wheels for Linux on x86-64 alone, only the head of a file is read.
+`vlmrl.data.videos` reads videos, `vlmrl.data.audio` sounds.
 """
 
 from __future__ import annotations
@@ -18,62 +17,36 @@ from functools import cache
 from typing import Any
 
 from vlmrl.data.file_kind import file_kind, is_open_ogg, missing_bytes
-from vlmrl.errors import UnreadableError, UserError
+from vlmrl.errors import UnreadableError
 from vlmrl.sample import Media
 
-FEWEST_FRAMES = 2
-"""Frames that Qwen-VL models merge into one in time."""
-
-
-def check_video(media: Media) -> None:
-    """`UnreadableError` for a clip that is missing, cut off or damaged, or not a video."""
-    check_head(media, "video")
-    if (decord := decoder()) is None:
-        return
-    with as_file(media) as path:
-        try:
-            with _silent():
-                reader = decord.VideoReader(path)
-        except Exception as error:  # decord raises bare exceptions of its C++ library
-            raise _unreadable(media, "video", path, error) from None
-        frames = len(reader)
-        for done in range(frames):
-            try:
-                reader.next()
-            except Exception:
-                why = f"not a readable video (damaged or cut off after frame {done} of {frames})"
-                raise UnreadableError(media.name, why) from None
-    if frames < FEWEST_FRAMES:
-        kind = file_kind(media.read())
-        what = f"it is {kind}" if "image" in kind else f"it has {frames} of the {FEWEST_FRAMES} frames that are needed"
-        raise UnreadableError(media.name, f"not a readable video ({what})")
-
-
-def video_size(media: Media) -> tuple[int, int]:
-    """(width, height) of the frames in pixels; `UserError` without decord, and for a file that is not a video."""
-    if (decord := decoder()) is None:
-        raise UserError(f"{media.name}: its size is needed for places in it, and decord is not installed; install it")
-    with as_file(media) as path:
-        try:
-            with _silent():
-                height, width = decord.VideoReader(path)[0].shape[:2]
-        except Exception as error:
-            raise _unreadable(media, "video", path, error) from None
-    return int(width), int(height)
+HEAD = 1 << 16
+"""Bytes by which the kind of a file is recognised."""
 
 
 def check_head(media: Media, wanted: str) -> None:
     """`UnreadableError` unless the file begins as a clip and is as long as it says; nothing is decoded."""
     data = media.read()
-    kind = file_kind(data)
-    if not any(word in kind for word in ("video", "clip", "unknown")):
-        raise UnreadableError(media.name, f"not a readable {wanted} (it is {kind})")
+    _kind(media, data, wanted)
     if missing := missing_bytes(data):
         why = f"cut off: {len(data):,} of its {len(data) + missing:,} bytes are there"
         raise UnreadableError(media.name, f"not a readable {wanted} ({why})")
     if is_open_ogg(data):
         why = "cut off: it stops before the end of its stream"
         raise UnreadableError(media.name, f"not a readable {wanted} ({why})")
+
+
+def head_kind(media: Media, wanted: str) -> str:
+    """What the file is by its first bytes; `UnreadableError` unless it may be a clip or an animated image."""
+    return _kind(media, media.read(head=HEAD), wanted)
+
+
+def _kind(media: Media, data: bytes, wanted: str) -> str:
+    kind = file_kind(data)
+    moving = wanted == "video" and kind in ("a GIF image", "a WebP image", "a PNG image")
+    if not moving and not any(word in kind for word in ("video", "clip", "unknown")):
+        raise UnreadableError(media.name, f"not a readable {wanted} (it is {kind})")
+    return kind
 
 
 @cache
@@ -94,7 +67,7 @@ def decoder_reason(error: BaseException) -> str:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Drops what the library of decord writes to standard error of a file that it cannot open; we say it better."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -120,6 +93,9 @@ def as_file(media: Media) -> Iterator[str]:
         yield file.name
 
 
-def _unreadable(media: Media, wanted: str, path: str, error: Exception) -> UnreadableError:
-    reason = decoder_reason(error).replace(f"[{path}] ", "").replace(path, "the file")
-    return UnreadableError(media.name, f"not a readable {wanted} (it is {file_kind(media.read())}: {reason})")
+def unreadable(media: Media, wanted: str, cause: str | Exception, path: str = "") -> UnreadableError:
+    """The error for a clip that its reader gave up for this cause; a `path` in it becomes "the file"."""
+    reason = cause if isinstance(cause, str) else decoder_reason(cause)
+    if path:
+        reason = reason.replace(f"[{path}] ", "").replace(path, "the file")
+    return UnreadableError(media.name, f"not a readable {wanted} (it is {file_kind(media.read(head=HEAD))}: {reason})")

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from vlmrl.data.clips import video_size
 from vlmrl.data.media import image_size
+from vlmrl.data.videos import video_size
 from vlmrl.errors import UserError
 from vlmrl.reading.frames import Frame, declared
 from vlmrl.reading.structures import NUMBER

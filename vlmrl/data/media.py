@@ -1,6 +1,7 @@
 """Images of samples (a path, bytes, a data URI) as a viewer shows them, with errors that name the broken file.
 
 load_image(media)      RGB, upright; `image_size(media)` is its size, read from the header
+animation(media)       the pictures of an animated image, with their durations
 
 What is shown: the orientation of EXIF is applied, transparency is white, of an animation or a document the first
 picture. Samples of more than 8 bits keep their range: 16 bits are divided by 257. Integers of 32 bits or more, signed
@@ -14,8 +15,9 @@ import io
 import re
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vlmrl.data.file_kind import file_kind
@@ -62,10 +64,30 @@ def image_size(media: Media) -> tuple[int, int]:
             return (width, height) if fixed or _orientation(image) < 5 else (height, width)
 
 
+def animation(media: Media) -> Iterator[tuple[Image, int]]:
+    """The pictures of an animated image, as `load_image` gives them, each with its duration in milliseconds.
+
+    Viewers show a picture of no duration for 100 milliseconds. `UnreadableError` as of `load_image`.
+    """
+    with _read(media) as data, _opened(data) as image:
+        for number in range(getattr(image, "n_frames", 1)):
+            image.seek(number)
+            image.load()
+            yield _upright(_rgb(image, data), _orientation(image)), int(image.info.get("duration") or 100)
+
+
 def encode_png(image: Image) -> bytes:
     """The image as PNG bytes, for a sample with media in memory."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def encode_gif(images: Sequence[Image], milliseconds: int) -> bytes:
+    """The images as the bytes of an animated GIF, each shown for so long; equal neighbours become one picture."""
+    buffer = io.BytesIO()
+    first, *rest = images
+    first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
     return buffer.getvalue()
 
 
@@ -77,16 +99,14 @@ def _read(media: Media) -> Iterator[bytes]:
     data = None
     try:
         data = media.read(MOST_BYTES)
-        with warnings.catch_warnings():
-            # What is wrong becomes an error with the file's name; a warning of Pillow names nothing.
-            warnings.simplefilter("ignore")
-            yield data
+        _silence_pillow()
+        yield data
     except UnreadableError:
         raise
     except Image.DecompressionBombError:
         why = f"has more than {MOST_PIXELS:,} pixels"
         raise UnreadableError(media.name, why, "make the image smaller or drop the row") from None
-    except (OSError, SyntaxError, ValueError, EOFError, *_DAMAGE) as error:
+    except Exception as error:  # readers raise whatever their parsers meet in a damaged file
         raise UnreadableError(media.name, f"not a readable image ({_reason(data, error)})") from None
 
 
@@ -101,6 +121,18 @@ def _opened(data: bytes) -> Iterator[Any]:
         yield image
 
 
+@cache
+def _silence_pillow() -> None:
+    """What is wrong becomes an error with the file's name; a warning of Pillow names nothing.
+
+    For good: filters that are set for a while are those of all threads.
+    """
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
 def _reason(data: bytes | None, error: Exception) -> str:
     """What the file is, or what is wrong with an image."""
     from PIL import UnidentifiedImageError
@@ -110,7 +142,7 @@ def _reason(data: bytes | None, error: Exception) -> str:
     if isinstance(error, _DAMAGE) or _SAYS_NOTHING.fullmatch(str(error)):
         return f"it is {file_kind(data)}, damaged or cut off"
     if not isinstance(error, UnidentifiedImageError):
-        return " ".join(str(error).split())[:100]
+        return " ".join(str(error).split())[:100] or type(error).__name__
     kind = file_kind(data)
     if kind in ("a HEIC image", "a JPEG XL image", "a PAM image", "a colour PFM image"):
         return f"it is {kind}, which Pillow does not read; convert it to JPEG or PNG"

@@ -3,8 +3,8 @@
     for sample in read_samples("train.jsonl"): ...      validated one by one
     write_samples("train.parquet", samples)             atomic: a temporary file, then a rename
 
-JSONL holds the rows of `vlmrl.sample`. Parquet has the same columns, with media as structs of bytes and path, and with
-`target`, `params`, `boxes` and `meta` as JSON text.
+JSONL holds the rows of `vlmrl.sample`. Parquet has the same columns, with media as structs of bytes and path (those of
+videos have also frames, fps, start and end), and with `target`, `params`, `boxes` and `meta` as JSON text.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _portable(sample: Sample, root: Path) -> Sample:
     def relative(media: Media) -> Media:
         if media.path is None or media.data is not None or not Path(media.path).is_relative_to(root):
             return media
-        return Media(path=str(Path(media.path).relative_to(root)))
+        return media.model_copy(update={"path": str(Path(media.path).relative_to(root))})
 
     return with_media(sample, relative)
 
@@ -72,7 +72,10 @@ def parquet_schema() -> pa.Schema:
     """The columns of a parquet data set; media are structs of bytes and path, as in `datasets`."""
     import pyarrow as pa
 
-    media = pa.list_(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    file = [("bytes", pa.binary()), ("path", pa.string())]
+    extent = [(name, pa.float64()) for name in ("fps", "start", "end")]
+    video = pa.struct([*file, ("frames", pa.list_(pa.struct(file))), *extent])
+    media = {kind: pa.list_(video if kind == "videos" else pa.struct(file)) for kind in MARKS}
     spec = [
         ("verifier", pa.string()),
         ("target", pa.string()),
@@ -86,7 +89,7 @@ def parquet_schema() -> pa.Schema:
             ("source", pa.string()),
             ("task", pa.string()),
             ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
-            *((kind, media) for kind in MARKS),
+            *media.items(),
             ("reward", pa.list_(pa.struct(spec))),
             ("boxes", pa.string()),
             ("meta", pa.string()),
@@ -114,7 +117,7 @@ def to_parquet_row(sample: Sample) -> dict[str, Any]:
     """The parquet row of a sample; `UserError` for text that parquet cannot hold."""
     row = sample.model_dump(exclude={"media", "reward", "boxes", "meta"})
     for kind in MARKS:
-        row[kind] = [{"bytes": m.data, "path": m.path} for m in getattr(sample.media, kind)]
+        row[kind] = [_to_struct(m) for m in getattr(sample.media, kind)]
     row["reward"] = [
         {**spec.model_dump(), "target": json.dumps(spec.target), "params": json.dumps(spec.params)}
         for spec in sample.reward
@@ -129,13 +132,22 @@ def to_parquet_row(sample: Sample) -> dict[str, Any]:
     return row
 
 
+def _to_struct(media: Media) -> dict[str, Any]:
+    extent = {"fps": media.fps, "start": media.start, "end": media.end}
+    return {"bytes": media.data, "path": media.path, "frames": [_to_struct(f) for f in media.frames], **extent}
+
+
+def _from_struct(struct: dict[str, Any]) -> dict[str, Any]:
+    media = dict(struct)  # files of others have bytes and path alone, as all images do
+    media["frames"] = [_from_struct(frame) for frame in media.get("frames") or []]
+    return {"data": media.pop("bytes"), **media}
+
+
 def from_parquet_row(row: dict[str, Any], where: str) -> dict[str, Any]:
     """The JSONL form of a parquet row; `UserError` names `where` if it is not one of `to_parquet_row`."""
     try:
         row = dict(row)
-        row["media"] = {
-            kind: [{"data": m["bytes"], "path": m["path"]} for m in row.pop(kind, None) or []] for kind in MARKS
-        }
+        row["media"] = {kind: [_from_struct(m) for m in row.pop(kind, None) or []] for kind in MARKS}
         row["reward"] = [
             {**spec, "target": json.loads(spec["target"]), "params": json.loads(spec["params"])}
             for spec in row["reward"]

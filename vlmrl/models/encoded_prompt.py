@@ -25,7 +25,7 @@ class MediaInput:
     @cached_property
     def digest(self) -> bytes:
         """Hash of the content, which depends on the file and on the settings of the processor."""
-        digest = hashlib.blake2b(f"{self.kind}{self.grid.tolist()}{self.pixels.dtype}".encode(), digest_size=16)
+        digest = hashlib.blake2b(f"{self.kind}{self.grid.tolist()}{self.pixels.dtype}".encode(), digest_size=32)
         digest.update(self.pixels.contiguous().view(torch.uint8).numpy().data)
         return digest.digest()
 
@@ -90,8 +90,6 @@ class PromptSize:
     tokens: int
     patches: int
     sound_values: int
-    videos: int
-    """Each video counts as one token and no patch: its number of frames is known only once it is decoded."""
 
     def __len__(self) -> int:
         return self.tokens

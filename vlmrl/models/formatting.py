@@ -2,7 +2,7 @@
 
     formatter = Formatter.load("Qwen/Qwen2.5-VL-3B-Instruct", settings)
     prompts = formatter.encode(samples)
-    size = formatter.size(sample)                   the length of the prompt, from image headers and text alone
+    size = formatter.size(sample)                   the length of the prompt, from the headers of media and text alone
 
 The processor of the model turns messages and media into token ids and features. What is particular to a family, such
 as its positions, is in `vlmrl.models.family`, so this module knows no family by name.
@@ -10,6 +10,7 @@ as its positions, is in `vlmrl.models.family`, so this module knows no family by
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ from vlmrl.models.chat_template import check_prompt, content_parts, generation_p
 from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.family import IMAGE, VIDEO, Kind, family_of, load_config, without_weights
 from vlmrl.models.sounds import Sounds
-from vlmrl.models.video import read_video
+from vlmrl.models.video import Metadata, read_video, video_grid
 from vlmrl.rewards.frames import shown_size
 from vlmrl.sample import MARKS, Media, Sample
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, ProcessorMixin
 
 _T = TypeVar("_T")
+Grid = tuple[int, int, int]
 DEFAULTS = ModelSettings()
 
 _PLACEHOLDER = re.compile(r"<\|((begin|end)_of_)?(image|video|audio|vision)_?\w*\|>", re.IGNORECASE)
@@ -57,6 +59,7 @@ class Formatter:
         self._ending = generation_prompt(processor)
         if IMAGE in self.family.kinds:
             self._merge = self.processor.image_processor.merge_size**2
+            self._patch: int = self.config.vision_config.patch_size
             size = self.processor.image_processor.size
             self.processor.image_processor.size = {
                 "shortest_edge": size["shortest_edge"],
@@ -111,10 +114,10 @@ class Formatter:
         return without_weights(self.config, self.family)
 
     def _shown(self, sample: Sample) -> list[Size]:
-        """`EncodedPrompt.shown` before the prompt is encoded, from image headers; videos are decoded."""
-        images = [self._shown_image(media) for media in sample.media.images]
-        frames = [self._video(media)[0].shape[-2:] for media in (() if images else sample.media.videos)]
-        return images or [(int(width), int(height)) for height, width in frames]
+        """`EncodedPrompt.shown` before the prompt is encoded, from the headers of images and videos."""
+        images, patch = [self._shown_image(media) for media in sample.media.images], self._patch
+        grids = [self._video_grid(media)[0] for media in (() if images else sample.media.videos)]
+        return images or [(columns * patch, rows * patch) for _, rows, columns in grids]
 
     def _shown_image(self, media: Media) -> Size:
         size = image_size(media)
@@ -199,16 +202,41 @@ class Formatter:
         return self._split(samples, batch)
 
     def size(self, sample: Sample) -> PromptSize:
-        """Size of the sample's prompt, without decoding images. It raises what `encode` raises, except for videos."""
+        """Size of the sample's prompt, without decoding its media.
+
+        It raises what `encode` raises, but for media that are damaged behind their headers.
+        """
         sample = self._named(sample, lambda: self.frames.filled(sample))
-        ids = self.tokenizer(self._chat(sample)).input_ids
-        patches = self._read(sample, "images", self._patches)
+        text, images = self._chat(sample), self._read(sample, "images", self._patches)
+        videos = self._read(sample, "videos", self._video_grid)
+        text, left_out = self._with_videos(text, videos)
+        ids = self.tokenizer(text).input_ids
         sound_tokens, sound_values = self.sounds.size(sample)
-        tokens = len(ids) + sum(n // self._merge - 1 for n in patches) + sound_tokens
+        tokens = len(ids) + left_out + sum(n // self._merge - 1 for n in images) + sound_tokens
         self._check_length(sample, tokens)
         media = {self.tokenizer.convert_tokens_to_ids(self._placeholder(kind)) for kind in self.family.kinds}
         self._check_text(sample, [i for i in ids if i not in media])
-        return PromptSize(sample.id, tokens, sum(patches), sound_values, len(sample.media.videos))
+        patches = sum(images) + sum(math.prod(grid) for grid, _ in videos)
+        return PromptSize(sample.id, tokens, patches, sound_values)
+
+    def _with_videos(self, text: str, videos: Sequence[tuple[Grid, Metadata]]) -> tuple[str, int]:
+        """The text as the processor expands it for videos, each run of placeholders as one; how many are left out."""
+        if not videos:
+            return text, 0
+        from transformers.video_utils import VideoMetadata
+
+        # The placeholder of a family's frames may be that of its images.
+        run = re.compile("|".join(rf"({re.escape(self._placeholder(kind))})+" for kind in (IMAGE, VIDEO)))
+        token, left_out = self._placeholder(VIDEO), 0
+        before, *parts = text.split(token)
+        for (grid, metadata), after in zip(videos, parts, strict=True):
+            expanded = token * (math.prod(grid) // self._merge)
+            if self.family.times == "text":
+                inputs = {"video_grid_thw": torch.tensor([grid]), "video_metadata": [VideoMetadata(**metadata)]}
+                expanded = self.processor.replace_video_token(inputs, 0)
+            left_out += sum(len(found[0]) // len(found[found.lastindex or 0]) - 1 for found in run.finditer(expanded))
+            before += run.sub(lambda found: found[found.lastindex or 0], expanded) + after
+        return before, left_out
 
     def _chat(self, sample: Sample) -> str:
         for kinds in MARKS:
@@ -255,9 +283,15 @@ class Formatter:
                 f"{media.name}: {width} x {height} pixels ({error}); crop the image or drop the row"
             ) from None
 
-    def _video(self, media: Media) -> tuple[torch.Tensor, dict[str, Any]]:
-        shortest = self.processor.video_processor.size["shortest_edge"]
-        return read_video(media, self.settings, shortest, self.config.vision_config.patch_size)
+    def _video(self, media: Media) -> tuple[torch.Tensor, Metadata]:
+        return read_video(media, self.settings, self.processor.video_processor.size["shortest_edge"], self._patch)
+
+    def _video_grid(self, media: Media) -> tuple[Grid, Metadata]:
+        """Patches of the video in time, height and width, from its header, and what the processor needs to know."""
+        processor = self.processor.video_processor
+        grid, metadata = video_grid(media, self.settings, processor.size["shortest_edge"], self._patch)
+        frames, rows, columns = grid
+        return (-(-frames // processor.temporal_patch_size), rows, columns), metadata
 
     def _split(self, samples: Sequence[Sample], batch: Any) -> list[EncodedPrompt]:
         """The prompts of a batch, each with the features of its media."""

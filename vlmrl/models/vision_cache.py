@@ -160,13 +160,13 @@ class VisionCache:
         """The file of an embedding; None without a folder, or if the weights have changed since the start."""
         if self.folder is None or self._version != self._first_version:
             return None
-        name = hashlib.blake2b(self._tower_digest + digest, digest_size=16).hexdigest()
+        name = hashlib.blake2b(self._tower_digest + digest, digest_size=32).hexdigest()
         return self.folder / name[:2] / f"{name}.safetensors"
 
 
 def _digest_of_tower(tower: Any, compute: torch.dtype) -> bytes:
     """Identifies a tower by its config, its weights and its compute type."""
-    digest = hashlib.blake2b(f"{compute}{tower.config.to_json_string()}".encode(), digest_size=16)
+    digest = hashlib.blake2b(f"{compute}{tower.config.to_json_string()}".encode(), digest_size=32)
     for name, value in tower.state_dict().items():
         digest.update(f"{name}{value.dtype}{tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())

@@ -11,7 +11,7 @@ from vlmrl.models.encoded_prompt import EncodedPrompt, PromptSize
 from vlmrl.models.formatting import Formatter
 from vlmrl.rewards.composite import caution
 from vlmrl.rollout import hook
-from vlmrl.rollout.unreadable import encode_each
+from vlmrl.rollout.read_ahead import encode_each
 from vlmrl.sample import Sample
 
 MemoryCheck = Callable[[EncodedPrompt | PromptSize, int], None]
@@ -39,14 +39,14 @@ class PromptCheck:
 
     def __call__(self, sample: Sample) -> PromptSize:
         if sample.source in self.excluded_sources:
-            return PromptSize(sample.id, 0, 0, 0, 0)
+            return PromptSize(sample.id, 0, 0, 0)
         try:
             size = self.formatter.size(sample)
             self.formatter.check_frames(sample)
         except UnreadableError:
             if not self.skips_unreadable:
                 raise
-            return PromptSize(sample.id, 0, 0, 0, 0)
+            return PromptSize(sample.id, 0, 0, 0)
         self._fits(sample, size)
         for line in filter(None, map(caution, sample.reward)):
             self._cautions.setdefault(sample.source, line)

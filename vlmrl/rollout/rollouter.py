@@ -127,7 +127,8 @@ class Rollouter:
         self.reader.truncate(step)
 
     def close(self) -> None:
-        """Closes the engine and the processes of the judge."""
+        """Closes the engine, the processes of the judge and the threads of the reader."""
+        self.reader.ahead.close()
         self.judge.close()
         self.engine.close()
 

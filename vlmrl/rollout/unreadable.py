@@ -2,7 +2,7 @@
 
     reader = SampleReader(config.data.on_unreadable, formatter, folder)
     places, prompts = reader.encode(samples, step)      of the samples that can be read
-    reader.metrics()                                    {"source/charts/unreadable": 2}
+    reader.metrics()                                    {"source/charts/unreadable": 2, "seconds/media_wait": 0.1}
 
 A sample that is left out is listed in `unreadable.jsonl`, counted by its source, and said once for each source. A step
 is smaller by it. What a run draws does not depend on it, so that a resumed run equals an uninterrupted one.
@@ -11,6 +11,7 @@ is smaller by it. What a run draws does not depend on it, so that a resumed run 
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from vlmrl.errors import UnreadableError, UserError, escaped
 from vlmrl.files import json_line, lines_until, whole_file
 from vlmrl.models.encoded_prompt import EncodedPrompt
 from vlmrl.models.formatting import Formatter
+from vlmrl.rollout.read_ahead import ReadAhead
 from vlmrl.sample import Sample
 
 MOST_IN_VAIN = 100
@@ -31,17 +33,21 @@ class SampleReader:
 
     def __init__(self, on_unreadable: Literal["stop", "skip"], formatter: Formatter, folder: Path) -> None:
         self.stops = on_unreadable == "stop"
-        self.formatter = formatter
         self.path = folder / "unreadable.jsonl"
         self._counts: Counter[str] = Counter()
         self._said: set[str] = set()
         self._in_vain = 0
+        self._waited = 0.0
+        self.ahead = ReadAhead(formatter)
 
     def encode(
         self, samples: Sequence[Sample], step: int, split: str = "train"
     ) -> tuple[list[int], list[EncodedPrompt]]:
         """The places and prompts of the samples that can be read; `UserError` if the run stops here."""
-        results = encode_each(self.formatter, samples)
+        started = time.perf_counter()
+        results = self.ahead.take(samples)
+        if split == "train":
+            self._waited += time.perf_counter() - started
         for sample, result in zip(samples, results, strict=True):
             if isinstance(result, UnreadableError):
                 self._leave_out(sample, result, step, split)
@@ -75,10 +81,14 @@ class SampleReader:
             )
 
     def metrics(self) -> dict[str, float]:
-        """How many samples were left out since the last call, of each source and of all; nothing if none was."""
+        """How many samples were left out since the last call, of each source and of all; nothing if none was.
+
+        `seconds/media_wait`: how long the steps since then waited for prompts to be encoded.
+        """
         counted = {f"{name}/unreadable": float(count) for name, count in sorted(self._counts.items())}
+        waited, self._waited = self._waited, 0.0
         self._counts.clear()
-        return counted
+        return counted | {"seconds/media_wait": waited}
 
     def truncate(self, step: int) -> None:
         """Drops what was listed after a step that will be done again, and a half-written last line."""
@@ -90,21 +100,3 @@ class SampleReader:
     def _lines(self) -> list[bytes]:
         lines = self.path.read_bytes().splitlines(True) if self.path.exists() else []
         return [line for line in lines if line.endswith(b"\n")]
-
-
-def encode_each(formatter: Formatter, samples: Sequence[Sample]) -> list[EncodedPrompt | UnreadableError]:
-    """The prompt of each sample, encoded as one batch, or why it cannot be read."""
-    try:
-        return list(formatter.encode(samples)) if samples else []
-    except UnreadableError:
-        errors = {place: error for place, sample in enumerate(samples) if (error := _error(formatter, sample))}
-        readable = iter(encode_each(formatter, [s for place, s in enumerate(samples) if place not in errors]))
-        return [errors[place] if place in errors else next(readable) for place in range(len(samples))]
-
-
-def _error(formatter: Formatter, sample: Sample) -> UnreadableError | None:
-    try:
-        formatter.encode([sample])
-    except UnreadableError as error:
-        return error
-    return None

@@ -101,7 +101,7 @@ def _checked_samples(entry: Source, check: PromptCheck) -> Iterator[Sample]:
     longest: tuple[PromptSize, Sample] | None = None
     for sample in chain(first, samples if entry.path else ()):
         size = check(sample)
-        if longest is None or _length_order(size) > _length_order(longest[0]):
+        if longest is None or size.tokens > longest[0].tokens:
             longest = size, sample
         yield sample
     assert longest is not None
@@ -115,14 +115,9 @@ def check_training_data(config: RunConfig, formatter: Formatter, planner: Planne
     """
     check = PromptCheck(config, formatter, training=True, fits_memory=planner.require)
     sizes = (check(sample) for sample in _with_progress_bar(data, "measuring prompts", len(data)))
-    for index, _ in heapq.nlargest(ENCODED_LONGEST, enumerate(sizes), key=lambda pair: _length_order(pair[1])):
+    for index, _ in heapq.nlargest(ENCODED_LONGEST, enumerate(sizes), key=lambda pair: pair[1].tokens):
         check.encode([data[index]])
     return check.warnings()
-
-
-def _length_order(size: PromptSize) -> tuple[int, int]:
-    """Sort key by length. Prompts with videos come last, because their length is not known yet."""
-    return size.videos, size.tokens
 
 
 def _with_progress_bar(samples: Iterable[Sample], what: str, total: int | None = None) -> Iterable[Sample]:

@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -254,6 +255,7 @@ class Trainer:
             self.sampler.observe(groups)
             generated += [attempt for group in groups for attempt in group.attempts]
         trained = [group for group in self.sampler.batch(config.rollout.prompts) if not group.dropped]
+        self._read_ahead()
         report = self.learner.update(trained, progress=(self.step - 1) / config.run.steps, version=self.step - 1)
         clock.lap("update")
         self.rollouter.sync(self.step)
@@ -274,10 +276,22 @@ class Trainer:
             places, prompts = self.rollouter.reader.encode(drawn, self.step)
             if places:
                 break
+        self._read_ahead()
         samples = [drawn[place] for place in places]
         report = self.supervisor.update(self.learner, samples, prompts, (self.config.run.seed << 32) + self.step)
         clock.lap("update")
         self._record([], [], report, clock)
+
+    def _read_ahead(self) -> None:
+        """Starts to read what the next step will draw first, with a copy of the sampler, which has seen this step."""
+        if self.step == self.config.run.steps:
+            return
+        shared = {id(self.memory): self.memory} | {id(group): group for group in self.sampler.pending}
+        sampler, wanted = deepcopy(self.sampler, shared), self.config.rollout.prompts
+        sampler.begin(self.step + 1, (self.step + 1) / self.config.run.steps)
+        missing = wanted if self.config.sft else sampler.missing(wanted)
+        indices = sampler.next(missing).tolist() if missing else []
+        self.rollouter.reader.ahead.begin([self.train_data[index] for index in indices])
 
     def _record(self, generated: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
         extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
