@@ -22,7 +22,7 @@ import pytest
 from helpers import clips
 from PIL import Image
 
-from vlmrl.data.clips import check_audio
+from vlmrl.data.audio import check_audio
 from vlmrl.data.media import image_size, load_image
 from vlmrl.data.videos import check_video, read_frames, video_header
 from vlmrl.errors import MOST_CHARACTERS, UnreadableError
