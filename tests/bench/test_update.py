@@ -30,14 +30,14 @@ def geometry(model_folder) -> Geometry:
 def test_trl_and_the_learner_compute_the_same_update(geometry: Geometry, attention: str, micro_batch: int) -> None:
     made = groups(geometry, update._without_bans(geometry))
     settings = {"attention": attention, "micro_batch": micro_batch}
-    learner = update._learner(update._without_bans(geometry), True)
+    learner = update._learner(update._without_bans(geometry))
     update_theirs = update._other_update(geometry, "trl", made, torch.float32, settings, learner)
     theirs, ours = update_theirs(), update._learner_update(learner, made)()
     assert ours[0] == pytest.approx(theirs[0], abs=1e-6)
     assert ours[1] == pytest.approx(theirs[1], rel=1e-4)
     assert update_theirs() == theirs, "an update moved a weight"
     assert abs(theirs[0]) > 1e-4, "advantages cancel, but for ratios that are not 1"
-    banned = update._learner_update(update._learner(geometry.load(), True), made)()
+    banned = update._learner_update(update._learner(geometry.load()), made)()
     with pytest.raises(RuntimeError, match="not the same update"):
         update._compare(banned, theirs, update.TOLERANCE[torch.float32])
 
@@ -67,6 +67,42 @@ def test_several_values_make_a_table(geometry, capsys) -> None:
     assert [row["geometry"]["group"] for row in told] == [2, 4]
     assert told[0]["bound"] < told[1]["bound"]
     assert told[0]["peak_memory_ratio"] is None
+
+
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_5"])
+def test_a_fork_is_measured_with_its_chunks(model_folder, family: str, capsys) -> None:
+    """The bench fails unless loss and gradient norm are those of repeated prompts."""
+    flags = [
+        *SMALL,
+        "--model",
+        str(model_folder(family)),
+        "--mode",
+        "fork",
+        "--memory-mb",
+        "1",
+        "--no-memory",
+        "--json",
+    ]
+    assert main(["bench", "update", *flags]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["chunks"] == [3]
+    assert told["bound"] > 1
+    assert told["ours_settings"] == {"mode": "fork", "memory_mb": 1}
+
+
+def test_recurrent_layers_are_not_packed(model_folder, capsys) -> None:
+    assert main(["bench", "update", *SMALL, "--model", str(model_folder("qwen3_5")), "--mode", "packed"]) == 2
+    assert "--mode packed: 'qwen3_5' has recurrent layers; give fork" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_trl_with_the_least_memory_runs_one_completion_at_a_time(geometry: Geometry, capsys) -> None:
+    flags = [*SMALL, "--model", str(geometry.model), "--against", "trl-lean", "--mode", "fork", "--json"]
+    assert main(["bench", "update", *flags]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["theirs_settings"] == {"attention": "sdpa", "micro_batch": 1}
+    assert told["peak_memory_ratio"] > 0
+    assert told["theirs_whole_peak_bytes"] is None
 
 
 @pytest.mark.parametrize(

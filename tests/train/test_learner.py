@@ -113,6 +113,22 @@ def test_rows_are_gradient_accumulation_and_nothing_else(model_folder, mixed_sam
     assert results[0] == pytest.approx(results[1], rel=1e-4, abs=1e-6)
 
 
+@pytest.mark.parametrize("objective", [{}, {"preset": "high_entropy", "kl_coef": 0.1, "entropy_coef": 0.01}])
+@pytest.mark.parametrize("adapters", [None, LoraSettings(rank=2, targets=".*(q_proj|in_proj_qkv|up_proj)")])
+def test_updates_of_recurrent_layers_are_those_of_repeated_prompts(model_folder, mixed_samples, objective, adapters):
+    """Over two updates, so that the policy leaves the reference and the behaviour."""
+    results = []
+    for mode in ("auto", "plain"):
+        torch.manual_seed(0)
+        policy = Policy.load(ModelSettings(path=str(model_folder("qwen3_5")), device="cpu", lora=adapters))
+        groups = make_groups(policy, mixed_samples)
+        learner = learner_of(policy, ObjectiveSettings(**objective), mode, row_tokens=80)
+        reports = [learner.update(groups) for _ in range(2)]
+        results.append([x for report in reports for x in (report.loss, report.grad_norm)])
+        assert all(stats.diff_max is not None for group in groups for stats in group.stats)
+    assert results[0] == pytest.approx(results[1], rel=1e-3, abs=1e-5)
+
+
 def test_groups_without_spread_are_left_out(model_folder, mixed_samples):
     policy = load(model_folder)
     groups = make_groups(policy, mixed_samples)

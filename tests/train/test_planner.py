@@ -158,7 +158,7 @@ def test_measured_memory_is_within_the_budget(model_folder, variant: str):
     assert all(peak.measured <= peak.predicted <= peak.budget * 1.0001 for peak in peaks)
     # The median: of rows of 10 MB the allocator may already hold half.
     assert statistics.median(peak.predicted / peak.measured for peak in peaks) < 1.6
-    assert max(peak.rows for peak in peaks) > 2
+    assert max(peak.rows for peak in peaks) > 1
 
 
 def test_a_budget_makes_rows_smaller_and_the_worst_is_first(model_folder, mixed_samples):
@@ -239,7 +239,8 @@ def test_metrics_tell_prediction_and_measurement(model_folder, mixed_samples):
     planner = Planner(policy, LearnerSettings(row_tokens=150))
     assert planner.metrics() == {}
     for row in planner.rows(make_items(policy, mixed_samples)):
-        score_row(policy, row).logprob_L.sum().backward()
+        for _, scores in score(policy, row):
+            scores.logprob_L.sum().backward()
     with torch.no_grad():  # other passes do not count
         rows = len(list(planner.rows(make_items(policy, mixed_samples))))
     found = planner.metrics()

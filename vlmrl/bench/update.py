@@ -278,7 +278,7 @@ def _peak(
     device = torch.device(choose_device("auto"))
     if side == "ours":
         learner = _learner(_without_bans(geometry), ours)
-        _ = learner.planner.footprint  # its passes are no part of an update
+        _ = learner.planner.footprint  # its own passes do not belong to an update
         return peak_bytes(_learner_update(learner, bench_groups), device)
     return peak_bytes(_other_update(geometry, side, bench_groups, dtype, setting), device)
 

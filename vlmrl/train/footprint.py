@@ -71,8 +71,10 @@ class Footprint:
         weight = policy.core.lm_head.weight
         saved, plain = _count(policy, training=True), _count(policy, training=False)
         # The gradients that exist at the same time inside a layer, three of the MLP's width and two of the model's, are
-        # half of what the layer saves. Recomputed activations take a little more than saved ones (measured).
-        live_share = 2.0 if saved.token < plain.token else 0.5
+        # half of what the layer saves. Recomputed activations take a little more than saved ones; a recurrent layer
+        # takes more than the mean of all layers (measured).
+        recomputed = 3.0 if policy.recurrent else 2.0
+        live_share = recomputed if saved.token < plain.token else 0.5
         head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         trained = [parameter for parameter in policy.model.parameters() if parameter.requires_grad]
         return cls(
