@@ -46,7 +46,7 @@ def build(
         for number in count():
             if made == n:
                 break
-            sample = _sample(rng, source, f"tones-{source}-{seed}-{number}", difficulty)
+            sample = _sample(rng, source, f"tones-{source}-{split}-{seed}-{number}", difficulty)
             if _is_heldout(sample) == (split == "heldout"):
                 made += 1
                 yield sample

@@ -284,3 +284,23 @@ def test_base64_in_the_place_of_a_path_is_named_by_its_length() -> None:
     with pytest.raises(UserError, match=r"text of 240000 characters is not a path; write base64 as data:") as caught:
         sample_from_row(row, "train.jsonl:3")
     assert len(str(caught.value)) < 200
+
+
+def test_the_sound_of_videos_is_part_of_a_sample_and_of_its_key(tmp_path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    row = {
+        "id": "1",
+        "source": "s",
+        "messages": [{"role": "user", "content": "<video>?"}],
+        "media": {"videos": ["a.mp4"], "use_audio_in_video": True},
+        "reward": [{"verifier": "counting", "target": 1}],
+    }
+    heard = sample_from_row(row, "row 1", tmp_path)
+    silent = sample_from_row(row | {"media": {"videos": ["a.mp4"]}}, "row 1", tmp_path)
+    assert heard.media.use_audio_in_video
+    assert heard.key != silent.key
+    assert row_from_sample(heard)["media"] == {"videos": [str(tmp_path / "a.mp4")], "use_audio_in_video": True}
+    with pytest.raises(UserError, match="use_audio_in_video is set, but there is no video"):
+        sample_from_row(
+            row | {"messages": [{"role": "user", "content": "?"}], "media": {"use_audio_in_video": True}}, ""
+        )
