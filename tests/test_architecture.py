@@ -64,6 +64,7 @@ SPANNING = {
     "cli": ("every_command", "damaged_input", "files", "places"),
     "config": ("settings",),
     "curriculum": ("training",),
+    "data": ("damaged_media",),
     "models": ("suffixes",),
     "objectives": ("objective_edges", "objective_gradients", "objective_methods"),
     "train": ("kills", "thought_dropout"),

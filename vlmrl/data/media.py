@@ -16,7 +16,6 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vlmrl.data.file_kind import file_kind
@@ -98,7 +97,6 @@ def _opened(media: Media) -> Iterator[tuple[Any, bytes]]:
         raise UnreadableError(media.name, f"not a readable image ({_reason(data, error)})") from None
 
 
-@cache
 def _silence_pillow() -> None:
     """What is wrong becomes an error with the file's name; a warning of Pillow names nothing.
 
