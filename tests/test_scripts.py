@@ -101,6 +101,19 @@ def test_a_model_that_hears_is_made_and_trained_as_the_script_of_tones_does(tmp_
 
 
 @pytest.mark.slow
+def test_the_script_of_moments_learns_clips(miniature: str, tmp_path: Path) -> None:
+    """Its cold start is there already: the miniature."""
+    shutil.copytree(miniature, tmp_path / "runs" / "moments_sft" / "model")
+    data = {"data.train": '[{recipe = "moments", n = 4}]', "data.heldout": '[{recipe = "moments", n = 2}]'}
+    flags = [f"--{setting}={value}" for setting, value in (SMALL | data).items()]
+    done = run("train_moments", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "runs" / "moments" / "summary.json").read_text())
+    assert set(summary["sources"]) == {"when", "first"}
+    assert (tmp_path / "runs" / "moments" / "metrics.jsonl").read_text().count("seconds/media_wait") == 2
+
+
+@pytest.mark.slow
 def test_a_dry_run_checks_all_and_trains_nothing(easyr1: str, miniature: str, tmp_path: Path) -> None:
     done = run(TRAINING[1], "--dry-run", "--model.path", miniature, cwd=tmp_path, DATA=easyr1, HELDOUT=easyr1)
     assert done.returncode == 0, done.stderr

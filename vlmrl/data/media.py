@@ -17,7 +17,6 @@ import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from vlmrl.data.file_kind import file_kind
@@ -121,7 +120,6 @@ def _opened(data: bytes) -> Iterator[Any]:
         yield image
 
 
-@cache
 def _silence_pillow() -> None:
     """What is wrong becomes an error with the file's name; a warning of Pillow names nothing.
 

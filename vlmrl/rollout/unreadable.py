@@ -2,7 +2,7 @@
 
     reader = SampleReader(config.data.on_unreadable, formatter, folder)
     places, prompts = reader.encode(samples, step)      of the samples that can be read
-    reader.metrics()                                    {"source/charts/unreadable": 2, "seconds/media_wait": 0.1}
+    reader.metrics()                                    {"source/charts/unreadable": 2}
 
 A sample that is left out is listed in `unreadable.jsonl`, counted by its source, and said once for each source. A step
 is smaller by it. What a run draws does not depend on it, so that a resumed run equals an uninterrupted one.
@@ -81,14 +81,15 @@ class SampleReader:
             )
 
     def metrics(self) -> dict[str, float]:
-        """How many samples were left out since the last call, of each source and of all; nothing if none was.
-
-        `seconds/media_wait`: how long the steps since then waited for prompts to be encoded.
-        """
+        """How many samples were left out since the last call, of each source and of all; nothing if none was."""
         counted = {f"{name}/unreadable": float(count) for name, count in sorted(self._counts.items())}
-        waited, self._waited = self._waited, 0.0
         self._counts.clear()
-        return counted | {"seconds/media_wait": waited}
+        return counted
+
+    def waited(self) -> float:
+        """Seconds that training has waited for prompts to be encoded since the last call."""
+        waited, self._waited = self._waited, 0.0
+        return waited
 
     def truncate(self, step: int) -> None:
         """Drops what was listed after a step that will be done again, and a half-written last line."""

@@ -296,6 +296,7 @@ class Trainer:
     def _record(self, generated: list[Group], trained: list[Group], report: UpdateReport, clock: Clock) -> None:
         extra = {f"sampler/{name}": value for name, value in self.sampler.metrics().items()}
         extra |= self.learner.planner.metrics() | self.rollouter.reader.metrics()
+        extra["seconds/media_wait"] = self.rollouter.reader.waited()
         extra |= self.schedules.metrics(self.progress)
         if self.config.rollout.hooks:
             extra |= hook.metrics(generated)
