@@ -181,6 +181,19 @@ def test_the_size_of_a_video_is_known_from_its_header(model_folder, tmp_path, mo
     assert len({len(prompt) for prompt in prompts}) > 10
 
 
+def test_a_video_that_is_too_long_is_refused_before_it_is_decoded(model_folder, tmp_path, monkeypatch):
+    formatter = Formatter.load(str(model_folder("qwen2_5_vl")), ModelSettings(max_prompt_tokens=100))
+    media = Media(path=str(clips.write(tmp_path / "clip.mp4", frames=200, size=(112, 112))))
+    with pytest.raises(UserError) as of_prompt:
+        formatter.encode([prompt_sample("v", "<video>?", videos=(media,))])
+    monkeypatch.setattr("vlmrl.models.formatting.read_video", None)
+    with pytest.raises(
+        UserError, match=r"^sample 'v': its prompt has \d+ tokens, over model.max_prompt_tokens"
+    ) as of_size:
+        formatter.size(prompt_sample("v", "<video>?", videos=(media,)))
+    assert str(of_size.value) == str(of_prompt.value)
+
+
 @pytest.mark.parametrize(
     ("text", "sides", "complaint"),
     [
