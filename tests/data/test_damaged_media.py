@@ -155,9 +155,8 @@ def test_each_is_read_or_refused_in_one_line(whole: list[bytes], tmp_path: Path,
     gc.collect()
     assert min(outcomes.values()) > TRIED / 20
     assert capfd.readouterr().err == ""
-    if check_audio not in readers:  # decord keeps the handle of each file of sound that it refuses
-        assert process.num_fds() <= handles
-        assert process.memory_info().rss - memory < LEAK_MB * 2**20
+    assert process.num_fds() <= handles
+    assert process.memory_info().rss - memory < LEAK_MB * 2**20
 
 
 @pytest.mark.parametrize("read", READERS)
