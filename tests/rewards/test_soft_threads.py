@@ -68,7 +68,7 @@ def test_calls_that_hang_time_out_and_leave_their_threads_to_others(soft) -> Non
 def test_the_threads_that_hang_are_bounded(soft, monkeypatch) -> None:
     monkeypatch.setattr(soft_threads, "THREADS", 4)
     monkeypatch.setattr(soft_threads, "LEFT_BEHIND", 6)
-    threads = SoftThreads(0.1)
+    threads = SoftThreads(1.0)
     found = threads.collect(threads.submit([ask("hang")] * 20))
     assert [v.status for (v,) in found].count("timeout") == 6
     assert {v.why for (v,) in found if v.status == "error"} == {"waiting: 6 calls hang; no more are begun"}
