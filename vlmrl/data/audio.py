@@ -11,16 +11,14 @@ because their lengths and values differ a little. Channels are averaged, and sox
 from __future__ import annotations
 
 import io
-import os
 import struct
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from vlmrl.data.clips import check_head
+from vlmrl.data.clips import check_head, silent
 from vlmrl.data.file_kind import file_kind
 from vlmrl.errors import UnreadableError, UserError
 from vlmrl.sample import Media
@@ -42,7 +40,6 @@ _MP3_FRAME = 1152
 """Samples. The first and the last frame of an MP3 may be counted and hold nothing."""
 _UNKNOWN = 1 << 62
 """soundfile states more samples than this if the file does not say how many it has."""
-_STDERR = threading.Lock()
 
 
 def load_audio(media: Media, rate: int) -> np.ndarray:
@@ -205,15 +202,8 @@ def _quiet(data: bytes) -> Iterator[None]:
     if not any(word in file_kind(data) for word in ("MP3", "unknown")):
         yield
         return
-    with _STDERR:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            os.close(nowhere)
+    with silent():
+        yield
 
 
 # --- encoding -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -22,6 +23,8 @@ from vlmrl.sample import Media
 
 HEAD = 1 << 16
 """Bytes by which the kind of a file is recognised."""
+_STDERR = threading.Lock()
+"""Standard error is that of all threads, so two at once would not restore it."""
 
 
 def check_head(media: Media, wanted: str) -> None:
@@ -68,15 +71,16 @@ def decoder_reason(error: BaseException) -> str:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Drops what the library of decord writes to standard error of a file that it cannot open; we say it better."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    """Drops what a decoder's library writes to standard error of a damaged file; our error says it in one line."""
+    with _STDERR:
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
 
 
 @contextmanager
